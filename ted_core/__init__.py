@@ -1,0 +1,73 @@
+"""Train on the samples that still matter: TED's core, which knows no framework.
+
+The method is that of J. Xiao, P. Li, J. Nie, *TED: Accelerate Model Training by
+Internal Generalization*, ECAI 2024.
+"""
+
+from __future__ import annotations
+
+from ted_core._version import __version__
+from ted_core.checkpoint import load_state, save_state
+from ted_core.counts import keep_count, steps_for
+from ted_core.errors import CheckpointError, EpochError, TedWarning
+from ted_core.cross_entropy import cross_entropy_mask_gradient
+from ted_core.importance import mask_gradient, segment_mask_gradient
+from ted_core.plan import EpochPlan
+from ted_core.pruner import Pruner
+from ted_core.reductions import Count, Last, Mean, Polyak, polyak_update
+from ted_core.report import Report
+from ted_core.savings import Savings, planned_save_ratio, save_ratio
+from ted_core.scaling import loss_scale
+from ted_core.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    RollerCoaster,
+    anneal_epochs,
+    keep_ratios,
+)
+from ted_core.scores import ScoreBook
+from ted_core.selection import redundant_subset, top_ids
+from ted_core.strategies import Random, Request, Selection, TopScore
+from ted_core.ties import highest_hashes, tie_hash
+
+__all__ = [
+    "CheckpointError",
+    "Constant",
+    "Cosine",
+    "Count",
+    "EpochError",
+    "EpochPlan",
+    "Last",
+    "Linear",
+    "Mean",
+    "Polyak",
+    "Pruner",
+    "Random",
+    "Report",
+    "Request",
+    "RollerCoaster",
+    "Savings",
+    "ScoreBook",
+    "Selection",
+    "TedWarning",
+    "TopScore",
+    "__version__",
+    "anneal_epochs",
+    "cross_entropy_mask_gradient",
+    "highest_hashes",
+    "keep_count",
+    "keep_ratios",
+    "load_state",
+    "loss_scale",
+    "mask_gradient",
+    "planned_save_ratio",
+    "polyak_update",
+    "redundant_subset",
+    "save_ratio",
+    "save_state",
+    "segment_mask_gradient",
+    "steps_for",
+    "tie_hash",
+    "top_ids",
+]

@@ -1,0 +1,128 @@
+"""Checks at the door: every message names the argument, the rule and the value."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["check_ids", "check_int", "check_real", "check_values", "to_numpy"]
+
+_BRACKETS = {
+    "both": ("[", "]"),
+    "left": ("[", ")"),
+    "right": ("(", "]"),
+    "neither": ("(", ")"),
+}
+
+
+def check_int(
+    name: str,
+    value: object,
+    *,
+    minimum: int,
+    maximum: int | None = None,
+    remedy: str = "",
+) -> int:
+    """Return `value` as an int, or say why it is not one in range."""
+    if isinstance(value, bool | np.bool_):
+        msg = f"`{name}` must be an integer, got {value!r}{_then(remedy)}"
+        raise TypeError(msg)
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        msg = f"`{name}` must be an integer, got {value!r}{_then(remedy)}"
+        raise TypeError(msg) from None
+    if number < minimum or (maximum is not None and number > maximum):
+        rule = (
+            f"at least {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
+        )
+        msg = f"`{name}` must be {rule}, got {number}{_then(remedy)}"
+        raise ValueError(msg)
+    return number
+
+
+def check_real(
+    name: str,
+    value: object,
+    *,
+    low: float,
+    high: float,
+    closed: Literal["both", "left", "right", "neither"] = "both",
+    remedy: str = "",
+) -> float:
+    """Return `value` as a float, or say why it is not one in range."""
+    if isinstance(value, bool | np.bool_ | str | bytes) or value is None:
+        msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
+        raise TypeError(msg)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
+        raise TypeError(msg) from None
+    above = number >= low if closed in {"both", "left"} else number > low
+    below = number <= high if closed in {"both", "right"} else number < high
+    if math.isnan(number) or not (above and below):
+        left, right = _BRACKETS[closed]
+        msg = (
+            f"`{name}` must be in {left}{low:g}, {high:g}{right}, "
+            f"got {number!r}{_then(remedy)}"
+        )
+        raise ValueError(msg)
+    return number
+
+
+def to_numpy(value: Any) -> NDArray[Any]:  # noqa: ANN401 - any array-like is welcome
+    """Return any array as NumPy: lists, NumPy, TensorFlow, JAX, PyTorch, CuPy."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+        if str(value.dtype).endswith("bfloat16"):
+            value = value.float()
+        value = value.cpu()
+    elif type(value).__module__.partition(".")[0] == "cupy":
+        value = value.get()
+    array = np.asarray(value)
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    return array
+
+
+def check_ids(name: str, ids: object, n: int) -> NDArray[np.signedinteger[Any]]:
+    """Return `ids` as a native 1-D integer array with every id in ``[0, n)``."""
+    array = to_numpy(ids)
+    if array.ndim != 1:
+        msg = f"`{name}` must have shape (m,), got shape {array.shape}"
+        raise ValueError(msg)
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.dtype.kind not in "iu":
+        msg = f"`{name}` must hold integers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    low, high = array.min(), array.max()
+    if low < 0 or high >= n:
+        wrong = int(low) if low < 0 else int(high)
+        msg = f"`{name}` must be in [0, {n}), got {wrong}"
+        raise ValueError(msg)
+    if array.dtype.kind == "u" or not array.dtype.isnative:
+        array = array.astype(np.int64)
+    return array
+
+
+def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
+    """Return `values` as float32 of shape (size,); not-finite values are allowed."""
+    array = to_numpy(values)
+    if array.shape != (size,):
+        msg = f"`{name}` must have shape ({size},) like `ids`, got shape {array.shape}"
+        raise ValueError(msg)
+    if array.dtype.kind not in "fiu" and size:
+        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
+
+
+def _then(remedy: str) -> str:
+    return f"; {remedy}" if remedy else ""

@@ -1,0 +1,273 @@
+"""What a run is, fixed before it starts: checked once, compared on resume."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core._checks import check_int
+from ted_core.counts import keep_count, steps_for
+from ted_core.errors import TedWarning
+from ted_core.reductions import Polyak, Reduction
+from ted_core.savings import planned_save_ratio
+from ted_core.schedules import Schedule, keep_ratios
+from ted_core.strategies import Strategy
+from ted_core.typing import State
+
+__all__ = ["SIGNALS", "RunConfig", "default_reduction"]
+
+SIGNALS = ("mask_gradient", "loss")
+"""Names of the signals a run may observe."""
+
+_FEW_EPOCHS = 5
+_TABLE = np.dtype(
+    [
+        ("epoch", np.int64),
+        ("keep_ratio", np.float64),
+        ("kept", np.int64),
+        ("keep_fraction", np.float64),
+        ("loss_scale", np.float64),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class RunConfig:
+    """The parameters of a run; see :class:`ted_core.Pruner` for their meaning.
+
+    Parameters
+    ----------
+    n, epochs : int
+        Samples and epochs.
+    schedule : Schedule
+        Keep ratios.
+    strategy : Strategy
+        Which samples are kept.
+    signal : str
+        What is observed of a sample.
+    reduction : Reduction
+        How its values become a score.
+    seed : int
+        Seed of order, draws and ties.
+    multiple_of : int
+        Kept counts are rounded up to a multiple of this.
+    scale_loss : bool
+        Whether the loss is divided by the keep ratio.
+    labels : ndarray of int, shape (n,), or None
+        Class of each sample.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A parameter is out of its range, or two do not go together, by name.
+    """
+
+    n: int
+    epochs: int
+    schedule: Schedule
+    strategy: Strategy
+    signal: str
+    reduction: Reduction
+    seed: int
+    multiple_of: int
+    scale_loss: bool
+    labels: NDArray[np.signedinteger[Any]] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no run."""
+        _check_epochs(self.epochs)
+        check_int("n", self.n, minimum=1, remedy="an empty data set cannot be pruned")
+        check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)
+        check_int("multiple_of", self.multiple_of, minimum=1)
+        for name, kind in (
+            ("schedule", Schedule),
+            ("strategy", Strategy),
+            ("reduction", Reduction),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, type) or not isinstance(value, kind):
+                msg = f"`{name}` must be a {kind.__name__}, got {value!r}"
+                raise TypeError(msg)
+        if self.signal not in SIGNALS:
+            msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {self.signal!r}"
+            raise ValueError(msg)
+        if not isinstance(self.scale_loss, bool):
+            msg = f"`scale_loss` must be True or False, got {self.scale_loss!r}"
+            raise TypeError(msg)
+        needed = self.strategy.reduction
+        if needed is not None and needed != self.reduction:
+            msg = f"`reduction` must be {needed!r} for {self.strategy!r}, got "
+            raise ValueError(msg + repr(self.reduction))
+        self._check_labels()
+        self.strategy.check(self.n, int(self.kept_counts().min()), self.labels)
+        if self.epochs < _FEW_EPOCHS:
+            saved = planned_save_ratio(
+                self.schedule, self.epochs, n=self.n, multiple_of=self.multiple_of
+            )
+            msg = (
+                f"`epochs`={self.epochs} saves little: {saved:.1%} of the samples are "
+                "planned to be saved; pruning pays over many epochs"
+            )
+            warnings.warn(msg, TedWarning, stacklevel=4)
+
+    def _check_labels(self) -> None:
+        if self.labels is None:
+            return
+        if self.labels.shape != (self.n,) or self.labels.dtype.kind not in "iu":
+            msg = (
+                f"`labels` must hold integers of shape ({self.n},), got "
+                f"{self.labels.dtype} of shape {self.labels.shape}"
+            )
+            raise ValueError(msg)
+
+    def kept_counts(self) -> NDArray[np.int64]:
+        """Return the samples each epoch keeps by the schedule, shape (epochs,)."""
+        ratios = keep_ratios(self.schedule, self.epochs)
+        counts = [keep_count(self.n, r, multiple_of=self.multiple_of) for r in ratios]
+        return np.array(counts, np.int64)
+
+    def total_steps(
+        self,
+        batch_size: int,
+        *,
+        accumulation: int = 1,
+        world_size: int = 1,
+        drop_last: bool = False,
+    ) -> int:
+        """Count the optimizer steps of the whole run, before it starts.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples of one batch on one rank.
+        accumulation : int, default 1
+            Batches of one optimizer step.
+        world_size : int, default 1
+            Ranks that share each epoch.
+        drop_last : bool, default False
+            Whether the loader drops an incomplete last batch.
+
+        Returns
+        -------
+        int
+            Optimizer steps of all epochs.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument is out of range, or the strategy's counts depend on the
+            scores: :meth:`max_total_steps` gives the bound then.
+        """
+        if not self.strategy.known_count:
+            msg = (
+                f"`total_steps` needs a strategy with a known count, got "
+                f"{self.strategy!r}; `max_total_steps` gives the bound"
+            )
+            raise ValueError(msg)
+        return self._steps(
+            self.kept_counts(),
+            batch_size,
+            accumulation=accumulation,
+            world_size=world_size,
+            drop_last=drop_last,
+        )
+
+    def max_total_steps(
+        self,
+        batch_size: int,
+        *,
+        accumulation: int = 1,
+        world_size: int = 1,
+        drop_last: bool = False,
+    ) -> int:
+        """Bound the optimizer steps: :meth:`total_steps`, or those of full data."""
+        counts = self.kept_counts()
+        if not self.strategy.known_count:
+            counts = np.full_like(counts, self.n)
+        return self._steps(
+            counts,
+            batch_size,
+            accumulation=accumulation,
+            world_size=world_size,
+            drop_last=drop_last,
+        )
+
+    def _steps(self, counts: NDArray[np.int64], batch_size: int, **options: Any) -> int:
+        return sum(steps_for(int(count), batch_size, **options) for count in counts)
+
+    def schedule_table(self) -> NDArray[np.void]:
+        """Return what the schedule says of every epoch, ahead of time.
+
+        Returns
+        -------
+        structured ndarray, shape (epochs,)
+            Fields ``epoch``, ``keep_ratio`` (nominal r_t), ``kept`` (samples),
+            ``keep_fraction`` (kept / n) and ``loss_scale``.
+
+        Raises
+        ------
+        ValueError
+            The strategy's counts depend on the scores.
+        """
+        if not self.strategy.known_count:
+            msg = (
+                "`schedule_table` needs a strategy with a known count, got "
+                f"{self.strategy!r}"
+            )
+            raise ValueError(msg)
+        table = np.empty(self.epochs, _TABLE)
+        table["epoch"] = np.arange(self.epochs)
+        table["keep_ratio"] = keep_ratios(self.schedule, self.epochs)
+        table["kept"] = self.kept_counts()
+        table["keep_fraction"] = table["kept"] / self.n
+        scaled = self.scale_loss and self.strategy.scales_loss
+        table["loss_scale"] = 1 / table["keep_ratio"] if scaled else 1.0
+        return table
+
+    def describe(self) -> State:
+        """Return the configuration as plain values, for states and comparisons."""
+        return {
+            "n": self.n,
+            "epochs": self.epochs,
+            "schedule": repr(self.schedule),
+            "strategy": repr(self.strategy),
+            "signal": self.signal,
+            "reduction": repr(self.reduction),
+            "seed": str(self.seed),
+            "multiple_of": self.multiple_of,
+            "scale_loss": self.scale_loss,
+            "labels": _checksum(self.labels),
+        }
+
+
+def _check_epochs(epochs: object) -> None:
+    remedy = (
+        "pruning is planned over the whole run: give the number of epochs that the "
+        "training will have"
+    )
+    if epochs is None or (isinstance(epochs, float) and not epochs.is_integer()):
+        msg = f"`epochs` must be a known number of epochs, got {epochs!r}; {remedy}"
+        raise TypeError(msg)
+    check_int(
+        "epochs",
+        epochs,
+        minimum=2,
+        remedy="the first epoch sees all samples, so one epoch can save nothing: "
+        "train without pruning",
+    )
+
+
+def _checksum(labels: NDArray[np.signedinteger[Any]] | None) -> int:
+    return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())
+
+
+def default_reduction(strategy: Strategy, reduction: Reduction | None) -> Reduction:
+    """Return the reduction given, or the strategy's, or TED's."""
+    if reduction is not None:
+        return reduction
+    return strategy.reduction or Polyak()

@@ -1,0 +1,136 @@
+"""One epoch's plan: all that an adapter needs to run it."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core.counts import steps_for
+from ted_core.typing import Ids
+
+__all__ = ["EpochPlan"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EpochPlan:
+    """What one epoch visits, in which order, and how its loss is scaled.
+
+    Parameters
+    ----------
+    epoch, epochs : int
+        This epoch, from 0, and the epochs of the run.
+    n : int
+        Samples in the data set.
+    keep_ratio : float
+        Nominal keep ratio r_t (Eq. 21).
+    loss_scale : float
+        Factor of the data loss: 1 / r_t (Eq. 23), or 1.
+    order : ndarray of int32 or int64, shape (k,)
+        Kept ids in this epoch's order; read-only.
+    weights : ndarray of float32, shape (k,), or None
+        Weight of each sample's loss, aligned with `order`; None means 1.
+
+    Notes
+    -----
+    4 bytes a kept sample (8 above 2^31 samples).
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Algorithm 1 lines 2 and 3.
+
+    Examples
+    --------
+    >>> from ted_core import Pruner
+    >>> plan = Pruner(1000, epochs=10, prune_ratio=0.7).plan()
+    >>> plan
+    EpochPlan(epoch=0 of 10, keeps 1000 of 1000, loss_scale=1)
+    >>> plan.steps(128)
+    8
+    """
+
+    epoch: int
+    epochs: int
+    n: int
+    keep_ratio: float
+    loss_scale: float
+    order: Ids
+    weights: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only."""
+        self.order.setflags(write=False)
+        if self.weights is not None:
+            self.weights.setflags(write=False)
+
+    def __repr__(self) -> str:
+        """Tell the epoch and its counts."""
+        return (
+            f"EpochPlan(epoch={self.epoch} of {self.epochs}, keeps "
+            f"{self.order.size} of {self.n}, loss_scale={self.loss_scale:.4g})"
+        )
+
+    def __len__(self) -> int:
+        """Count the kept samples."""
+        return int(self.order.size)
+
+    @property
+    def kept(self) -> Ids:
+        """Kept ids, ascending: sorted anew at each call, O(k log k)."""
+        return np.sort(self.order)
+
+    @property
+    def keep_fraction(self) -> float:
+        """Share of the data that is really kept, after rounding."""
+        return self.order.size / self.n
+
+    @property
+    def checksum(self) -> int:
+        """CRC-32 of the order as little-endian int64; a resumed epoch compares it."""
+        crc = 0
+        for start in range(0, self.order.size, 1 << 20):
+            part = self.order[start : start + (1 << 20)].astype("<i8")
+            crc = zlib.crc32(part.tobytes(), crc)
+        return crc
+
+    def steps(
+        self,
+        batch_size: int,
+        *,
+        accumulation: int = 1,
+        world_size: int = 1,
+        drop_last: bool = False,
+    ) -> int:
+        """Count this epoch's optimizer steps; see :func:`ted_core.steps_for`.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples of one batch on one rank.
+        accumulation : int, default 1
+            Batches of one optimizer step.
+        world_size : int, default 1
+            Ranks that share the order.
+        drop_last : bool, default False
+            Whether the loader drops an incomplete last batch.
+
+        Returns
+        -------
+        int
+            Optimizer steps.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument is not an integer in its range.
+        """
+        return steps_for(
+            self.order.size,
+            batch_size,
+            accumulation=accumulation,
+            world_size=world_size,
+            drop_last=drop_last,
+        )

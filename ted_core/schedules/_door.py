@@ -1,0 +1,45 @@
+"""What every curve checks on its way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ted_core._checks import check_int, check_real
+from ted_core.schedules.base import Schedule
+
+__all__ = ["check_schedule", "trace"]
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Refuse arguments that make no schedule."""
+    check_real(
+        "prune_ratio",
+        schedule.prune_ratio,
+        low=0,
+        high=1,
+        closed="left",
+        remedy="it is the share to prune at the end of the curve, e.g. 0.7",
+    )
+    check_real("anneal", schedule.anneal, low=0, high=1, closed="left")
+    check_int("warmup", schedule.warmup, minimum=0)
+    if schedule.horizon not in ("all", "pruning"):
+        msg = f"`horizon` must be 'all' or 'pruning', got {schedule.horizon!r}"
+        raise ValueError(msg)
+
+
+def _progress(progress: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(progress, dtype=np.float64)
+    if not np.all((array >= 0) & (array <= 1)):
+        msg = f"`progress` must be in [0, 1], got {progress!r}"
+        raise ValueError(msg)
+    return array
+
+
+def trace(curve: Callable[[Any], Any], progress: ArrayLike) -> NDArray[np.float64]:
+    """Evaluate `curve` at `progress`, in its shape."""
+    ratios: NDArray[np.float64] = np.asarray(curve(_progress(progress)), np.float64)
+    return ratios[()]

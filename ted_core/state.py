@@ -1,0 +1,184 @@
+"""The flat state of a pruner: written, and read back with every field checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core.buffer import EpochBuffer
+from ted_core.config import RunConfig
+from ted_core.errors import CheckpointError
+from ted_core.report import HISTORY
+from ted_core.scores import ScoreBook
+from ted_core.typing import State
+
+__all__ = ["FORMAT", "VERSION", "Loaded", "read_state", "write_state"]
+
+FORMAT = "ted_core.Pruner"
+"""What a pruner's state calls itself."""
+
+VERSION = 1
+"""Version of the state that this library writes."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A state that has passed its checks."""
+
+    book: ScoreBook
+    history: dict[str, list[int]]
+    epoch: int
+    stopped: bool
+    checksum: int | None
+
+
+def write_state(
+    config: RunConfig,
+    book: ScoreBook,
+    history: Mapping[str, Sequence[int]],
+    *,
+    epoch: int,
+    stopped: bool,
+    checksum: int | None,
+) -> State:
+    """Return the flat state; `checksum` is None between epochs."""
+    state: State = {"format": FORMAT, "version": VERSION, **config.describe()}
+    state |= {"epoch": epoch, "stopped": stopped}
+    for name in HISTORY:
+        state[f"history.{name}"] = _little(np.array(history[name], np.int64))
+    for name, array in book.arrays().items():
+        state[f"book.{name}"] = _little(array)
+    state["pending"] = book.pending
+    if checksum is not None:
+        buffer = book.open()
+        state["pending.checksum"] = checksum
+        state["pending.sums"] = _little(buffer.sums)
+        state["pending.counts"] = _little(buffer.counts)
+    return state
+
+
+def read_state(
+    state: Mapping[str, Any], config: RunConfig, *, allow: Sequence[str] = ()
+) -> Loaded:
+    """Check a state against the configuration and return its parts."""
+    for name in allow:
+        if name != "epochs":
+            msg = f"`allow` must hold only 'epochs', got {name!r}"
+            raise ValueError(msg)
+    _check_header(state)
+    for name, here in config.describe().items():
+        saved = _plain(state, name, type(here))
+        if saved != here and name not in allow:
+            msg = f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}"
+            raise CheckpointError(msg)
+    epoch = _plain(state, "epoch", int)
+    if not 0 <= epoch <= config.epochs:
+        msg = f"`epoch` must be in [0, {config.epochs}], saved {epoch}"
+        raise CheckpointError(msg)
+    history = {}
+    for name in HISTORY:
+        row = np.empty(epoch, np.int64)
+        history[name] = _array(state, f"history.{name}", row).tolist()
+    book = ScoreBook(config.n, reduction=config.reduction)
+    book.restore(
+        {
+            name: _array(state, f"book.{name}", array)
+            for name, array in book.arrays().items()
+        }
+    )
+    stopped = _plain(state, "stopped", bool)
+    pending = _plain(state, "pending", int)
+    checksum = None
+    if pending:
+        checksum = _plain(state, "pending.checksum", int)
+        _fill(book.open(), state, pending)
+    _check_scores(book)
+    _check_names(state, book, pending=bool(pending))
+    return Loaded(book, history, epoch, stopped, checksum)
+
+
+def _check_header(state: Mapping[str, Any]) -> None:
+    if not isinstance(state, Mapping):
+        msg = f"`state` must be a mapping, got {type(state).__name__}"
+        raise TypeError(msg)
+    for name, here in (("format", FORMAT), ("version", VERSION)):
+        saved = _plain(state, name, type(here))
+        if saved != here:
+            msg = f"`{name}` must be {here!r}, saved {saved!r}"
+            raise CheckpointError(msg)
+
+
+def _plain(state: Mapping[str, Any], name: str, kind: type) -> Any:  # noqa: ANN401
+    if name not in state:
+        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
+        raise CheckpointError(msg)
+    value = state[name]
+    if type(value) is not kind:
+        msg = f"`{name}` must be {kind.__name__}, saved {value!r}"
+        raise CheckpointError(msg)
+    return value
+
+
+def _array(state: Mapping[str, Any], name: str, like: NDArray[Any]) -> NDArray[Any]:
+    if name not in state:
+        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
+        raise CheckpointError(msg)
+    array = state[name]
+    wanted = like.dtype.newbyteorder("<")
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype != wanted
+        or array.shape != like.shape
+    ):
+        found = getattr(array, "dtype", type(array).__name__)
+        msg = (
+            f"`{name}` must be {wanted} of shape {like.shape}, saved {found} of shape "
+            f"{getattr(array, 'shape', ())}"
+        )
+        raise CheckpointError(msg)
+    return array
+
+
+def _fill(buffer: EpochBuffer, state: Mapping[str, Any], pending: int) -> None:
+    buffer.sums[...] = _array(state, "pending.sums", buffer.sums)
+    buffer.counts[...] = _array(state, "pending.counts", buffer.counts)
+    counted = int(buffer.counts.sum(dtype=np.int64))
+    if pending < 0 or counted != pending:
+        msg = f"`pending` must equal the sum of its counts, saved {pending}, {counted}"
+        raise CheckpointError(msg)
+    buffer.observed = pending
+
+
+def _check_scores(book: ScoreBook) -> None:
+    arrays = book.arrays()
+    seen = arrays["visits"] > 0
+    wrong = np.flatnonzero(np.isfinite(arrays["score"]) != seen)
+    if wrong.size:
+        at = int(wrong[0])
+        msg = (
+            "`book.score` must be finite where visited and NaN elsewhere, saved "
+            f"{arrays['score'][at]} at {at} with {arrays['visits'][at]} visits"
+        )
+        raise CheckpointError(msg)
+
+
+def _check_names(state: Mapping[str, Any], book: ScoreBook, *, pending: bool) -> None:
+    known = {"format", "version", "epoch", "stopped", "pending"}
+    known |= {f"history.{name}" for name in HISTORY}
+    known |= {f"book.{name}" for name in book.arrays()}
+    known |= {"n", "epochs", "schedule", "strategy", "signal", "reduction", "seed"}
+    known |= {"multiple_of", "scale_loss", "labels"}
+    if pending:
+        known |= {"pending.checksum", "pending.sums", "pending.counts"}
+    unknown = sorted(str(name) for name in state if name not in known)
+    if unknown:
+        msg = f"`state` must hold known fields only, got {', '.join(unknown)}"
+        raise CheckpointError(msg)
+
+
+def _little(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(array.dtype.newbyteorder("<"), copy=True)

@@ -1,0 +1,74 @@
+"""A fresh uniform draw every epoch: the strongest simple rival."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core.counts import id_dtype
+from ted_core.reductions import Reduction
+from ted_core.strategies.base import Request, Selection
+from ted_core.ties import highest_hashes
+
+__all__ = ["Random"]
+
+
+@dataclass(frozen=True)
+class Random:
+    """Keep a uniform draw of the samples, anew in every epoch (Random*, RS2).
+
+    Notes
+    -----
+    The draw is the `count` highest hashes of (seed, epoch, id). O(n), 12 bytes a
+    sample of scratch space. Needs no values.
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Tables 1 and 2 (Random*).
+    P. Okanovic et al., Repeated random sampling for minimizing the time-to-accuracy
+    of learning, ICLR 2024.
+
+    Examples
+    --------
+    >>> import ted_core as ted
+    >>> pruner = ted.Pruner(10, epochs=5, prune_ratio=0.5, strategy=ted.Random())
+    >>> pruner.advance()
+    >>> pruner.plan().kept.size
+    6
+    """
+
+    @property
+    def uses_scores(self) -> bool:
+        """No values are needed."""
+        return False
+
+    @property
+    def known_count(self) -> bool:
+        """The schedule decides."""
+        return True
+
+    @property
+    def scales_loss(self) -> bool:
+        """The mean over a uniform draw is divided by r_t, as TED's."""
+        return True
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """Any; values are kept for the reports."""
+        return None
+
+    def check(
+        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
+    ) -> None:
+        """Accept any data set."""
+
+    def select(self, request: Request) -> Selection:
+        """Draw `request.count` of `request.n` ids."""
+        ids = np.arange(request.n, dtype=id_dtype(request.n))
+        return Selection(
+            highest_hashes(ids, request.count, seed=request.seed, epoch=request.epoch)
+        )
