@@ -1,0 +1,17 @@
+"""TED for Keras; needs the extra ``keras`` or ``tensorflow``."""
+
+from __future__ import annotations
+
+try:
+    import keras as _keras
+except ModuleNotFoundError as error:
+    if error.name != "keras":
+        raise
+    msg = "ted_keras needs Keras: pip install 'ted-core[tensorflow]'"
+    raise ModuleNotFoundError(msg, name="keras") from None
+
+from ted_keras.masks import mask_gradient
+
+__all__ = ["mask_gradient"]
+
+del _keras

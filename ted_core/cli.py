@@ -1,0 +1,190 @@
+"""The command line: ``ted plan`` and ``ted inspect``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core.checkpoint import load_state
+from ted_core.counts import steps_for
+from ted_core.errors import TedWarning
+from ted_core.pruner import Pruner
+from ted_core.savings import planned_save_ratio
+from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
+
+__all__ = ["main"]
+
+_CURVES = {"linear": Linear, "cosine": Cosine, "constant": Constant}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 2 for bad arguments or a bad file.
+
+    Examples
+    --------
+    >>> from ted_core.cli import main
+    >>> main("plan --samples 100 --epochs 10 --batch-size 10".split())
+    samples 100, epochs 10, planned save ratio 48.9 %
+    optimizer steps 56 of 100
+    epoch  keep ratio  samples  steps  loss scale
+        0       1.000      100     10       1.000
+        1       0.508       51      6       1.968
+        2       0.447       45      5       2.237
+        3       0.410       41      5       2.438
+        4       0.384       38      4       2.605
+        5       0.363       36      4       2.752
+        6       0.347       35      4       2.885
+        7       0.332       33      4       3.008
+        8       0.320       32      4       3.123
+        9       1.000      100     10       1.000
+    0
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TedWarning)
+            arguments.run(arguments)
+        for warning in caught:
+            print(f"ted: warning: {warning.message}", file=sys.stderr)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"ted: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ted", description="Plan a run with data pruning, or look at a saved one."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    plan = commands.add_parser("plan", help="what a schedule keeps, saves and steps")
+    plan.add_argument("--samples", type=int, required=True, help="size of the data")
+    plan.add_argument("--epochs", type=int, required=True, help="epochs of the run")
+    plan.add_argument("--batch-size", type=int, required=True, help="on one rank")
+    plan.add_argument("--prune-ratio", type=float, default=0.7, help="s (0.7)")
+    plan.add_argument(
+        "--schedule",
+        choices=["roller-coaster", *_CURVES],
+        default="roller-coaster",
+        help="the curve (roller-coaster, Eq. 21)",
+    )
+    plan.add_argument("--beta", type=float, default=0.25, help="of Eq. 21 (0.25)")
+    plan.add_argument(
+        "--anneal", type=float, default=0.125, help="share of full epochs at the end"
+    )
+    plan.add_argument("--warmup", type=int, default=0, help="full epochs at the start")
+    plan.add_argument("--horizon", choices=["all", "pruning"], default="all")
+    plan.add_argument("--multiple-of", type=int, default=1, help="round counts up to")
+    plan.add_argument("--accumulation", type=int, default=1, help="batches a step")
+    plan.add_argument("--world-size", type=int, default=1, help="ranks")
+    plan.add_argument("--drop-last", action="store_true", help="drop a short batch")
+    plan.add_argument("--plot", type=Path, metavar="FILE", help="write a picture")
+    plan.set_defaults(run=_plan)
+    inspect = commands.add_parser("inspect", help="what a saved state holds")
+    inspect.add_argument("file", type=Path, metavar="FILE")
+    inspect.set_defaults(run=_inspect)
+    return parser
+
+
+def _schedule(arguments: argparse.Namespace) -> Schedule:
+    options = {name: getattr(arguments, name) for name in ("anneal", "warmup")}
+    options["horizon"] = arguments.horizon
+    if arguments.schedule == "roller-coaster":
+        return RollerCoaster(arguments.prune_ratio, beta=arguments.beta, **options)
+    return _CURVES[arguments.schedule](arguments.prune_ratio, **options)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    schedule = _schedule(arguments)
+    pruner = Pruner(
+        arguments.samples,
+        epochs=arguments.epochs,
+        schedule=schedule,
+        multiple_of=arguments.multiple_of,
+    )
+    saved = planned_save_ratio(
+        schedule, pruner.epochs, n=pruner.n, multiple_of=arguments.multiple_of
+    )
+    steps = [_steps(arguments, int(kept)) for kept in pruner.schedule_table()["kept"]]
+    full = pruner.epochs * _steps(arguments, pruner.n)
+    print(
+        f"samples {pruner.n}, epochs {pruner.epochs}, "
+        f"planned save ratio {100 * saved:.1f} %"
+    )
+    print(f"optimizer steps {sum(steps)} of {full}")
+    print("epoch  keep ratio  samples  steps  loss scale")
+    table = pruner.schedule_table()
+    for row in _rows(table):
+        epoch, ratio, kept, _, scale = table[row].item()
+        print(f"{epoch:5d}{ratio:12.3f}{kept:9d}{steps[row]:7d}{scale:12.3f}")
+    if arguments.plot:
+        _plot(arguments.plot, table)
+
+
+def _steps(arguments: argparse.Namespace, kept: int) -> int:
+    return steps_for(
+        kept,
+        arguments.batch_size,
+        accumulation=arguments.accumulation,
+        world_size=arguments.world_size,
+        drop_last=arguments.drop_last,
+    )
+
+
+def _rows(table: NDArray[np.void], most: int = 20) -> NDArray[np.int64]:
+    """Choose the rows to print: all of a short table, the turns of a long one."""
+    if table.size <= most:
+        return np.arange(table.size)
+    turns = np.flatnonzero(np.diff(table["keep_ratio"] == 1))
+    spread = np.linspace(0, table.size - 1, most - 4).astype(np.int64)
+    return np.unique(np.concatenate([spread, turns, turns + 1]))
+
+
+def _plot(path: Path, table: NDArray[np.void]) -> None:
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        msg = "--plot needs Matplotlib: pip install 'ted-core[plot]'"
+        raise ValueError(msg) from None
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.step(table["epoch"], table["keep_fraction"], where="post", color="#0072B2")
+    axes.set(xlabel="epoch t", ylabel="kept share of the data", ylim=(0, 1.05))
+    figure.savefig(path, dpi=150)
+    print(f"wrote {path}")
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    state = load_state(arguments.file)
+    for name, value in state.items():
+        if not isinstance(value, np.ndarray):
+            print(f"{name:20} {value}")
+    for name, array in state.items():
+        if name.startswith("history.") and isinstance(array, np.ndarray):
+            print(f"{name:20} {int(array.sum())} in {array.size} epochs")
+    score, visits = state["book.score"], state["book.visits"]
+    if not isinstance(score, np.ndarray) or not isinstance(visits, np.ndarray):
+        msg = f"`book.score` and `book.visits` must be arrays in {arguments.file}"
+        raise TypeError(msg)
+    valid = score[np.isfinite(score)]
+    print(f"{'scored samples':20} {valid.size} of {score.size}")
+    if valid.size:
+        quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
+        print(f"{'score quartiles':20} {' '.join(f'{q:.4g}' for q in quantiles)}")
+        print(f"{'visits, mean':20} {visits.mean():.2f}")
