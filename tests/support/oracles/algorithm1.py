@@ -1,0 +1,70 @@
+"""Algorithm 1 in the paper's letters: obviously right, slow, no array in sight."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+from ted_core import tie_hash
+
+
+def r(t, T, s, beta):  # noqa: N803 - the paper's letter
+    """Eq. 21."""
+    return math.exp((t / T) ** beta * math.log(1 - s)) if s else 1.0
+
+
+def kept_by_definition_3(score, m, *, seed, epoch):
+    """Eq. 20 by a full sort: `score` is a list, None for never presented."""
+
+    def rank(k):
+        key = math.inf if score[k] is None else float(score[k])
+        return key, int(tie_hash(np.array([k]), seed=seed, epoch=epoch)[0])
+
+    return sorted(sorted(range(len(score)), key=rank)[len(score) - m :])
+
+
+class Ted:
+    """Scores of n samples as a dict; a sample without a value stands for itself."""
+
+    def __init__(self, n, *, alpha, start):
+        self.n, self.alpha, self.start = n, alpha, start
+        self.score, self.visits, self.presented = {}, {}, set()
+        self.seen = {}
+
+    def observe(self, k, value):
+        self.seen.setdefault(k, []).append(np.float32(value))
+
+    def close(self):
+        one, alpha = np.float32(1 - self.alpha), np.float32(self.alpha)
+        for k, values in self.seen.items():
+            self.presented.add(k)
+            total = np.float32(0)
+            for value in values:
+                total = np.float32(total + value)
+            mean = np.float32(total / np.float32(len(values)))
+            if not math.isfinite(mean):
+                continue
+            if k in self.score or self.start != "first":
+                before = self.score.get(k, np.float32(0))
+                mean = np.float32(np.float32(alpha * before) + np.float32(one * mean))
+            self.score[k] = mean
+            self.visits[k] = self.visits.get(k, 0) + 1
+        self.seen = {}
+
+    def rank(self, k):
+        if self.start != "debiased":
+            return self.score[k]
+        bias = 1 - self.alpha ** self.visits[k]
+        return np.float32(float(self.score[k]) / bias)
+
+    def ranking(self):
+        middle = statistics.median(map(self.rank, self.score)) if self.score else 0.0
+        return [
+            self.rank(k)
+            if k in self.score
+            else np.float32(middle)
+            if k in self.presented
+            else None
+            for k in range(self.n)
+        ]
