@@ -9,8 +9,8 @@ from __future__ import annotations
 from ted_core._version import __version__
 from ted_core.checkpoint import load_state, save_state
 from ted_core.counts import keep_count, steps_for
-from ted_core.errors import CheckpointError, EpochError, TedWarning
 from ted_core.cross_entropy import cross_entropy_mask_gradient
+from ted_core.errors import CheckpointError, EpochError, TedWarning
 from ted_core.importance import mask_gradient, segment_mask_gradient
 from ted_core.plan import EpochPlan
 from ted_core.pruner import Pruner

@@ -75,7 +75,7 @@ def check_real(
     return number
 
 
-def to_numpy(value: Any) -> NDArray[Any]:  # noqa: ANN401 - any array-like is welcome
+def to_numpy(value: Any) -> NDArray[Any]:
     """Return any array as NumPy: lists, NumPy, TensorFlow, JAX, PyTorch, CuPy."""
     if hasattr(value, "detach"):
         value = value.detach()

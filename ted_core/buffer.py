@@ -129,5 +129,6 @@ class EpochBuffer:
             seen = np.flatnonzero(self.counts[start:stop])
             if seen.size:
                 sums = self.sums[start:stop][seen]
-                means = sums / self.counts[start:stop][seen].astype(np.float32)
+                counts = self.counts[start:stop][seen].astype(np.float32)
+                means = np.asarray(sums / counts, np.float32)
                 yield seen + start, means

@@ -56,7 +56,7 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
     )
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **arrays)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(target)
@@ -103,7 +103,7 @@ def load_state(path: str | os.PathLike[str]) -> State:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 msg = f"`{path}` must be a saved state, got a single array"
-                raise CheckpointError(msg)
+                raise CheckpointError(msg)  # noqa: TRY301 - closes the file
             state = {name: _from_array(file[name]) for name in file.files}
     except (FileNotFoundError, PermissionError, IsADirectoryError, CheckpointError):
         raise

@@ -20,7 +20,11 @@ from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
 
 __all__ = ["main"]
 
-_CURVES = {"linear": Linear, "cosine": Cosine, "constant": Constant}
+_CURVES: dict[str, type[Linear | Cosine | Constant]] = {
+    "linear": Linear,
+    "cosine": Cosine,
+    "constant": Constant,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from ted_core.schedules import Schedule, keep_ratios
 from ted_core.strategies import Strategy
 from ted_core.typing import State
 
-__all__ = ["SIGNALS", "RunConfig", "default_reduction"]
+__all__ = ["SIGNALS", "RunConfig", "StepOptions", "default_reduction"]
 
 SIGNALS = ("mask_gradient", "loss")
 """Names of the signals a run may observe."""
@@ -34,6 +35,14 @@ _TABLE = np.dtype(
         ("loss_scale", np.float64),
     ]
 )
+
+
+class StepOptions(TypedDict, total=False):
+    """Options of :func:`ted_core.steps_for`."""
+
+    accumulation: int
+    world_size: int
+    drop_last: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +113,7 @@ class RunConfig:
             msg = f"`reduction` must be {needed!r} for {self.strategy!r}, got "
             raise ValueError(msg + repr(self.reduction))
         self._check_labels()
-        self.strategy.check(self.n, int(self.kept_counts().min()), self.labels)
+        self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
         if self.epochs < _FEW_EPOCHS:
             saved = planned_save_ratio(
                 self.schedule, self.epochs, n=self.n, multiple_of=self.multiple_of
@@ -125,32 +134,30 @@ class RunConfig:
             )
             raise ValueError(msg)
 
+    @cached_property
+    def keep_ratios(self) -> NDArray[np.float64]:
+        """Nominal keep ratio of each epoch, shape (epochs,)."""
+        return keep_ratios(self.schedule, self.epochs)
+
+    @cached_property
     def kept_counts(self) -> NDArray[np.int64]:
-        """Return the samples each epoch keeps by the schedule, shape (epochs,)."""
-        ratios = keep_ratios(self.schedule, self.epochs)
-        counts = [keep_count(self.n, r, multiple_of=self.multiple_of) for r in ratios]
+        """Samples each epoch keeps by the schedule, shape (epochs,)."""
+        counts = [
+            keep_count(self.n, float(ratio), multiple_of=self.multiple_of)
+            for ratio in self.keep_ratios
+        ]
         return np.array(counts, np.int64)
 
-    def total_steps(
-        self,
-        batch_size: int,
-        *,
-        accumulation: int = 1,
-        world_size: int = 1,
-        drop_last: bool = False,
-    ) -> int:
+    def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the optimizer steps of the whole run, before it starts.
 
         Parameters
         ----------
         batch_size : int
             Samples of one batch on one rank.
-        accumulation : int, default 1
-            Batches of one optimizer step.
-        world_size : int, default 1
-            Ranks that share each epoch.
-        drop_last : bool, default False
-            Whether the loader drops an incomplete last batch.
+        **options : int, int and bool
+            ``accumulation``, ``world_size``, ``drop_last`` of
+            :func:`ted_core.steps_for`.
 
         Returns
         -------
@@ -163,42 +170,37 @@ class RunConfig:
             An argument is out of range, or the strategy's counts depend on the
             scores: :meth:`max_total_steps` gives the bound then.
         """
+        self._refuse_unknown("total_steps")
+        return self.max_total_steps(batch_size, **options)
+
+    def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
+        """Bound the optimizer steps: :meth:`total_steps`, or those of full data.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples of one batch on one rank.
+        **options : int, int and bool
+            ``accumulation``, ``world_size``, ``drop_last`` of
+            :func:`ted_core.steps_for`.
+
+        Returns
+        -------
+        int
+            Steps that the run never exceeds.
+        """
+        counts = self.kept_counts
+        if not self.strategy.known_count:
+            counts = np.full_like(counts, self.n)
+        return sum(steps_for(int(count), batch_size, **options) for count in counts)
+
+    def _refuse_unknown(self, name: str) -> None:
         if not self.strategy.known_count:
             msg = (
-                f"`total_steps` needs a strategy with a known count, got "
+                f"`{name}` needs a strategy with a known count, got "
                 f"{self.strategy!r}; `max_total_steps` gives the bound"
             )
             raise ValueError(msg)
-        return self._steps(
-            self.kept_counts(),
-            batch_size,
-            accumulation=accumulation,
-            world_size=world_size,
-            drop_last=drop_last,
-        )
-
-    def max_total_steps(
-        self,
-        batch_size: int,
-        *,
-        accumulation: int = 1,
-        world_size: int = 1,
-        drop_last: bool = False,
-    ) -> int:
-        """Bound the optimizer steps: :meth:`total_steps`, or those of full data."""
-        counts = self.kept_counts()
-        if not self.strategy.known_count:
-            counts = np.full_like(counts, self.n)
-        return self._steps(
-            counts,
-            batch_size,
-            accumulation=accumulation,
-            world_size=world_size,
-            drop_last=drop_last,
-        )
-
-    def _steps(self, counts: NDArray[np.int64], batch_size: int, **options: Any) -> int:
-        return sum(steps_for(int(count), batch_size, **options) for count in counts)
 
     def schedule_table(self) -> NDArray[np.void]:
         """Return what the schedule says of every epoch, ahead of time.
@@ -214,16 +216,11 @@ class RunConfig:
         ValueError
             The strategy's counts depend on the scores.
         """
-        if not self.strategy.known_count:
-            msg = (
-                "`schedule_table` needs a strategy with a known count, got "
-                f"{self.strategy!r}"
-            )
-            raise ValueError(msg)
+        self._refuse_unknown("schedule_table")
         table = np.empty(self.epochs, _TABLE)
         table["epoch"] = np.arange(self.epochs)
-        table["keep_ratio"] = keep_ratios(self.schedule, self.epochs)
-        table["kept"] = self.kept_counts()
+        table["keep_ratio"] = self.keep_ratios
+        table["kept"] = self.kept_counts
         table["keep_fraction"] = table["kept"] / self.n
         scaled = self.scale_loss and self.strategy.scales_loss
         table["loss_scale"] = 1 / table["keep_ratio"] if scaled else 1.0

@@ -93,11 +93,16 @@ def steps_for(
     if drop_last:
         batches = count // world_size // batch_size
     else:
-        batches = -(-(-(-count // world_size)) // batch_size)
-    return -(-batches // accumulation)
+        share = _divide_up(count, world_size)
+        batches = _divide_up(share, batch_size)
+    return _divide_up(batches, accumulation)
 
 
-def id_dtype(n: int) -> type[np.int32] | type[np.int64]:
+def _divide_up(number: int, by: int) -> int:
+    return -(-number // by)
+
+
+def id_dtype(n: int) -> type[np.int32 | np.int64]:
     """Return the narrowest dtype of the library's ids for `n` samples.
 
     Parameters

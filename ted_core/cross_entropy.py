@@ -13,13 +13,13 @@ __all__ = ["cross_entropy_mask_gradient"]
 
 
 def cross_entropy_mask_gradient(
-    logits: Any,  # noqa: ANN401 - any array-API array
-    labels: Any,  # noqa: ANN401
+    logits: Any,
+    labels: Any,
     *,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     signed: bool = False,
-) -> Any:  # noqa: ANN401
+) -> Any:
     r"""Return |sum_j z_j (p_j - y_j)|, the mask gradient at the logits.
 
     Parameters
@@ -105,7 +105,7 @@ def cross_entropy_mask_gradient(
     return -values if signed else xp.abs(values)
 
 
-def _mean_over_tokens(xp: Any, values: Any, used: Any) -> Any:  # noqa: ANN401
+def _mean_over_tokens(xp: Any, values: Any, used: Any) -> Any:
     axes = tuple(range(1, values.ndim))
     if used is not None:
         values = xp.where(used > 0, values, xp.zeros_like(values))

@@ -10,12 +10,12 @@ __all__ = ["mask_gradient", "segment_mask_gradient", "wide"]
 
 
 def mask_gradient(
-    hidden: Any,  # noqa: ANN401 - any array-API array
-    gradient: Any,  # noqa: ANN401
+    hidden: Any,
+    gradient: Any,
     *,
-    loss_gradient: Any = None,  # noqa: ANN401
+    loss_gradient: Any = None,
     signed: bool = False,
-) -> Any:  # noqa: ANN401
+) -> Any:
     r"""Return each sample's mask gradient, I(z_k) = |<h_k, dl_k/dh_k>| (Eq. 12).
 
     A mask delta_k that multiplies h_k in the forward pass has the derivative
@@ -79,13 +79,13 @@ def mask_gradient(
 
 
 def segment_mask_gradient(
-    hidden: Any,  # noqa: ANN401
-    gradient: Any,  # noqa: ANN401
-    segment_ids: Any,  # noqa: ANN401
+    hidden: Any,
+    gradient: Any,
+    segment_ids: Any,
     segments: int,
     *,
     signed: bool = False,
-) -> Any:  # noqa: ANN401
+) -> Any:
     r"""Return the mask gradient of samples packed into rows, by segment.
 
     Parameters
@@ -146,7 +146,7 @@ def segment_mask_gradient(
     return -values if signed else xp.abs(values)
 
 
-def _products(name: str, hidden: Any, gradient: Any) -> tuple[Any, Any]:  # noqa: ANN401
+def _products(name: str, hidden: Any, gradient: Any) -> tuple[Any, Any]:
     try:
         xp = array_namespace(hidden, gradient)
     except TypeError as error:
@@ -164,7 +164,7 @@ def _products(name: str, hidden: Any, gradient: Any) -> tuple[Any, Any]:  # noqa
     return xp, wide(xp, name, hidden) * wide(xp, "gradient", gradient)
 
 
-def wide(xp: Any, name: str, array: Any) -> Any:  # noqa: ANN401
+def wide(xp: Any, name: str, array: Any) -> Any:
     """Return a floating array as float64 if it is one, else as float32.
 
     Parameters

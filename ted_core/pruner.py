@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._checks import to_numpy
-from ted_core.config import RunConfig, default_reduction
+from ted_core.config import RunConfig, StepOptions, default_reduction
 from ted_core.errors import CheckpointError, EpochError
 from ted_core.plan import EpochPlan
-from ted_core.randomness import ORDER, stream
+from ted_core.planner import make_plan
 from ted_core.reductions import Reduction
 from ted_core.report import HISTORY, Report
 from ted_core.savings import Savings
-from ted_core.scaling import loss_scale
-from ted_core.schedules import RollerCoaster, Schedule, keep_ratios
+from ted_core.schedules import RollerCoaster, Schedule
 from ted_core.scores import ScoreBook
 from ted_core.state import read_state, write_state
-from ted_core.strategies import Request, Strategy, TopScore
+from ted_core.strategies import Strategy, TopScore
 from ted_core.typing import Scores, State
 
 __all__ = ["Pruner"]
@@ -84,7 +83,7 @@ class Pruner:
     0.48
     """
 
-    def __init__(  # noqa: PLR0913 - one keyword for each axis of the method
+    def __init__(
         self,
         n: int,
         *,
@@ -121,25 +120,14 @@ class Pruner:
             scale_loss=scale_loss,
             labels=None if labels is None else to_numpy(labels),
         )
+        self.n, self.epochs = self.config.n, self.config.epochs
         self._book = ScoreBook(
             n, reduction=self.config.reduction, initial_scores=initial_scores
         )
-        self._ratios = keep_ratios(schedule, epochs)
-        self._counts = self.config.kept_counts()
         self._history: dict[str, list[int]] = {name: [] for name in HISTORY}
         self._epoch = 0
         self._stopped = False
         self._plan: EpochPlan | None = None
-
-    @property
-    def n(self) -> int:
-        """Samples in the data set."""
-        return self.config.n
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of the run, T."""
-        return self.config.epochs
 
     @property
     def epoch(self) -> int:
@@ -182,40 +170,8 @@ class Pruner:
             msg = f"`plan` needs an open epoch, got a run finished at {self._epoch}"
             raise EpochError(msg)
         if self._plan is None:
-            self._plan = self._make_plan()
+            self._plan = make_plan(self.config, self._book, self._epoch)
         return self._plan
-
-    def _make_plan(self) -> EpochPlan:
-        config, ratio = self.config, float(self._ratios[self._epoch])
-        selection = config.strategy.select(
-            Request(
-                n=self.n,
-                count=int(self._counts[self._epoch]),
-                keep_ratio=ratio,
-                epoch=self._epoch,
-                seed=config.seed,
-                ranking=self._book.ranking,
-                columns=self._book.columns,
-                labels=config.labels,
-            )
-        )
-        generator = stream(config.seed, purpose=ORDER, epoch=self._epoch)
-        if selection.weights is None:
-            order, weights = selection.kept, None
-            generator.shuffle(order)
-        else:
-            places = generator.permutation(selection.kept.size)
-            order, weights = selection.kept[places], selection.weights[places]
-        scaled = config.scale_loss and config.strategy.scales_loss
-        return EpochPlan(
-            epoch=self._epoch,
-            epochs=self.epochs,
-            n=self.n,
-            keep_ratio=ratio,
-            loss_scale=loss_scale(ratio) if scaled else 1.0,
-            order=order,
-            weights=weights,
-        )
 
     def observe(self, ids: ArrayLike, values: ArrayLike) -> None:
         """Take the values of one step of the current epoch, or of many.
@@ -319,37 +275,13 @@ class Pruner:
             self._history[name].append(int(number))
         self._plan = None
 
-    def total_steps(
-        self,
-        batch_size: int,
-        *,
-        accumulation: int = 1,
-        world_size: int = 1,
-        drop_last: bool = False,
-    ) -> int:
-        """Count the optimizer steps of the whole run; see `RunConfig.total_steps`."""
-        return self.config.total_steps(
-            batch_size,
-            accumulation=accumulation,
-            world_size=world_size,
-            drop_last=drop_last,
-        )
+    def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
+        """Count the optimizer steps of the run; see `RunConfig.total_steps`."""
+        return self.config.total_steps(batch_size, **options)
 
-    def max_total_steps(
-        self,
-        batch_size: int,
-        *,
-        accumulation: int = 1,
-        world_size: int = 1,
-        drop_last: bool = False,
-    ) -> int:
-        """Bound the steps of the run; see `RunConfig.max_total_steps`."""
-        return self.config.max_total_steps(
-            batch_size,
-            accumulation=accumulation,
-            world_size=world_size,
-            drop_last=drop_last,
-        )
+    def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
+        """Bound the optimizer steps; see `RunConfig.max_total_steps`."""
+        return self.config.max_total_steps(batch_size, **options)
 
     def schedule_table(self) -> NDArray[np.void]:
         """Return every epoch's counts; see `RunConfig.schedule_table`."""

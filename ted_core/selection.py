@@ -62,7 +62,8 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
     dtype = id_dtype(n)
     if count == n:
         _refuse_nan(array)
-        return np.arange(n, dtype=dtype)
+        everything: Ids = np.arange(n, dtype=dtype)
+        return everything
     if count == 0:
         _refuse_nan(array)
         return np.empty(0, dtype)
@@ -133,7 +134,7 @@ def _refuse_nan(scores: Scores) -> None:
 
 
 def _split(
-    scores: Scores, threshold: np.float32, dtype: type[np.int32] | type[np.int64]
+    scores: Scores, threshold: np.float32, dtype: type[np.int32 | np.int64]
 ) -> tuple[Ids, Ids]:
     above, tied = [], []
     for start in range(0, scores.size, _CHUNK):

@@ -112,7 +112,7 @@ def _check_header(state: Mapping[str, Any]) -> None:
             raise CheckpointError(msg)
 
 
-def _plain(state: Mapping[str, Any], name: str, kind: type) -> Any:  # noqa: ANN401
+def _plain(state: Mapping[str, Any], name: str, kind: type) -> Any:
     if name not in state:
         msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
         raise CheckpointError(msg)

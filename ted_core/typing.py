@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Counts", "Ids", "Scores", "State", "StateValue"]
 
-Ids: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
+Ids: TypeAlias = NDArray[np.signedinteger[Any]]
 """Sample ids in ``[0, n)``, shape (m,)."""
 
 Scores: TypeAlias = NDArray[np.float32]

@@ -9,7 +9,7 @@ from keras import ops
 __all__ = ["mask_gradient"]
 
 
-def mask_gradient(hidden: Any, gradient: Any) -> Any:  # noqa: ANN401 - any backend
+def mask_gradient(hidden: Any, gradient: Any) -> Any:
     r"""Return each sample's mask gradient, |<h_k, dl_k/dh_k>| (Eq. 12).
 
     Parameters

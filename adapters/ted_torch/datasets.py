@@ -55,7 +55,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
     def __len__(self) -> int:
         """Count the samples."""
-        return len(self.dataset)  # type: ignore[arg-type]
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[int, Item]:
         """Return the id and the item."""

@@ -126,7 +126,7 @@ class Polyak:
         if self.start != "debiased":
             return score
         bias = 1 - np.float64(self.alpha) ** np.maximum(visits, 1)
-        return (score / bias).astype(np.float32)
+        return np.asarray(score / bias, np.float32)
 
     def begin(self, scores: Scores) -> Columns:
         """Return the score whose rank is `scores`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import ted_core as ted
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,6 +15,8 @@ from hypothesis.stateful import (
     rule,
 )
 from oracles.algorithm1 import Ted, kept_by_definition_3, r
+
+import ted_core as ted
 
 values = st.one_of(
     st.sampled_from([0.0, 0.5, 1.0, math.nan, math.inf]),

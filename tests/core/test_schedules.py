@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-import ted_core as ted
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles.algorithm1 import r
+
+import ted_core as ted
 
 CURVES = [ted.RollerCoaster, ted.Linear, ted.Cosine, ted.Constant]
 share = st.floats(0, 0.999)

@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
-import ted_core as ted
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from oracles.algorithm1 import kept_by_definition_3
+
+import ted_core as ted
 
 scores = arrays(
     np.float32,

@@ -6,6 +6,7 @@ import math
 import statistics
 
 import numpy as np
+
 from ted_core import tie_hash
 
 

@@ -1,0 +1,300 @@
+"""Softmax regression with an exact minimiser: the ground for exact IGDs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ted_core._checks import check_int, check_real, to_numpy
+
+__all__ = [
+    "fit_logistic",
+    "logistic_gradients",
+    "logistic_hessian",
+    "logistic_losses",
+    "logistic_objective",
+]
+
+_MAX_STEPS = 200
+
+
+def fit_logistic(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    l2: float,
+    classes: int | None = None,
+    start: NDArray[np.float64] | None = None,
+    tolerance: float = 1e-12,
+) -> NDArray[np.float64]:
+    r"""Return argmin of mean cross entropy + l2/2 |theta|^2, by Newton's method.
+
+    Parameters
+    ----------
+    x : array_like of float, shape (n, d)
+        Inputs; for a bias, give them a column of ones (it is regularised too).
+    y : array_like of int, shape (n,)
+        Class indices in [0, classes).
+    l2 : float
+        Weight of the regulariser, above 0: the objective is strongly convex.
+    classes : int, optional
+        Number of classes, at least 2; the largest label + 1 by default.
+    start : ndarray of float64, shape (classes, d), optional
+        Where to start; zeros by default.
+    tolerance : float, default 1e-12
+        Largest entry of the gradient at which to stop, above 0.
+
+    Returns
+    -------
+    ndarray of float64, shape (classes, d)
+        theta; the logits are x theta'.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument has a wrong shape or type, or is out of range.
+    RuntimeError
+        `tolerance` was not reached; it is below the rounding error of the data.
+
+    Notes
+    -----
+    O(n p^2 + p^3) a step with p = classes d; about ten steps from zero, three from
+    the solution with one sample more.
+
+    References
+    ----------
+    D. Boehning, Multinomial logistic regression algorithm, Annals of the Institute
+    of Statistical Mathematics 44, 1992.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.analysis import fit_logistic
+    >>> x = np.array([[-1.0], [-2.0], [1.0], [2.0]])
+    >>> fit_logistic(x, [0, 0, 1, 1], l2=0.1).round(2).tolist()
+    [[-0.93], [0.93]]
+    """
+    xs, ys = _data(x, y)
+    l2 = check_real("l2", l2, low=0, high=np.inf, closed="neither")
+    stop = check_real("tolerance", tolerance, low=0, high=np.inf, closed="neither")
+    least = max(2, int(ys.max()) + 1)
+    c = least if classes is None else check_int("classes", classes, minimum=least)
+    shape = (c, xs.shape[1])
+    theta = np.zeros(shape) if start is None else np.array(start, np.float64)
+    if theta.shape != shape:
+        msg = f"`start` must have shape {shape}, got shape {theta.shape}"
+        raise ValueError(msg)
+    for _ in range(_MAX_STEPS):
+        residual = _residual(theta, xs, ys)
+        gradient = residual.T @ xs / len(xs) + l2 * theta
+        if np.abs(gradient).max() <= stop:
+            return theta
+        hessian = logistic_hessian(theta, xs, l2=l2)
+        step = np.linalg.solve(hessian, gradient.ravel()).reshape(shape)
+        theta = _backtrack(theta, step, xs, ys, l2)
+    msg = (
+        f"`tolerance` {stop:g} was not reached in {_MAX_STEPS} steps, the gradient "
+        f"is {np.abs(gradient).max():g}; scale the data or raise `tolerance`"
+    )
+    raise RuntimeError(msg)
+
+
+def logistic_losses(
+    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike
+) -> NDArray[np.float64]:
+    r"""Return each sample's cross entropy, without the regulariser.
+
+    Parameters
+    ----------
+    theta : ndarray of float64, shape (classes, d)
+        Parameters.
+    x : array_like of float, shape (n, d)
+        Inputs.
+    y : array_like of int, shape (n,)
+        Class indices.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Losses, >= 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `x` or `y` have a wrong shape or type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.analysis import logistic_losses
+    >>> logistic_losses(np.zeros((2, 1)), [[1.0]], [0]).round(3).tolist()
+    [0.693]
+    """
+    xs, ys = _data(x, y)
+    z = xs @ theta.T
+    top = z.max(axis=1)
+    own = z[np.arange(len(ys)), ys]
+    losses = np.log(np.exp(z - top[:, None]).sum(axis=1)) + (top - own)
+    return np.asarray(losses, np.float64)
+
+
+def logistic_objective(
+    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
+) -> float:
+    r"""Return L(D, theta), the mean cross entropy + l2/2 |theta|^2.
+
+    Parameters
+    ----------
+    theta : ndarray of float64, shape (classes, d)
+        Parameters.
+    x : array_like of float, shape (n, d)
+        Inputs.
+    y : array_like of int, shape (n,)
+        Class indices.
+    l2 : float
+        Weight of the regulariser.
+
+    Returns
+    -------
+    float
+        What `fit_logistic` minimises.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `x` or `y` have a wrong shape or type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.analysis import logistic_objective
+    >>> round(logistic_objective(np.ones((2, 1)), [[1.0]], [0], l2=0.1), 3)
+    0.793
+    """
+    return float(logistic_losses(theta, x, y).mean() + l2 / 2 * np.square(theta).sum())
+
+
+def logistic_gradients(
+    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
+) -> NDArray[np.float64]:
+    r"""Return g_k, the gradient of each sample's share of the objective.
+
+    Parameters
+    ----------
+    theta : ndarray of float64, shape (classes, d)
+        Parameters.
+    x : array_like of float, shape (n, d)
+        Inputs.
+    y : array_like of int, shape (n,)
+        Class indices.
+    l2 : float
+        Weight of the regulariser, which is part of every sample's share.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, classes d)
+        Gradients; their mean is 0 at the minimiser.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `x` or `y` have a wrong shape or type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.analysis import logistic_gradients
+    >>> logistic_gradients(np.zeros((2, 1)), [[1.0]], [0], l2=0.1).tolist()
+    [[-0.5, 0.5]]
+    """
+    xs, ys = _data(x, y)
+    data = _residual(theta, xs, ys)[:, :, None] * xs[:, None, :]
+    return np.asarray((data + l2 * theta).reshape(len(xs), -1), np.float64)
+
+
+def logistic_hessian(
+    theta: NDArray[np.float64], x: ArrayLike, *, l2: float
+) -> NDArray[np.float64]:
+    r"""Return H, the Hessian of the objective.
+
+    Parameters
+    ----------
+    theta : ndarray of float64, shape (classes, d)
+        Parameters.
+    x : array_like of float, shape (n, d)
+        Inputs.
+    l2 : float
+        Weight of the regulariser.
+
+    Returns
+    -------
+    ndarray of float64, shape (classes d, classes d)
+        H, symmetric, positive definite for `l2` above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.analysis import logistic_hessian
+    >>> logistic_hessian(np.zeros((2, 1)), [[2.0]], l2=0.5).tolist()
+    [[1.5, -1.0], [-1.0, 1.5]]
+    """
+    xs = np.asarray(x, np.float64)
+    (n, d), c = xs.shape, len(theta)
+    p = _softmax(xs @ theta.T)
+    weighted = (p[:, :, None] * xs[:, None, :]).reshape(n, c * d)
+    hessian = weighted.T @ weighted / -n
+    for j in range(c):
+        block = slice(j * d, (j + 1) * d)
+        hessian[block, block] += weighted[:, block].T @ xs / n
+    hessian[np.diag_indices(c * d)] += l2
+    return np.asarray(hessian, np.float64)
+
+
+def _softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True), np.float64)
+
+
+def _residual(
+    theta: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    p = _softmax(x @ theta.T)
+    p[np.arange(len(y)), y] -= 1
+    return p
+
+
+def _backtrack(
+    theta: NDArray[np.float64],
+    step: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.int64],
+    l2: float,
+) -> NDArray[np.float64]:
+    before = logistic_objective(theta, x, y, l2=l2)
+    most = before + 8 * np.finfo(np.float64).eps * max(1.0, before)
+    while logistic_objective(theta - step, x, y, l2=l2) > most:
+        step = step / 2
+    return theta - step
+
+
+def _data(x: object, y: object) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    xs: NDArray[Any] = to_numpy(x)
+    ys: NDArray[Any] = to_numpy(y)
+    if xs.ndim != 2 or 0 in xs.shape:  # noqa: PLR2004 - samples and features
+        msg = f"`x` must have shape (n, d) with n, d >= 1, got shape {xs.shape}"
+        raise ValueError(msg)
+    if xs.dtype.kind not in "fiu" or not np.isfinite(xs).all():
+        msg = f"`x` must hold finite real numbers, got dtype {xs.dtype}"
+        raise ValueError(msg)
+    if ys.dtype.kind not in "iu":
+        msg = f"`y` must hold class indices, got dtype {ys.dtype}"
+        raise TypeError(msg)
+    if ys.shape != xs.shape[:1] or ys.min() < 0:
+        msg = (
+            f"`y` must have shape {xs.shape[:1]} and no negative index, got shape "
+            f"{ys.shape}"
+        )
+        raise ValueError(msg)
+    return xs.astype(np.float64), ys.astype(np.int64)
