@@ -9,7 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_ids", "check_int", "check_real", "check_values", "to_numpy"]
+__all__ = [
+    "check_epochs",
+    "check_ids",
+    "check_int",
+    "check_real",
+    "check_values",
+    "to_numpy",
+]
 
 _BRACKETS = {
     "both": ("[", "]"),
@@ -122,6 +129,24 @@ def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
         raise TypeError(msg)
     with np.errstate(over="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def check_epochs(epochs: object) -> None:
+    """Refuse an unknown number of epochs, and one."""
+    remedy = (
+        "pruning is planned over the whole run: give the number of epochs that the "
+        "training will have"
+    )
+    if epochs is None or (isinstance(epochs, float) and not epochs.is_integer()):
+        msg = f"`epochs` must be a known number of epochs, got {epochs!r}; {remedy}"
+        raise TypeError(msg)
+    check_int(
+        "epochs",
+        epochs,
+        minimum=2,
+        remedy="the first epoch sees all samples, so one epoch can save nothing: "
+        "train without pruning",
+    )
 
 
 def _then(remedy: str) -> str:

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -100,11 +101,8 @@ def load_state(path: str | os.PathLike[str]) -> State:
     10
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                msg = f"`{path}` must be a saved state, got a single array"
-                raise CheckpointError(msg)  # noqa: TRY301 - closes the file
-            state = {name: _from_array(file[name]) for name in file.files}
+        with Path(path).open("rb") as file:
+            state = _read(file)
     except (FileNotFoundError, PermissionError, IsADirectoryError, CheckpointError):
         raise
     except (
@@ -130,6 +128,15 @@ def load_state(path: str | os.PathLike[str]) -> State:
         msg = f"`version` must be in [1, {VERSION}], got {version!r} in {path}"
         raise CheckpointError(msg)
     return state
+
+
+def _read(file: BinaryIO) -> State:
+    loaded = np.load(file, allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        msg = f"`{file.name}` must be a saved state, got a single array"
+        raise CheckpointError(msg)
+    with loaded:
+        return {name: _from_array(loaded[name]) for name in loaded.files}
 
 
 def _to_array(name: str, value: object) -> np.ndarray:

@@ -11,16 +11,16 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_int
+from ted_core._checks import check_epochs, check_int
 from ted_core.counts import keep_count, steps_for
 from ted_core.errors import TedWarning
-from ted_core.reductions import Polyak, Reduction
+from ted_core.reductions import Reduction
 from ted_core.savings import planned_save_ratio
 from ted_core.schedules import Schedule, keep_ratios
 from ted_core.strategies import Strategy
 from ted_core.typing import State
 
-__all__ = ["SIGNALS", "RunConfig", "StepOptions", "default_reduction"]
+__all__ = ["SIGNALS", "RunConfig", "StepOptions"]
 
 SIGNALS = ("mask_gradient", "loss")
 """Names of the signals a run may observe."""
@@ -89,7 +89,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
-        _check_epochs(self.epochs)
+        check_epochs(self.epochs)
         check_int("n", self.n, minimum=1, remedy="an empty data set cannot be pruned")
         check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)
         check_int("multiple_of", self.multiple_of, minimum=1)
@@ -242,29 +242,5 @@ class RunConfig:
         }
 
 
-def _check_epochs(epochs: object) -> None:
-    remedy = (
-        "pruning is planned over the whole run: give the number of epochs that the "
-        "training will have"
-    )
-    if epochs is None or (isinstance(epochs, float) and not epochs.is_integer()):
-        msg = f"`epochs` must be a known number of epochs, got {epochs!r}; {remedy}"
-        raise TypeError(msg)
-    check_int(
-        "epochs",
-        epochs,
-        minimum=2,
-        remedy="the first epoch sees all samples, so one epoch can save nothing: "
-        "train without pruning",
-    )
-
-
 def _checksum(labels: NDArray[np.signedinteger[Any]] | None) -> int:
     return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())
-
-
-def default_reduction(strategy: Strategy, reduction: Reduction | None) -> Reduction:
-    """Return the reduction given, or the strategy's, or TED's."""
-    if reduction is not None:
-        return reduction
-    return strategy.reduction or Polyak()

@@ -8,18 +8,15 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import to_numpy
-from ted_core.config import RunConfig, StepOptions, default_reduction
-from ted_core.errors import CheckpointError, EpochError
+from ted_core.config import StepOptions
+from ted_core.defaults import RunOptions, make_config
+from ted_core.errors import EpochError
 from ted_core.plan import EpochPlan
 from ted_core.planner import make_plan
-from ted_core.reductions import Reduction
-from ted_core.report import HISTORY, Report
+from ted_core.report import History, Report
 from ted_core.savings import Savings
-from ted_core.schedules import RollerCoaster, Schedule
 from ted_core.scores import ScoreBook
 from ted_core.state import read_state, write_state
-from ted_core.strategies import Strategy, TopScore
 from ted_core.typing import Scores, State
 
 __all__ = ["Pruner"]
@@ -28,15 +25,14 @@ __all__ = ["Pruner"]
 class Pruner:
     r"""Plan every epoch of a run from what was observed before (Algorithm 1).
 
+    O(n) an epoch; 7 bytes a sample between epochs, 5 + 4 r_t more during one.
+
     Parameters
     ----------
-    n : int
-        Samples in the data set, at least 1; ids are 0 ... n - 1.
-    epochs : int
-        T, epochs of the run, at least 2; below 5 warns.
+    n, epochs : int
+        Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns.
     prune_ratio : float, optional
-        s of a default :class:`RollerCoaster`, in [0, 1); 0.7 if neither this nor
-        `schedule` is given.
+        s of a :class:`RollerCoaster`, in [0, 1); 0.7 by default.
     schedule : Schedule, optional
         Keep ratios, instead of `prune_ratio`.
     strategy : Strategy, default ``TopScore()``
@@ -61,10 +57,6 @@ class Pruner:
     ValueError, TypeError
         An argument is out of its range, or two do not go together, by name.
 
-    Notes
-    -----
-    7 bytes a sample between epochs, 5 + 4 r_t more during one. Planning is O(n).
-
     References
     ----------
     J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
@@ -88,43 +80,15 @@ class Pruner:
         n: int,
         *,
         epochs: int,
-        prune_ratio: float | None = None,
-        schedule: Schedule | None = None,
-        strategy: Strategy | None = None,
-        signal: str = "mask_gradient",
-        reduction: Reduction | None = None,
-        seed: int = 0,
-        multiple_of: int = 1,
-        scale_loss: bool = True,
-        labels: ArrayLike | None = None,
         initial_scores: ArrayLike | None = None,
+        **options: Unpack[RunOptions],
     ) -> None:
-        if schedule is not None and prune_ratio is not None:
-            msg = (
-                f"`prune_ratio` must not be given beside `schedule`, got "
-                f"{prune_ratio!r} and {schedule!r}; give it to the schedule"
-            )
-            raise ValueError(msg)
-        if schedule is None:
-            schedule = RollerCoaster(0.7 if prune_ratio is None else prune_ratio)
-        strategy = TopScore() if strategy is None else strategy
-        self.config = RunConfig(
-            n=n,
-            epochs=epochs,
-            schedule=schedule,
-            strategy=strategy,
-            signal=signal,
-            reduction=default_reduction(strategy, reduction),
-            seed=seed,
-            multiple_of=multiple_of,
-            scale_loss=scale_loss,
-            labels=None if labels is None else to_numpy(labels),
-        )
+        self.config = make_config(n, epochs, **options)
         self.n, self.epochs = self.config.n, self.config.epochs
         self._book = ScoreBook(
             n, reduction=self.config.reduction, initial_scores=initial_scores
         )
-        self._history: dict[str, list[int]] = {name: [] for name in HISTORY}
+        self._history = History()
         self._epoch = 0
         self._stopped = False
         self._plan: EpochPlan | None = None
@@ -155,26 +119,20 @@ class Pruner:
         Returns
         -------
         EpochPlan
-            The same object until the epoch closes.
+            The same object until the epoch closes; O(n) the first time.
 
         Raises
         ------
         EpochError
             The run has finished.
-
-        Notes
-        -----
-        O(n) the first time in an epoch: one partition and one shuffle.
         """
-        if self.finished:
-            msg = f"`plan` needs an open epoch, got a run finished at {self._epoch}"
-            raise EpochError(msg)
+        self._refuse_finished("plan")
         if self._plan is None:
             self._plan = make_plan(self.config, self._book, self._epoch)
         return self._plan
 
     def observe(self, ids: ArrayLike, values: ArrayLike) -> None:
-        """Take the values of one step of the current epoch, or of many.
+        """Take the values of one step of the current epoch, or of many: O(m).
 
         Parameters
         ----------
@@ -189,31 +147,12 @@ class Pruner:
             An id is out of range, or shapes or dtypes do not fit.
         EpochError
             The run has finished.
-
-        Notes
-        -----
-        O(m). A sample observed twice counts once, with the mean of its values.
         """
         self._refuse_finished("observe")
         self._book.observe(ids, values)
 
     def observe_sums(self, sums: ArrayLike, counts: ArrayLike) -> None:
-        """Take an epoch's buffer: sum of values and times seen of each sample.
-
-        Parameters
-        ----------
-        sums : array_like of float, shape (n,)
-            Sum of the values of each sample.
-        counts : array_like of int, shape (n,)
-            How often each was observed, in [0, 255].
-
-        Raises
-        ------
-        ValueError, TypeError
-            The shapes or dtypes do not fit, or a count is out of range.
-        EpochError
-            The run has finished.
-        """
+        """Take an epoch's whole buffer; see `EpochBuffer.observe_sums`."""
         self._refuse_finished("observe_sums")
         self._book.observe_sums(sums, counts)
 
@@ -230,10 +169,6 @@ class Pruner:
         EpochError
             The run has finished, nothing was observed although the strategy needs
             scores, or no observed value is finite; the state is unchanged then.
-
-        Notes
-        -----
-        O(n).
         """
         self._refuse_finished("advance")
         if self.config.strategy.uses_scores and not self._book.pending:
@@ -243,7 +178,6 @@ class Pruner:
             )
             raise EpochError(msg)
         self._close()
-        self._epoch += 1
 
     def finish(self) -> None:
         """Close the last epoch, or an early stop; harmless when repeated.
@@ -256,24 +190,12 @@ class Pruner:
         if not self.finished:
             if self._book.pending:
                 self._close()
-                self._epoch += 1
             self._stopped = True
 
     def _close(self) -> None:
-        order = self.plan().order
-        seen = self._book.times_seen()
-        missing = 0 if seen is None else int(np.count_nonzero(seen[order] == 0))
-        counts = self._book.close()
-        row = (
-            order.size,
-            counts.observed,
-            counts.distinct,
-            counts.nonfinite,
-            order.size if seen is None else missing,
-        )
-        for name, number in zip(HISTORY, row, strict=True):
-            self._history[name].append(int(number))
+        self._history.close(self.plan(), self._book)
         self._plan = None
+        self._epoch += 1
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the optimizer steps of the run; see `RunConfig.total_steps`."""
@@ -289,35 +211,21 @@ class Pruner:
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        planned = self._history["planned"]
-        return Savings(
-            full=self.n * len(planned),
-            planned=sum(planned),
-            forwarded=sum(self._history["observed"]),
-        )
+        return self._history.savings(self.n)
 
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
-        counts = {k: np.array(v, np.int64) for k, v in self._history.items()}
-        return Report(**counts, nonfinite_ids=self._book.nonfinite_ids)
+        return self._history.report(self._book)
 
     def state_dict(self) -> State:
-        """Return the whole state: flat, NumPy arrays and plain values, copied.
-
-        Returns
-        -------
-        dict of str to ndarray, str, int, float or bool
-            Little-endian; an open epoch's buffer and the checksum of its order
-            included.
-        """
-        order = None if self.finished else self.plan().checksum
+        """Return the state: flat, little-endian, copied; an open epoch included."""
         return write_state(
             self.config,
             self._book,
-            self._history,
+            self._history.rows,
             epoch=self._epoch,
             stopped=self._stopped,
-            checksum=order if self._book.pending else None,
+            checksum=self.plan().checksum if self._book.pending else None,
         )
 
     def load_state_dict(
@@ -330,28 +238,13 @@ class Pruner:
         state : mapping
             What :meth:`state_dict` returned.
         allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"`` extends or shortens a
-            run.
+            ``"epochs"`` extends a run on purpose, between two epochs.
 
         Raises
         ------
         CheckpointError
-            Another n, configuration, version, dtype or shape, a NaN where none can
-            be, or an order that this NumPy does not reproduce: with the field and
-            both values.
-        ValueError
-            `allow` names a field that may not differ.
+            A field differs or is damaged, or an open epoch's order is not reproduced.
         """
         loaded = read_state(state, self.config, allow=allow)
-        before = (self._book, self._history, self._epoch, self._stopped, self._plan)
-        self._book, self._history = loaded.book, loaded.history
+        self._book, self._history = loaded.book, History(loaded.history)
         self._epoch, self._stopped, self._plan = loaded.epoch, loaded.stopped, None
-        if loaded.checksum is not None and self.plan().checksum != loaded.checksum:
-            found = self.plan().checksum
-            self._book, self._history, self._epoch, self._stopped, self._plan = before
-            msg = (
-                f"`state` must have the order of this epoch, saved checksum "
-                f"{loaded.checksum}, here {found}; resume with the NumPy that saved "
-                "it, or from the end of an epoch"
-            )
-            raise CheckpointError(msg)

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HISTORY", "Report"]
+from ted_core.plan import EpochPlan
+from ted_core.savings import Savings
+from ted_core.scores import ScoreBook
+
+__all__ = ["HISTORY", "History", "Report"]
 
 HISTORY = ("planned", "observed", "distinct", "nonfinite", "missing")
 """Names of the counts of each closed epoch."""
@@ -53,3 +57,70 @@ class Report:
     def repeated(self) -> NDArray[np.int64]:
         """Observations beyond the first of a sample, shape (e,)."""
         return self.observed - self.distinct
+
+
+class History:
+    """The counts of the closed epochs, one row each.
+
+    Parameters
+    ----------
+    rows : dict of str to list of int, optional
+        Counts by name of :data:`HISTORY`; none by default.
+    """
+
+    def __init__(self, rows: dict[str, list[int]] | None = None) -> None:
+        self.rows = {name: [] for name in HISTORY} if rows is None else rows
+
+    def close(self, plan: EpochPlan, book: ScoreBook) -> None:
+        """Close the epoch in `book` and add its row.
+
+        Parameters
+        ----------
+        plan : EpochPlan
+            The epoch's plan.
+        book : ScoreBook
+            Its scores, with the open epoch's buffer.
+        """
+        seen = book.times_seen()
+        kept = plan.order.size
+        missing = kept if seen is None else np.count_nonzero(seen[plan.order] == 0)
+        counts = book.close()
+        row = (kept, counts.observed, counts.distinct, counts.nonfinite, missing)
+        for name, number in zip(HISTORY, row, strict=True):
+            self.rows[name].append(int(number))
+
+    def savings(self, n: int) -> Savings:
+        """Return the samples saved of a data set of `n` (Eq. 24).
+
+        Parameters
+        ----------
+        n : int
+            Samples in the data set.
+
+        Returns
+        -------
+        Savings
+            Planned and counted.
+        """
+        planned = self.rows["planned"]
+        return Savings(
+            full=n * len(planned),
+            planned=sum(planned),
+            forwarded=sum(self.rows["observed"]),
+        )
+
+    def report(self, book: ScoreBook) -> Report:
+        """Return the report.
+
+        Parameters
+        ----------
+        book : ScoreBook
+            The scores, for the ids to look at.
+
+        Returns
+        -------
+        Report
+            Copies of the counts.
+        """
+        counts = {name: np.array(row, np.int64) for name, row in self.rows.items()}
+        return Report(**counts, nonfinite_ids=book.nonfinite_ids)

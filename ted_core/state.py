@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ted_core.buffer import EpochBuffer
 from ted_core.config import RunConfig
 from ted_core.errors import CheckpointError
+from ted_core.planner import make_plan
 from ted_core.report import HISTORY
 from ted_core.scores import ScoreBook
 from ted_core.typing import State
@@ -33,7 +34,6 @@ class Loaded:
     history: dict[str, list[int]]
     epoch: int
     stopped: bool
-    checksum: int | None
 
 
 def write_state(
@@ -92,13 +92,14 @@ def read_state(
     )
     stopped = _plain(state, "stopped", bool)
     pending = _plain(state, "pending", int)
-    checksum = None
     if pending:
-        checksum = _plain(state, "pending.checksum", int)
         _fill(book.open(), state, pending)
     _check_scores(book)
     _check_names(state, book, pending=bool(pending))
-    return Loaded(book, history, epoch, stopped, checksum)
+    if pending:
+        saved = _plain(state, "pending.checksum", int)
+        _check_order(saved, make_plan(config, book, epoch).checksum)
+    return Loaded(book, history, epoch, stopped)
 
 
 def _check_header(state: Mapping[str, Any]) -> None:
@@ -151,6 +152,15 @@ def _fill(buffer: EpochBuffer, state: Mapping[str, Any], pending: int) -> None:
         msg = f"`pending` must equal the sum of its counts, saved {pending}, {counted}"
         raise CheckpointError(msg)
     buffer.observed = pending
+
+
+def _check_order(saved: int, here: int) -> None:
+    if saved != here:
+        msg = (
+            f"`state` must have the order of this epoch, saved checksum {saved}, here "
+            f"{here}; resume with the NumPy that saved it, or from an epoch's end"
+        )
+        raise CheckpointError(msg)
 
 
 def _check_scores(book: ScoreBook) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keras import ops
+from keras.backend import standardize_dtype
 
 __all__ = ["mask_gradient"]
 
@@ -45,7 +46,11 @@ def mask_gradient(hidden: Any, gradient: Any) -> Any:
         )
         raise ValueError(msg)
     half = {"float16", "bfloat16"}
-    wide = "float32" if {hidden.dtype, gradient.dtype} & half else None
+    wide = (
+        "float32"
+        if {standardize_dtype(t.dtype) for t in (hidden, gradient)} & half
+        else None
+    )
     if wide:
         hidden, gradient = ops.cast(hidden, wide), ops.cast(gradient, wide)
     axes = tuple(range(1, len(hidden.shape)))

@@ -6,11 +6,11 @@ from ted_core.analysis.generalization import (
     internal_generalization,
     internal_generalization_distance,
     leave_one_out_igd,
-    quadratic_igd,
     retrained_igd,
 )
-from ted_core.analysis.logistic import (
-    fit_logistic,
+from ted_core.analysis.influence import quadratic_igd
+from ted_core.analysis.logistic import fit_logistic
+from ted_core.analysis.softmax import (
     logistic_gradients,
     logistic_hessian,
     logistic_losses,

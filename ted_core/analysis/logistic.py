@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_int, check_real, to_numpy
+from ted_core._checks import check_int, check_real
+from ted_core.analysis._doors import check_labelled, check_real_array
+from ted_core.analysis.softmax import (
+    logistic_gradients,
+    logistic_hessian,
+    logistic_objective,
+)
 
-__all__ = [
-    "fit_logistic",
-    "logistic_gradients",
-    "logistic_hessian",
-    "logistic_losses",
-    "logistic_objective",
-]
+__all__ = ["fit_logistic"]
 
 _MAX_STEPS = 200
 
@@ -49,7 +47,7 @@ def fit_logistic(
     Returns
     -------
     ndarray of float64, shape (classes, d)
-        theta; the logits are x theta'.
+        Parameters theta; the logits are x theta'.
 
     Raises
     ------
@@ -74,195 +72,30 @@ def fit_logistic(
     >>> from ted_core.analysis import fit_logistic
     >>> x = np.array([[-1.0], [-2.0], [1.0], [2.0]])
     >>> fit_logistic(x, [0, 0, 1, 1], l2=0.1).round(2).tolist()
-    [[-0.93], [0.93]]
+    [[-0.92], [0.92]]
     """
-    xs, ys = _data(x, y)
+    xs, ys = check_labelled(x, y)
     l2 = check_real("l2", l2, low=0, high=np.inf, closed="neither")
     stop = check_real("tolerance", tolerance, low=0, high=np.inf, closed="neither")
     least = max(2, int(ys.max()) + 1)
     c = least if classes is None else check_int("classes", classes, minimum=least)
     shape = (c, xs.shape[1])
-    theta = np.zeros(shape) if start is None else np.array(start, np.float64)
+    theta = np.zeros(shape) if start is None else check_real_array("start", start)
     if theta.shape != shape:
         msg = f"`start` must have shape {shape}, got shape {theta.shape}"
         raise ValueError(msg)
     for _ in range(_MAX_STEPS):
-        residual = _residual(theta, xs, ys)
-        gradient = residual.T @ xs / len(xs) + l2 * theta
+        gradient = logistic_gradients(theta, xs, ys, l2=l2).mean(axis=0)
         if np.abs(gradient).max() <= stop:
             return theta
         hessian = logistic_hessian(theta, xs, l2=l2)
-        step = np.linalg.solve(hessian, gradient.ravel()).reshape(shape)
+        step = np.linalg.solve(hessian, gradient).reshape(shape)
         theta = _backtrack(theta, step, xs, ys, l2)
     msg = (
         f"`tolerance` {stop:g} was not reached in {_MAX_STEPS} steps, the gradient "
         f"is {np.abs(gradient).max():g}; scale the data or raise `tolerance`"
     )
     raise RuntimeError(msg)
-
-
-def logistic_losses(
-    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike
-) -> NDArray[np.float64]:
-    r"""Return each sample's cross entropy, without the regulariser.
-
-    Parameters
-    ----------
-    theta : ndarray of float64, shape (classes, d)
-        Parameters.
-    x : array_like of float, shape (n, d)
-        Inputs.
-    y : array_like of int, shape (n,)
-        Class indices.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        Losses, >= 0.
-
-    Raises
-    ------
-    ValueError, TypeError
-        `x` or `y` have a wrong shape or type.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.analysis import logistic_losses
-    >>> logistic_losses(np.zeros((2, 1)), [[1.0]], [0]).round(3).tolist()
-    [0.693]
-    """
-    xs, ys = _data(x, y)
-    z = xs @ theta.T
-    top = z.max(axis=1)
-    own = z[np.arange(len(ys)), ys]
-    losses = np.log(np.exp(z - top[:, None]).sum(axis=1)) + (top - own)
-    return np.asarray(losses, np.float64)
-
-
-def logistic_objective(
-    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
-) -> float:
-    r"""Return L(D, theta), the mean cross entropy + l2/2 |theta|^2.
-
-    Parameters
-    ----------
-    theta : ndarray of float64, shape (classes, d)
-        Parameters.
-    x : array_like of float, shape (n, d)
-        Inputs.
-    y : array_like of int, shape (n,)
-        Class indices.
-    l2 : float
-        Weight of the regulariser.
-
-    Returns
-    -------
-    float
-        What `fit_logistic` minimises.
-
-    Raises
-    ------
-    ValueError, TypeError
-        `x` or `y` have a wrong shape or type.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.analysis import logistic_objective
-    >>> round(logistic_objective(np.ones((2, 1)), [[1.0]], [0], l2=0.1), 3)
-    0.793
-    """
-    return float(logistic_losses(theta, x, y).mean() + l2 / 2 * np.square(theta).sum())
-
-
-def logistic_gradients(
-    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
-) -> NDArray[np.float64]:
-    r"""Return g_k, the gradient of each sample's share of the objective.
-
-    Parameters
-    ----------
-    theta : ndarray of float64, shape (classes, d)
-        Parameters.
-    x : array_like of float, shape (n, d)
-        Inputs.
-    y : array_like of int, shape (n,)
-        Class indices.
-    l2 : float
-        Weight of the regulariser, which is part of every sample's share.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, classes d)
-        Gradients; their mean is 0 at the minimiser.
-
-    Raises
-    ------
-    ValueError, TypeError
-        `x` or `y` have a wrong shape or type.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.analysis import logistic_gradients
-    >>> logistic_gradients(np.zeros((2, 1)), [[1.0]], [0], l2=0.1).tolist()
-    [[-0.5, 0.5]]
-    """
-    xs, ys = _data(x, y)
-    data = _residual(theta, xs, ys)[:, :, None] * xs[:, None, :]
-    return np.asarray((data + l2 * theta).reshape(len(xs), -1), np.float64)
-
-
-def logistic_hessian(
-    theta: NDArray[np.float64], x: ArrayLike, *, l2: float
-) -> NDArray[np.float64]:
-    r"""Return H, the Hessian of the objective.
-
-    Parameters
-    ----------
-    theta : ndarray of float64, shape (classes, d)
-        Parameters.
-    x : array_like of float, shape (n, d)
-        Inputs.
-    l2 : float
-        Weight of the regulariser.
-
-    Returns
-    -------
-    ndarray of float64, shape (classes d, classes d)
-        H, symmetric, positive definite for `l2` above 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.analysis import logistic_hessian
-    >>> logistic_hessian(np.zeros((2, 1)), [[2.0]], l2=0.5).tolist()
-    [[1.5, -1.0], [-1.0, 1.5]]
-    """
-    xs = np.asarray(x, np.float64)
-    (n, d), c = xs.shape, len(theta)
-    p = _softmax(xs @ theta.T)
-    weighted = (p[:, :, None] * xs[:, None, :]).reshape(n, c * d)
-    hessian = weighted.T @ weighted / -n
-    for j in range(c):
-        block = slice(j * d, (j + 1) * d)
-        hessian[block, block] += weighted[:, block].T @ xs / n
-    hessian[np.diag_indices(c * d)] += l2
-    return np.asarray(hessian, np.float64)
-
-
-def _softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True), np.float64)
-
-
-def _residual(
-    theta: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    p = _softmax(x @ theta.T)
-    p[np.arange(len(y)), y] -= 1
-    return p
 
 
 def _backtrack(
@@ -277,24 +110,3 @@ def _backtrack(
     while logistic_objective(theta - step, x, y, l2=l2) > most:
         step = step / 2
     return theta - step
-
-
-def _data(x: object, y: object) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    xs: NDArray[Any] = to_numpy(x)
-    ys: NDArray[Any] = to_numpy(y)
-    if xs.ndim != 2 or 0 in xs.shape:  # noqa: PLR2004 - samples and features
-        msg = f"`x` must have shape (n, d) with n, d >= 1, got shape {xs.shape}"
-        raise ValueError(msg)
-    if xs.dtype.kind not in "fiu" or not np.isfinite(xs).all():
-        msg = f"`x` must hold finite real numbers, got dtype {xs.dtype}"
-        raise ValueError(msg)
-    if ys.dtype.kind not in "iu":
-        msg = f"`y` must hold class indices, got dtype {ys.dtype}"
-        raise TypeError(msg)
-    if ys.shape != xs.shape[:1] or ys.min() < 0:
-        msg = (
-            f"`y` must have shape {xs.shape[:1]} and no negative index, got shape "
-            f"{ys.shape}"
-        )
-        raise ValueError(msg)
-    return xs.astype(np.float64), ys.astype(np.int64)

@@ -12,6 +12,7 @@ from ted_core.counts import id_dtype
 from ted_core.reductions import Reduction
 from ted_core.strategies.base import Request, Selection
 from ted_core.ties import highest_hashes
+from ted_core.typing import Ids
 
 __all__ = ["Random"]
 
@@ -68,7 +69,7 @@ class Random:
 
     def select(self, request: Request) -> Selection:
         """Draw `request.count` of `request.n` ids."""
-        ids = np.arange(request.n, dtype=id_dtype(request.n))
+        ids: Ids = np.arange(request.n, dtype=id_dtype(request.n))
         return Selection(
             highest_hashes(ids, request.count, seed=request.seed, epoch=request.epoch)
         )

@@ -48,7 +48,8 @@ class TopScore:
     Examples
     --------
     >>> import ted_core as ted
-    >>> pruner = ted.Pruner(4, epochs=5, prune_ratio=0.5, strategy=ted.TopScore())
+    >>> half = ted.Constant(0.5)
+    >>> pruner = ted.Pruner(4, epochs=5, schedule=half, strategy=ted.TopScore())
     >>> pruner.observe([0, 1, 2, 3], [0.1, 0.9, 0.5, 0.7])
     >>> pruner.advance()
     >>> pruner.plan().kept.tolist()

@@ -1,0 +1,142 @@
+"""The door for arrays of any library, and the few operations all signals share.
+
+Nothing here reads a value of an array: shapes and dtypes are checked, values never,
+so that no call waits for a device.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj, is_torch_namespace
+
+__all__ = [
+    "Array",
+    "as_floating",
+    "as_index",
+    "as_token_mask",
+    "check_same_shape",
+    "column",
+    "dtype_name",
+    "namespace",
+    "per_sample",
+    "quiet",
+    "sum_features",
+]
+
+Array: TypeAlias = Any
+"""An array of NumPy, PyTorch, JAX, CuPy or another array-API library."""
+
+_HALF = frozenset({"float16", "bfloat16"})
+_FLOATING = _HALF | {"float32", "float64"}
+_INTEGER = frozenset({f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)})
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of a dtype without its library: ``"float32"``."""
+    dtype = array.dtype
+    return str(getattr(dtype, "name", dtype)).rpartition(".")[2]
+
+
+def as_floating(name: str, value: object, *, minimum_ndim: int = 1) -> Array:
+    """Return a floating array without its autograd graph, half precision as float32."""
+    array = _as_array(name, value, minimum_ndim)
+    dtype = dtype_name(array)
+    if dtype not in _FLOATING:
+        msg = f"`{name}` must be real floating point, got dtype {dtype}"
+        raise TypeError(msg)
+    if hasattr(array, "detach"):
+        array = array.detach()
+    if dtype in _HALF:
+        xp = array_namespace(array)
+        array = xp.astype(array, xp.float32)
+    return array
+
+
+def as_index(name: str, value: object) -> Array:
+    """Return an integer array in the library's own index dtype."""
+    array = _as_array(name, value, 1)
+    dtype = dtype_name(array)
+    if dtype not in _INTEGER:
+        msg = f"`{name}` must hold integers, got dtype {dtype}"
+        raise TypeError(msg)
+    xp = array_namespace(array)
+    return xp.astype(array, xp.arange(1).dtype)
+
+
+def as_token_mask(name: str, value: object) -> Array:
+    """Return a boolean array; integers such as an attention mask count if not 0."""
+    array = _as_array(name, value, 1)
+    dtype = dtype_name(array)
+    if dtype == "bool":
+        return array
+    if dtype not in _INTEGER:
+        msg = f"`{name}` must hold booleans or integers, got dtype {dtype}"
+        raise TypeError(msg)
+    return array != 0
+
+
+def namespace(**arrays: Array) -> Any:
+    """Return the one array library of all arguments."""
+    try:
+        return array_namespace(*arrays.values())
+    except TypeError:
+        names = " and ".join(f"`{name}`" for name in arrays)
+        kinds = " and ".join(type(a).__module__.split(".")[0] for a in arrays.values())
+        msg = f"{names} must be arrays of one library, got {kinds}"
+        raise TypeError(msg) from None
+
+
+def check_same_shape(
+    name: str, array: Array, shape: tuple[int, ...], like: str
+) -> None:
+    """Refuse an array of another shape than `shape`."""
+    if tuple(array.shape) != tuple(shape):
+        msg = (
+            f"`{name}` must have shape {tuple(shape)} like {like}, "
+            f"got shape {tuple(array.shape)}"
+        )
+        raise ValueError(msg)
+
+
+def quiet(xp: Any) -> AbstractContextManager[None]:
+    """Keep NumPy from warning of overflow; torch.compile can not trace its switch."""
+    if is_torch_namespace(xp):
+        return nullcontext()
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+def sum_features(xp: Any, array: Array, kept: int) -> Array:
+    """Sum over all axes behind the first `kept`."""
+    if array.ndim == kept:
+        return array
+    return xp.sum(array, axis=tuple(range(kept, array.ndim)))
+
+
+def column(xp: Any, array: Array, ndim: int) -> Array:
+    """Append axes of length 1 up to `ndim`."""
+    return xp.reshape(array, tuple(array.shape) + (1,) * (ndim - array.ndim))
+
+
+def per_sample(xp: Any, inner: Array, *, signed: bool) -> Array:
+    """Turn <h, dl/dh> into an importance: its magnitude, or its negative."""
+    return -inner if signed else xp.abs(inner)
+
+
+def _as_array(name: str, value: object, minimum_ndim: int) -> Array:
+    array: Array = value
+    if not is_array_api_obj(array):
+        msg = (
+            f"`{name}` must be an array of NumPy, PyTorch, JAX or another array-API "
+            f"library, got {type(value).__name__}"
+        )
+        raise TypeError(msg)
+    if array.ndim < minimum_ndim:
+        msg = (
+            f"`{name}` must have at least {minimum_ndim} axis(es), samples first, "
+            f"got shape {tuple(array.shape)}"
+        )
+        raise ValueError(msg)
+    return array

@@ -1,0 +1,73 @@
+"""The command line and the demo, as a person runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ted_core as ted
+from ted_core.cli import main
+from ted_core.demo.__main__ import main as demo
+
+
+def test_plan_prints_what_a_schedule_saves(capsys):
+    assert (
+        main(["plan", "--samples", "50000", "--epochs", "200", "--batch-size", "128"])
+        == 0
+    )
+    schedule = ted.RollerCoaster(0.7)
+    saved = ted.planned_save_ratio(schedule, 200, n=50000)
+    steps = ted.Pruner(50000, epochs=200).total_steps(128)
+    printed = capsys.readouterr().out
+    assert f"planned save ratio {100 * saved:.1f} %" in printed
+    assert f"optimizer steps {steps} of {200 * 391}" in printed
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_plan_takes_every_schedule_and_draws_it(capsys, tmp_path, schedule):
+    picture = tmp_path / "plan.png"
+    line = f"plan --samples 99 --epochs 9 --batch-size 8 --schedule {schedule} --plot"
+    assert main([*line.split(), str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"wrote {picture}" in capsys.readouterr().out
+
+
+def test_bad_arguments_are_one_line_and_status_2(capsys):
+    line = "plan --samples 0 --epochs 9 --batch-size 8"
+    assert main(line.split()) == 2
+    assert capsys.readouterr().err.startswith("ted: error: `n` must be at least 1")
+
+
+def test_few_epochs_warn(capsys):
+    assert main(["plan", "--samples", "9", "--epochs", "3", "--batch-size", "8"]) == 0
+    assert "ted: warning: `epochs`=3 saves little" in capsys.readouterr().err
+
+
+def test_inspect_tells_what_a_state_holds(capsys, tmp_path):
+    pruner = ted.Pruner(20, epochs=6)
+    pruner.observe(pruner.plan().order, np.ones(20))
+    pruner.advance()
+    ted.save_state(tmp_path / "ted.npz", pruner.state_dict())
+    assert main(["inspect", str(tmp_path / "ted.npz")]) == 0
+    printed = capsys.readouterr().out
+    assert "RollerCoaster(prune_ratio=0.7" in printed
+    assert "20 of 20" in printed
+
+
+def test_inspect_refuses_what_is_no_state(capsys, tmp_path):
+    (tmp_path / "x").write_text("no state")
+    assert main(["inspect", str(tmp_path / "x")]) == 2
+    assert main(["inspect", str(tmp_path / "missing")]) == 2
+    assert "must be a whole saved state" in capsys.readouterr().err
+
+
+def test_the_demo_trains_prints_a_table_and_draws(capsys, tmp_path):
+    picture = tmp_path / "demo.png"
+    assert demo(["--seeds", "2", "--epochs", "8", "--out", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    planned = sum(ted.Pruner(1348, epochs=8).schedule_table()["kept"].tolist())
+    rows = {line.split()[0]: line.split() for line in printed.splitlines() if line}
+    assert rows["full"][3] == str(8 * 1348)
+    assert rows["TED"][3] == rows["random"][3] == str(planned)
+    assert float(rows["full"][1]) > 90
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ted_core as ted
+
+
+def pruner(**options):
+    return ted.Pruner(**{"n": 40, "epochs": 8, "seed": 3, **options})
+
+
+def half_way(**options):
+    run = pruner(**options)
+    for _ in range(3):
+        run.observe(run.plan().order, np.cos(run.plan().order))
+        run.advance()
+    order = run.plan().order
+    run.observe(order[:7], np.sin(order[:7]))
+    return run
+
+
+@pytest.mark.parametrize(
+    "reduction", [ted.Polyak(start="debiased"), ted.Last(), ted.Mean(), ted.Count()]
+)
+def test_a_run_resumed_in_mid_epoch_goes_on_bit_for_bit(reduction):
+    straight = half_way(reduction=reduction)
+    resumed = pruner(reduction=reduction)
+    resumed.load_state_dict(straight.state_dict())
+    for run in (straight, resumed):
+        order = run.plan().order
+        run.observe(order[7:], np.sin(order[7:]))
+        while True:
+            run.advance()
+            if run.finished:
+                break
+            run.observe(run.plan().order, np.tan(run.plan().order))
+    one, other = straight.state_dict(), resumed.state_dict()
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name])
+
+
+def test_a_state_is_flat_little_endian_and_a_copy():
+    run = half_way()
+    state = run.state_dict()
+    for value in state.values():
+        assert isinstance(value, np.ndarray | str | int | float | bool)
+        if isinstance(value, np.ndarray):
+            assert value.dtype == value.dtype.newbyteorder("<")
+            value[...] = 0
+    assert np.isfinite(run.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"n": 41}, "n"),
+        ({"epochs": 9}, "epochs"),
+        ({"seed": 4}, "seed"),
+        ({"prune_ratio": 0.5}, "schedule"),
+        ({"strategy": ted.Random()}, "strategy"),
+        ({"reduction": ted.Last()}, "reduction"),
+        ({"signal": "loss"}, "signal"),
+        ({"multiple_of": 2}, "multiple_of"),
+        ({"scale_loss": False}, "scale_loss"),
+        ({"labels": np.zeros(40, int)}, "labels"),
+    ],
+)
+def test_another_configuration_is_refused_with_the_field_and_both_values(
+    options, field
+):
+    here = pruner(**options)
+    before = here.state_dict()
+    with pytest.raises(
+        ted.CheckpointError, match=f"`{field}` must equal .* saved .*, "
+    ):
+        here.load_state_dict(half_way().state_dict())
+    np.testing.assert_array_equal(here.state_dict()["book.score"], before["book.score"])
+
+
+def broken(name, value):
+    state = half_way().state_dict()
+    if value is None:
+        del state[name]
+    else:
+        state[name] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("format", "other", "`format` must be 'ted_core.Pruner', saved 'other'"),
+        ("version", 2, "`version` must be 1, saved 2"),
+        ("version", "1", "`version` must be int, saved '1'"),
+        ("epoch", None, "`state` must have 'epoch'"),
+        ("epoch", -1, r"`epoch` must be in \[0, 8\], saved -1"),
+        ("epoch", 4, "`history.planned` must be int64 of shape"),
+        ("book.score", None, "`state` must have 'book.score'"),
+        ("book.score", np.zeros(40), "`book.score` must be float32 .* saved float64"),
+        ("book.score", np.zeros(39, np.float32), r"saved float32 of shape \(39,\)"),
+        ("book.score", np.full(40, np.nan, np.float32), "`book.score` must be finite"),
+        ("book.visits", np.zeros(40, ">u2"), "`book.visits` must be uint16"),
+        ("pending", 9, "`pending` must equal the sum of its counts, saved 9, 7"),
+        ("pending.checksum", 1, "`state` must have the order of this epoch"),
+        ("stopped", 0, "`stopped` must be bool, saved 0"),
+        ("surprise", 1, "`state` must hold known fields only, got surprise"),
+    ],
+)
+def test_a_damaged_state_is_refused_by_name_and_nothing_changes(name, value, message):
+    here = half_way()
+    before = here.state_dict()
+    with pytest.raises(ted.CheckpointError, match=message):
+        here.load_state_dict(broken(name, value))
+    for key, kept in here.state_dict().items():
+        np.testing.assert_array_equal(kept, before[key])
+
+
+def test_a_run_is_extended_on_purpose_only():
+    longer, shorter = pruner(epochs=20), half_way()
+    shorter.observe(shorter.plan().order, np.ones(len(shorter.plan())))
+    shorter.advance()
+    longer.load_state_dict(shorter.state_dict(), allow=("epochs",))
+    assert (longer.epoch, longer.epochs) == (4, 20)
+    with pytest.raises(ValueError, match="`allow` must hold only 'epochs', got 'n'"):
+        longer.load_state_dict({}, allow=("n",))
+
+
+def test_a_state_that_is_no_mapping_is_refused():
+    with pytest.raises(TypeError, match="`state` must be a mapping, got list"):
+        pruner().load_state_dict([])

@@ -1,0 +1,105 @@
+"""The exact types of the public API: read by the type checkers, never run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import ted_core as ted
+from ted_core.typing import Ids, Scores, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ted_core.schedules import Schedule
+    from ted_core.strategies import Strategy
+
+
+def a_run_gives_plans_scores_and_counts(ids: NDArray[np.int64]) -> None:
+    pruner = ted.Pruner(100, epochs=10, prune_ratio=0.5)
+    assert_type(pruner.n, int)
+    assert_type(pruner.epoch, int)
+    assert_type(pruner.finished, bool)
+    assert_type(pruner.scores, Scores)
+    assert_type(pruner.visits, NDArray[np.uint16])
+    plan = assert_type(pruner.plan(), ted.EpochPlan)
+    assert_type(plan.order, Ids)
+    assert_type(plan.kept, Ids)
+    assert_type(plan.keep_ratio, float)
+    assert_type(plan.keep_fraction, float)
+    assert_type(plan.loss_scale, float)
+    assert_type(plan.weights, NDArray[np.float32] | None)
+    assert_type(plan.steps(32, accumulation=2, world_size=4, drop_last=True), int)
+    pruner.observe(ids, [0.5, 0.25])
+    pruner.observe_sums(np.zeros(100, np.float32), np.zeros(100, np.uint8))
+    pruner.advance()
+    pruner.finish()
+    assert_type(pruner.total_steps(32), int)
+    assert_type(pruner.max_total_steps(32), int)
+    assert_type(pruner.savings(), ted.Savings)
+    assert_type(pruner.savings().ratio, float)
+    assert_type(pruner.report(), ted.Report)
+    assert_type(pruner.report().nonfinite_ids, NDArray[np.int64])
+
+
+def a_state_is_a_flat_mapping(pruner: ted.Pruner, path: Path) -> None:
+    state = assert_type(pruner.state_dict(), State)
+    ted.save_state(path, state)
+    ted.save_state("run.npz", state)
+    pruner.load_state_dict(ted.load_state(path), allow=("epochs",))
+    loaded: Mapping[str, Any] = ted.load_state("run.npz")
+    pruner.load_state_dict(loaded)
+
+
+def every_schedule_is_one() -> None:
+    schedules: list[Schedule] = [
+        ted.RollerCoaster(),
+        ted.RollerCoaster(0.7, beta=0.3, anneal=0.0, horizon="pruning", warmup=2),
+        ted.Linear(0.5),
+        ted.Cosine(0.5),
+        ted.Constant(0.5, anneal=0.1),
+    ]
+    for schedule in schedules:
+        assert_type(schedule(0.5), NDArray[np.float64])
+        assert_type(ted.keep_ratios(schedule, 10), NDArray[np.float64])
+        assert_type(ted.anneal_epochs(schedule, 10), int)
+        assert_type(ted.planned_save_ratio(schedule, 10, n=100), float)
+        ted.Pruner(100, epochs=10, schedule=schedule)
+
+
+def every_strategy_is_one(labels: NDArray[np.int64]) -> None:
+    strategies: list[Strategy] = [
+        ted.TopScore(),
+        ted.TopScore(class_floor=0.1),
+        ted.Random(),
+    ]
+    for strategy in strategies:
+        ted.Pruner(100, epochs=10, strategy=strategy, labels=labels)
+
+
+def every_reduction_is_one() -> None:
+    ted.Pruner(100, epochs=10, reduction=ted.Polyak(alpha=0.9, start="zero"))
+    ted.Pruner(100, epochs=10, reduction=ted.Last())
+    ted.Pruner(100, epochs=10, reduction=ted.Mean())
+    ted.Pruner(100, epochs=10, reduction=ted.Count())
+
+
+def functions_of_numbers_give_numbers(scores: Scores, ids: NDArray[np.int32]) -> None:
+    assert_type(ted.keep_count(100, 0.3, multiple_of=8), int)
+    assert_type(ted.steps_for(100, 32, drop_last=True), int)
+    assert_type(ted.loss_scale(0.3), float)
+    assert_type(ted.save_ratio(100, 40), float)
+    assert_type(ted.tie_hash(ids, seed=1, epoch=2), NDArray[np.uint64])
+    assert_type(ted.redundant_subset(scores, 3, seed=1, epoch=2), Ids)
+    assert_type(ted.top_ids(scores, 3), Ids)
+
+
+def options_are_keywords_and_values_are_checked(scores: Scores) -> None:
+    ted.Pruner(100, 10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ted.RollerCoaster(0.7, 0.3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ted.RollerCoaster(horizon="tail")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ted.top_ids(scores, 3, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ted.Polyak(start="last")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
