@@ -131,8 +131,8 @@ def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
         return array.astype(np.float32, copy=False)
 
 
-def check_epochs(epochs: object) -> None:
-    """Refuse an unknown number of epochs, and one."""
+def check_epochs(epochs: object) -> int:
+    """Return `epochs` as an int; refuse an unknown number of them, and one."""
     remedy = (
         "pruning is planned over the whole run: give the number of epochs that the "
         "training will have"
@@ -140,7 +140,7 @@ def check_epochs(epochs: object) -> None:
     if epochs is None or (isinstance(epochs, float) and not epochs.is_integer()):
         msg = f"`epochs` must be a known number of epochs, got {epochs!r}; {remedy}"
         raise TypeError(msg)
-    check_int(
+    return check_int(
         "epochs",
         epochs,
         minimum=2,

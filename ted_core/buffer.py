@@ -97,6 +97,12 @@ class EpochBuffer:
         if seen.min() < 0 or seen.max() > _MOST_SEEN:
             msg = f"`counts` must be in [0, 255], got {seen.min()} to {seen.max()}"
             raise ValueError(msg)
+        if np.any((seen == 0) & (numbers != 0)):
+            wrong = int(np.flatnonzero((seen == 0) & (numbers != 0))[0])
+            msg = (
+                f"`sums` must be 0 where `counts` is 0, got {numbers[wrong]} at {wrong}"
+            )
+            raise ValueError(msg)
         with np.errstate(invalid="ignore", over="ignore"):
             self.sums += numbers
         self.counts += seen.astype(np.uint8)

@@ -89,10 +89,14 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
-        check_epochs(self.epochs)
-        check_int("n", self.n, minimum=1, remedy="an empty data set cannot be pruned")
-        check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)
-        check_int("multiple_of", self.multiple_of, minimum=1)
+        empty = "an empty data set cannot be pruned"
+        for name, value in (
+            ("epochs", check_epochs(self.epochs)),
+            ("n", check_int("n", self.n, minimum=1, remedy=empty)),
+            ("seed", check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)),
+            ("multiple_of", check_int("multiple_of", self.multiple_of, minimum=1)),
+        ):
+            object.__setattr__(self, name, value)
         for name, kind in (
             ("schedule", Schedule),
             ("strategy", Strategy),

@@ -79,5 +79,5 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
         seed=options.get("seed", 0),
         multiple_of=options.get("multiple_of", 1),
         scale_loss=options.get("scale_loss", True),
-        labels=None if labels is None else to_numpy(labels),
+        labels=None if labels is None else to_numpy(labels).copy(),
     )

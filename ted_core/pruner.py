@@ -31,14 +31,12 @@ class Pruner:
     ----------
     n, epochs : int
         Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns.
-    prune_ratio : float, optional
-        s of a :class:`RollerCoaster`, in [0, 1); 0.7 by default.
-    schedule : Schedule, optional
-        Keep ratios, instead of `prune_ratio`.
+    prune_ratio, schedule : float or Schedule, optional
+        s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
     strategy : Strategy, default ``TopScore()``
         Which samples are kept.
     signal : {"mask_gradient", "loss"}, default "mask_gradient"
-        What the observed values are; kept in the state so that two never mix.
+        What the observed values are; two never mix in a state.
     reduction : Reduction, default ``Polyak(0.9)``
         How the values over the epochs become a score (Eq. 19).
     seed : int, default 0
@@ -51,6 +49,8 @@ class Pruner:
         Class of each sample, for class floors.
     initial_scores : array_like of float, shape (n,), optional
         Finite scores to start from.
+    **options : see above
+        All but `n`, `epochs` and `initial_scores`.
 
     Raises
     ------
@@ -64,12 +64,11 @@ class Pruner:
 
     Examples
     --------
-    >>> import numpy as np
     >>> import ted_core as ted
     >>> pruner = ted.Pruner(100, epochs=10, prune_ratio=0.7)
     >>> while not pruner.finished:
     ...     plan = pruner.plan()
-    ...     pruner.observe(plan.order, np.sin(plan.order) ** 2)
+    ...     pruner.observe(plan.order, plan.order % 7)
     ...     pruner.advance()
     >>> round(pruner.savings().ratio, 2)
     0.48

@@ -226,7 +226,11 @@ class ScoreBook:
         missing = np.flatnonzero(self._visits == 0)
         if missing.size:
             valid = ranking[self._visits > 0]
-            median = np.float32(np.median(valid)) if valid.size else np.float32(0)
+            median = (
+                np.float32(np.median(valid.astype(np.float64)))
+                if valid.size
+                else np.float32(0)
+            )
             new = (self._flags[missing] & _PRESENTED) == 0
             ranking[missing] = np.where(new, np.float32(np.inf), median)
         return ranking

@@ -96,10 +96,10 @@ def read_state(
         _fill(book.open(), state, pending)
     _check_scores(book)
     _check_names(state, book, pending=bool(pending))
+    loaded = Loaded(book, history, epoch, stopped)
     if pending:
-        saved = _plain(state, "pending.checksum", int)
-        _check_order(saved, make_plan(config, book, epoch).checksum)
-    return Loaded(book, history, epoch, stopped)
+        _check_open_epoch(state, config, loaded)
+    return loaded
 
 
 def _check_header(state: Mapping[str, Any]) -> None:
@@ -154,7 +154,21 @@ def _fill(buffer: EpochBuffer, state: Mapping[str, Any], pending: int) -> None:
     buffer.observed = pending
 
 
-def _check_order(saved: int, here: int) -> None:
+def _check_open_epoch(
+    state: Mapping[str, Any], config: RunConfig, loaded: Loaded
+) -> None:
+    pending, epoch = loaded.book.pending, loaded.epoch
+    if epoch >= config.epochs or loaded.stopped:
+        msg = f"`pending` must be 0 after the last epoch, saved {pending}"
+        raise CheckpointError(msg)
+    if state["epochs"] != config.epochs:
+        msg = (
+            f"`epochs` may change between two epochs only, saved {state['epochs']} "
+            f"with {pending} observations of epoch {epoch}, here {config.epochs}"
+        )
+        raise CheckpointError(msg)
+    saved = _plain(state, "pending.checksum", int)
+    here = make_plan(config, loaded.book, epoch).checksum
     if saved != here:
         msg = (
             f"`state` must have the order of this epoch, saved checksum {saved}, here "

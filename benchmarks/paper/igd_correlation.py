@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from ted_core import cross_entropy_mask_gradient, mask_gradient
+from ted_core import __version__, cross_entropy_mask_gradient, mask_gradient
 from ted_core.analysis import (
     fit_logistic,
     leave_one_out_igd,
@@ -137,7 +137,7 @@ def measure():
     record = {
         "name": "igd_correlation",
         "config": CONFIG,
-        "versions": {"python": platform.python_version()}
+        "versions": {"ted-core": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "scipy", "scikit-learn")},
         "machine": machine(),
         "seconds": round(time.perf_counter() - begun, 1),

@@ -126,7 +126,8 @@ class Polyak:
         if self.start != "debiased":
             return score
         bias = 1 - np.float64(self.alpha) ** np.maximum(visits, 1)
-        return np.asarray(score / bias, np.float32)
+        most = np.finfo(np.float32).max
+        return np.asarray(np.clip(score / bias, -most, most), np.float32)
 
     def begin(self, scores: Scores) -> Columns:
         """Return the score whose rank is `scores`."""

@@ -66,8 +66,8 @@ class Mean:
 
     def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
         """Move the mean by (value - mean) / (visits + 1)."""
-        mean = np.where(visits == 0, np.float32(0), columns["score"])
-        step = (value - mean) / (visits.astype(np.float32) + np.float32(1))
+        mean = np.where(visits == 0, np.float64(0), columns["score"])
+        step = (value - mean) / (visits + np.float64(1))
         return {"score": (mean + step).astype(np.float32)}
 
     def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:

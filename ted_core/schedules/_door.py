@@ -16,7 +16,7 @@ __all__ = ["check_schedule", "trace"]
 
 def check_schedule(schedule: Schedule) -> None:
     """Refuse arguments that make no schedule."""
-    check_real(
+    ratio = check_real(
         "prune_ratio",
         schedule.prune_ratio,
         low=0,
@@ -24,8 +24,10 @@ def check_schedule(schedule: Schedule) -> None:
         closed="left",
         remedy="it is the share to prune at the end of the curve, e.g. 0.7",
     )
-    check_real("anneal", schedule.anneal, low=0, high=1, closed="left")
-    check_int("warmup", schedule.warmup, minimum=0)
+    anneal = check_real("anneal", schedule.anneal, low=0, high=1, closed="left")
+    warmup = check_int("warmup", schedule.warmup, minimum=0)
+    for name, value in (("prune_ratio", ratio), ("anneal", anneal), ("warmup", warmup)):
+        object.__setattr__(schedule, name, value)
     if schedule.horizon not in ("all", "pruning"):
         msg = f"`horizon` must be 'all' or 'pruning', got {schedule.horizon!r}"
         raise ValueError(msg)

@@ -64,7 +64,8 @@ class RollerCoaster:
     def __post_init__(self) -> None:
         """Refuse arguments that make no schedule."""
         check_schedule(self)
-        check_real("beta", self.beta, low=0, high=math.inf, closed="neither")
+        beta = check_real("beta", self.beta, low=0, high=math.inf, closed="neither")
+        object.__setattr__(self, "beta", beta)
 
     def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
         """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ted_core as ted
+
+N, EPOCHS = 12, 8
+OPTIONS = {"epochs": EPOCHS, "prune_ratio": 0.6, "seed": 2**64 - 1}
+REDUCTIONS = [
+    ted.Polyak(0.9),
+    ted.Polyak(0.5, start="zero"),
+    ted.Polyak(0.9, start="debiased"),
+    ted.Last(),
+    ted.Mean(),
+    ted.Count(),
+]
+
+
+def signal(plan):
+    return np.cos(plan.order * 1.7 + plan.epoch).astype(np.float32)
+
+
+def train_epoch(pruner, start=0):
+    plan = pruner.plan()
+    pruner.observe(plan.order[start:], signal(plan)[start:])
+    pruner.advance()
+
+
+def paused(seen=4, epoch=3, **options):
+    pruner = ted.Pruner(N, **(OPTIONS | options))
+    while pruner.epoch < epoch:
+        train_epoch(pruner)
+    plan = pruner.plan()
+    pruner.observe(plan.order[:seen], signal(plan)[:seen])
+    return pruner
+
+
+def assert_same(one, other):
+    assert list(one) == list(other)
+    for name, value in one.items():
+        assert type(other[name]) is type(value), name
+        if isinstance(value, np.ndarray):
+            assert other[name].dtype == value.dtype, name
+            assert other[name].tobytes() == value.tobytes(), name
+        else:
+            assert other[name] == value, name
+
+
+FIELDS = sorted(paused().state_dict())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(REDUCTIONS),
+    st.sampled_from([ted.TopScore(), ted.Random()]),
+    st.integers(0, EPOCHS - 1),
+    st.integers(0, 4),
+)
+def test_a_run_resumed_anywhere_ends_bit_for_bit_as_one_that_never_stopped(
+    reduction, strategy, epoch, seen
+):
+    options = {"reduction": reduction, "strategy": strategy}
+    whole = paused(seen, epoch, **options)
+    resumed = ted.Pruner(N, **(OPTIONS | options))
+    resumed.load_state_dict(whole.state_dict())
+    assert_same(resumed.state_dict(), whole.state_dict())
+    for pruner in (whole, resumed):
+        train_epoch(pruner, seen)
+        while not pruner.finished:
+            train_epoch(pruner)
+    assert_same(resumed.state_dict(), whole.state_dict())
+    assert resumed.savings() == whole.savings()
+
+
+def test_taking_a_state_changes_nothing():
+    pruner = paused()
+    plan = pruner.plan()
+    assert_same(pruner.state_dict(), pruner.state_dict())
+    assert pruner.plan() is plan
+
+
+def test_training_on_leaves_the_loaded_state_as_it_was():
+    state = paused().state_dict()
+    kept = paused().state_dict()
+    pruner = ted.Pruner(N, **OPTIONS)
+    pruner.load_state_dict(state)
+    train_epoch(pruner, 4)
+    while not pruner.finished:
+        train_epoch(pruner)
+    assert_same(state, kept)
+
+
+def test_a_finished_run_and_an_early_stop_stay_so():
+    early, late = paused(), paused(seen=0)
+    early.finish()
+    while not late.finished:
+        train_epoch(late)
+    for pruner, epoch in ((early, 4), (late, EPOCHS)):
+        other = ted.Pruner(N, **OPTIONS)
+        other.load_state_dict(pruner.state_dict())
+        assert (other.finished, other.epoch) == (True, epoch)
+        assert_same(other.state_dict(), pruner.state_dict())
+
+
+def test_a_run_extended_between_epochs_trains_to_its_new_end():
+    saved = paused(seen=0)
+    longer = ted.Pruner(N, **(OPTIONS | {"epochs": 16}))
+    longer.load_state_dict(saved.state_dict(), allow=("epochs",))
+    np.testing.assert_array_equal(longer.scores, saved.scores)
+    while not longer.finished:
+        train_epoch(longer)
+    assert longer.epoch == 16
+
+
+def test_a_run_is_not_shortened_below_its_closed_epochs():
+    state = paused(seen=0, epoch=6).state_dict()
+    shorter = ted.Pruner(N, **(OPTIONS | {"epochs": 5}))
+    with pytest.raises(ted.CheckpointError, match=r"`epoch` must be in \[0, 5\]"):
+        shorter.load_state_dict(state, allow=("epochs",))
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_missing_field_is_refused_by_name(field):
+    state = paused().state_dict()
+    del state[field]
+    pruner = ted.Pruner(N, **OPTIONS)
+    before = pruner.state_dict()
+    with pytest.raises(ted.CheckpointError, match=f"must have '{field}'"):
+        pruner.load_state_dict(state)
+    assert_same(pruner.state_dict(), before)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_of_another_type_or_dtype_is_refused_by_name(field):
+    state = paused().state_dict()
+    value = state[field]
+    state[field] = value.astype(np.float16) if isinstance(value, np.ndarray) else None
+    pruner = ted.Pruner(N, **OPTIONS)
+    before = pruner.state_dict()
+    with pytest.raises(ted.CheckpointError, match=f"`{field}` must be"):
+        pruner.load_state_dict(state)
+    assert_same(pruner.state_dict(), before)
+
+
+@pytest.mark.parametrize("place", [0, N - 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_score_that_is_not_finite_is_refused_with_its_place(place, value):
+    state = paused().state_dict()
+    state["book.score"][place] = value
+    with pytest.raises(ted.CheckpointError, match=f"`book.score` .* at {place} with"):
+        ted.Pruner(N, **OPTIONS).load_state_dict(state)
