@@ -1,0 +1,20 @@
+"""For those who test: Hypothesis strategies, and what any adapter must do.
+
+Needs the extra ``testing``.
+"""
+
+from __future__ import annotations
+
+from ted_core.testing.adapter import Adapter, LoopAdapter
+from ted_core.testing.conformance import CHECKS, ConformanceError
+from ted_core.testing.strategies import run_options, schedules, values
+
+__all__ = [
+    "CHECKS",
+    "Adapter",
+    "ConformanceError",
+    "LoopAdapter",
+    "run_options",
+    "schedules",
+    "values",
+]

@@ -1,0 +1,73 @@
+"""Hypothesis strategies for the library's own values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from ted_core.reductions import Count, Last, Mean, Polyak
+from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
+from ted_core.strategies import Random, TopScore
+
+__all__ = ["run_options", "schedules", "values"]
+
+
+def schedules() -> st.SearchStrategy[Schedule]:
+    """Return a strategy for schedules of every kind.
+
+    Returns
+    -------
+    hypothesis.strategies.SearchStrategy
+        Draws a frozen schedule.
+    """
+    common: dict[str, Any] = {
+        "prune_ratio": st.floats(0, 0.99),
+        "anneal": st.floats(0, 0.5),
+        "horizon": st.sampled_from(["all", "pruning"]),
+        "warmup": st.integers(0, 3),
+    }
+    roller = st.builds(RollerCoaster, beta=st.floats(0.05, 3), **common)
+    others = [st.builds(kind, **common) for kind in (Linear, Cosine, Constant)]
+    return st.one_of(roller, *others)
+
+
+def run_options() -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for the options of a :class:`ted_core.Pruner`.
+
+    Returns
+    -------
+    hypothesis.strategies.SearchStrategy
+        Draws keyword arguments, ``epochs`` included.
+    """
+    return st.fixed_dictionaries(
+        {
+            "epochs": st.integers(5, 9),
+            "schedule": schedules(),
+            "strategy": st.sampled_from([TopScore(), Random()]),
+            "reduction": st.sampled_from([Polyak(), Last(), Mean(), Count()]),
+            "seed": st.integers(0, 2**64 - 1),
+            "multiple_of": st.integers(1, 4),
+            "scale_loss": st.booleans(),
+        }
+    )
+
+
+def values(n: int) -> st.SearchStrategy[NDArray[np.float32]]:
+    """Return a strategy for one epoch's values.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+
+    Returns
+    -------
+    hypothesis.strategies.SearchStrategy
+        Draws float32, shape (n,), finite and at least 0, with ties.
+    """
+    numbers = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1e3, width=32))
+    return arrays(np.float32, n, elements=numbers)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ted_core as ted
+from ted_core.testing import CHECKS, ConformanceError, LoopAdapter
+from ted_core.testing.strategies import run_options, values
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_plain_loop_conforms(name):
+    CHECKS[name](LoopAdapter)
+
+
+class Shuffles(LoopAdapter):
+    def run_epoch(self, epoch, values, *, steps=None):
+        return super().run_epoch(epoch, values, steps=steps)[::-1]
+
+
+class Rescales(LoopAdapter):
+    def run_epoch(self, epoch, values, *, steps=None):
+        return super().run_epoch(epoch, values * (epoch + 1), steps=steps)
+
+
+class Miscounts(LoopAdapter):
+    def total_steps(self):
+        return super().total_steps() + 1
+
+
+class ForgetsTheScale(LoopAdapter):
+    def loss_scale(self):
+        return 1.0
+
+
+class ForgetsThePosition(LoopAdapter):
+    def restore(self, saved):
+        super().restore({**saved, "position": 0})
+
+
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [
+        (Shuffles, "same_ids_in_the_same_order"),
+        (Rescales, "same_scores"),
+        (Miscounts, "total_steps_are_the_steps_run"),
+        (ForgetsTheScale, "the_loss_is_divided_by_the_keep_ratio"),
+        (ForgetsThePosition, "resumed_equals_never_stopped"),
+    ],
+)
+def test_every_check_finds_the_adapter_that_breaks_it(broken, name):
+    with pytest.raises(ConformanceError):
+        CHECKS[name](broken)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 30), run_options(), st.data())
+def test_any_run_finishes_with_the_counts_it_planned(n, options, data):
+    pruner = ted.Pruner(n, **options)
+    planned = pruner.schedule_table()["kept"].tolist()
+    while not pruner.finished:
+        plan = pruner.plan()
+        pruner.observe(plan.order, data.draw(values(n))[plan.order])
+        pruner.advance()
+    assert pruner.report().planned.tolist() == planned
+    assert pruner.report().observed.tolist() == planned
+    assert np.all(pruner.visits <= options["epochs"])
