@@ -7,16 +7,21 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core._version import __version__
 from ted_core.checkpoint import load_state
+from ted_core.config import RunConfig
 from ted_core.counts import steps_for
-from ted_core.errors import TedWarning
-from ted_core.pruner import Pruner
-from ted_core.savings import planned_save_ratio
+from ted_core.errors import CheckpointError, TedWarning
+from ted_core.reductions import Polyak
+from ted_core.savings import planned_save_ratio, save_ratio
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
+from ted_core.strategies import TopScore
+from ted_core.typing import State
 
 __all__ = ["main"]
 
@@ -72,12 +77,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others of this program."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"ted: error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ted", description="Plan a run with data pruning, or look at a saved one."
     )
+    parser.add_argument("--version", action="version", version=f"ted {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    plan = commands.add_parser("plan", help="what a schedule keeps, saves and steps")
+    plan = commands.add_parser(
+        "plan",
+        help="what a schedule keeps, saves and steps",
+        description="Print, before training starts, what each epoch keeps, how many "
+        "optimizer steps the run has and which share of the samples it saves.",
+        epilog="example: ted plan --samples 50000 --epochs 200 --batch-size 128",
+    )
     plan.add_argument("--samples", type=int, required=True, help="size of the data")
     plan.add_argument("--epochs", type=int, required=True, help="epochs of the run")
     plan.add_argument("--batch-size", type=int, required=True, help="on one rank")
@@ -90,18 +109,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--beta", type=float, default=0.25, help="of Eq. 21 (0.25)")
     plan.add_argument(
-        "--anneal", type=float, default=0.125, help="share of full epochs at the end"
+        "--anneal", type=float, default=0.125, help="share of full epochs (0.125)"
     )
-    plan.add_argument("--warmup", type=int, default=0, help="full epochs at the start")
-    plan.add_argument("--horizon", choices=["all", "pruning"], default="all")
-    plan.add_argument("--multiple-of", type=int, default=1, help="round counts up to")
-    plan.add_argument("--accumulation", type=int, default=1, help="batches a step")
-    plan.add_argument("--world-size", type=int, default=1, help="ranks")
+    plan.add_argument("--warmup", type=int, default=0, help="full epochs first (0)")
+    plan.add_argument(
+        "--horizon",
+        choices=["all", "pruning"],
+        default="all",
+        help="T of Eq. 21: all epochs, or those before the full ones (all)",
+    )
+    plan.add_argument("--multiple-of", type=int, default=1, help="round up (1)")
+    plan.add_argument("--accumulation", type=int, default=1, help="batches a step (1)")
+    plan.add_argument("--world-size", type=int, default=1, help="ranks (1)")
     plan.add_argument("--drop-last", action="store_true", help="drop a short batch")
     plan.add_argument("--plot", type=Path, metavar="FILE", help="write a picture")
     plan.set_defaults(run=_plan)
-    inspect = commands.add_parser("inspect", help="what a saved state holds")
-    inspect.add_argument("file", type=Path, metavar="FILE")
+    inspect = commands.add_parser(
+        "inspect",
+        help="what a saved state holds",
+        description="Print the configuration, the counted savings, the not-finite "
+        "values and the scores of a saved state, after checking that it is whole.",
+    )
+    inspect.add_argument("file", type=Path, metavar="FILE", help="from save_state")
     inspect.set_defaults(run=_inspect)
     return parser
 
@@ -116,24 +145,29 @@ def _schedule(arguments: argparse.Namespace) -> Schedule:
 
 def _plan(arguments: argparse.Namespace) -> None:
     schedule = _schedule(arguments)
-    pruner = Pruner(
-        arguments.samples,
+    # A pruner would allocate its scores: a plan of 10^9 samples needs none.
+    run = RunConfig(
+        n=arguments.samples,
         epochs=arguments.epochs,
         schedule=schedule,
+        strategy=TopScore(),
+        signal="mask_gradient",
+        reduction=Polyak(),
+        seed=0,
         multiple_of=arguments.multiple_of,
+        scale_loss=True,
     )
     saved = planned_save_ratio(
-        schedule, pruner.epochs, n=pruner.n, multiple_of=arguments.multiple_of
+        schedule, run.epochs, n=run.n, multiple_of=arguments.multiple_of
     )
-    steps = [_steps(arguments, int(kept)) for kept in pruner.schedule_table()["kept"]]
-    full = pruner.epochs * _steps(arguments, pruner.n)
+    table = run.schedule_table()
+    steps = [_steps(arguments, int(kept)) for kept in table["kept"]]
+    full = run.epochs * _steps(arguments, run.n)
     print(
-        f"samples {pruner.n}, epochs {pruner.epochs}, "
-        f"planned save ratio {100 * saved:.1f} %"
+        f"samples {run.n}, epochs {run.epochs}, planned save ratio {100 * saved:.1f} %"
     )
     print(f"optimizer steps {sum(steps)} of {full}")
     print("epoch  keep ratio  samples  steps  loss scale")
-    table = pruner.schedule_table()
     for row in _rows(table):
         epoch, ratio, kept, _, scale = table[row].item()
         print(f"{epoch:5d}{ratio:12.3f}{kept:9d}{steps[row]:7d}{scale:12.3f}")
@@ -182,13 +216,25 @@ def _inspect(arguments: argparse.Namespace) -> None:
     for name, array in state.items():
         if name.startswith("history.") and isinstance(array, np.ndarray):
             print(f"{name:20} {int(array.sum())} in {array.size} epochs")
-    score, visits = state["book.score"], state["book.visits"]
-    if not isinstance(score, np.ndarray) or not isinstance(visits, np.ndarray):
-        msg = f"`book.score` and `book.visits` must be arrays in {arguments.file}"
-        raise TypeError(msg)
+    score, visits, planned, observed = (
+        _array(arguments.file, state, name)
+        for name in ("book.score", "book.visits", "history.planned", "history.observed")
+    )
+    for word, done in (("planned", planned), ("observed", observed)):
+        full = score.size * done.size
+        saved = 100 * save_ratio(full, int(done.sum())) if full else 0.0
+        print(f"{f'saved, {word}':20} {saved:.1f} %")
     valid = score[np.isfinite(score)]
     print(f"{'scored samples':20} {valid.size} of {score.size}")
     if valid.size:
         quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
         print(f"{'score quartiles':20} {' '.join(f'{q:.4g}' for q in quantiles)}")
         print(f"{'visits, mean':20} {visits.mean():.2f}")
+
+
+def _array(path: Path, state: State, name: str) -> NDArray[Any]:
+    array = state.get(name)
+    if not isinstance(array, np.ndarray):
+        msg = f"`{name}` must be an array in {path}, got {array!r}"
+        raise CheckpointError(msg)
+    return array

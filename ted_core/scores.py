@@ -222,8 +222,8 @@ class ScoreBook:
         -----
         O(n), a copy.
         """
-        ranking = self.scores
         missing = np.flatnonzero(self._visits == 0)
+        ranking = np.array(self.reduction.rank(self.columns, self._visits))
         if missing.size:
             valid = ranking[self._visits > 0]
             median = (

@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -23,6 +24,10 @@ def timed(call):
     start = perf_counter()
     result = call()
     return perf_counter() - start, result
+
+
+def reload(pruner, path):
+    pruner.load_state_dict(ted.load_state(path))
 
 
 def measure(n, repeats, folder):
@@ -53,14 +58,13 @@ def measure(n, repeats, folder):
         pruner.observe_sums(scores, ones)
         pruner.advance()
         state = pruner.state_dict()
-        note("save", timed(lambda: ted.save_state(path, state)))  # noqa: B023
-        note("load", timed(lambda: pruner.load_state_dict(ted.load_state(path))))  # noqa: B023
+        note("save", timed(partial(ted.save_state, path, state)))
+        note("load", timed(partial(reload, pruner, path)))
         resident = sum(v.nbytes for k, v in state.items() if k.startswith("book."))
         kept = len(plan)
-        del pruner, plan, state, batches
         note("torch.randperm(n)", timed(lambda: torch.randperm(n)))
         note("torch.randperm(n).tolist()", timed(lambda: torch.randperm(n).tolist()))
-        note("np.partition", timed(lambda: np.partition(scores, n - kept)))  # noqa: B023
+        note("np.partition", timed(partial(np.partition, scores, n - kept)))
     return {
         "n": n,
         "repeats": repeats,

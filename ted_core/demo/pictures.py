@@ -52,7 +52,7 @@ def draw(path: Path, run: Run, images: NDArray[np.float64]) -> None:
     right.set(xlabel="epoch t", ylabel="score", yscale="log")
     right.legend(frameon=False)
     order = np.argsort(run.visits, kind="stable")
-    rows: Any = bottom.subfigures(1, 2)
+    rows: Any = bottom.subfigures(1, 2, wspace=0.08)
     for title, ids, part in (
         ("kept most often", order[::-1][:18], rows[0]),
         ("kept least often", order[:18], rows[1]),

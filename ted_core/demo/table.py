@@ -45,5 +45,8 @@ def make_table(runs: Mapping[str, Sequence[Run]]) -> str:
             f"{name:10}{accuracy.mean():12.2f}{spread:>8}{rows[0].forwarded:10d}"
             f"{100 * saved:9.1f}{seconds:9.3f}{share:>20}"
         )
-    lines.append(f"n = {len(runs[names[0]])} seeds; seconds are medians over them")
+    lines.append(
+        f"n = {len(runs[names[0]])} seeds on one split of the data; seconds: medians of"
+        " the training loop, with its planning and scoring"
+    )
     return "\n".join(lines)

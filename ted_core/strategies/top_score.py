@@ -105,10 +105,14 @@ class TopScore:
 
     def select(self, request: Request) -> Selection:
         """Return the ids of the highest `request.count` ranks."""
-        ranking = request.ranking()
+        if request.count == request.n:
+            everything: Ids = np.arange(request.n, dtype=id_dtype(request.n))
+            return Selection(everything)
         if self.class_floor > 0 and request.labels is not None:
             return Selection(self._with_floors(request, request.labels))
-        kept = top_ids(ranking, request.count, seed=request.seed, epoch=request.epoch)
+        kept = top_ids(
+            request.ranking(), request.count, seed=request.seed, epoch=request.epoch
+        )
         return Selection(kept)
 
     def _with_floors(
