@@ -1,0 +1,156 @@
+"""What ``ted`` prints, and how it refuses."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import ted_core as ted
+from ted_core.cli import main
+
+PLAN = ["plan", "--samples", "50000", "--epochs", "200", "--batch-size", "128"]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    pruner = ted.Pruner(20, epochs=8, prune_ratio=0.5, seed=3)
+    for _ in range(3):
+        order = pruner.plan().order
+        pruner.observe(order, np.where(order == 4, np.nan, order))
+        pruner.advance()
+    path = tmp_path / "run.npz"
+    ted.save_state(path, pruner.state_dict())
+    return path, pruner
+
+
+def refused(capsys, arguments):
+    """Give the one line of an error and check the status."""
+    try:
+        status = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ted: error: ")
+    return line
+
+
+def test_the_table_of_a_long_run_is_condensed_and_shows_both_turns(capsys):
+    assert main(PLAN) == 0
+    printed = capsys.readouterr().out.splitlines()
+    epochs = [int(line.split()[0]) for line in printed[3:]]
+    assert len(epochs) <= 24
+    assert {0, 1, 174, 175, 199} <= set(epochs)
+
+
+def test_the_rows_are_those_of_the_pruner(capsys):
+    assert (
+        main(["plan", "--samples", "100", "--epochs", "10", "--batch-size", "10"]) == 0
+    )
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    table = ted.Pruner(100, epochs=10).schedule_table()
+    assert [int(row[2]) for row in rows] == table["kept"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ("--world-size 4", {"world_size": 4}),
+        ("--accumulation 3", {"accumulation": 3}),
+        ("--drop-last", {"drop_last": True}),
+    ],
+)
+def test_the_steps_follow_the_options_of_the_loader(capsys, options, steps):
+    assert main([*PLAN, *options.split()]) == 0
+    expected = ted.Pruner(50000, epochs=200).total_steps(128, **steps)
+    assert f"optimizer steps {expected} of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("dance", "invalid choice: 'dance'"),
+        ("plan", "--samples, --epochs, --batch-size"),
+        ("plan --samples many --epochs 9 --batch-size 8", "invalid int value: 'many'"),
+        ("plan --samples 9 --epochs 1 --batch-size 8", "`epochs` must be at least 2"),
+        ("plan --samples 9 --epochs 9 --batch-size 0", "`batch_size` must be at"),
+        (
+            "plan --samples 9 --epochs 9 --batch-size 8 --prune-ratio nan",
+            "`prune_ratio` must be in [0, 1), got nan",
+        ),
+        (
+            "plan --samples 9 --epochs 9 --batch-size 8 --schedule zigzag",
+            "invalid choice: 'zigzag'",
+        ),
+        ("inspect nothing.npz", "nothing.npz"),
+    ],
+)
+def test_every_bad_argument_is_refused_in_one_line(capsys, line, words):
+    assert words in refused(capsys, line.split())
+
+
+def test_a_plot_without_matplotlib_names_the_extra(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    line = refused(capsys, [*PLAN, "--plot", str(tmp_path / "plan.png")])
+    assert "pip install 'ted-core[plot]'" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_prints_the_run_its_savings_and_its_scores(capsys, saved):
+    path, pruner = saved
+    assert main(["inspect", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    printed = {line[:20].strip(): line[21:] for line in lines}
+    assert (printed["n"], printed["epoch"], printed["seed"]) == ("20", "3", "3")
+    assert printed["saved, observed"] == f"{100 * pruner.savings().ratio:.1f} %"
+    nonfinite = int(pruner.report().nonfinite.sum())
+    assert nonfinite > 0
+    assert printed["history.nonfinite"] == f"{nonfinite} in 3 epochs"
+    finite = pruner.scores[np.isfinite(pruner.scores)]
+    assert printed["scored samples"] == f"{finite.size} of 20"
+    low, *_, high = printed["score quartiles"].split()
+    assert float(low) == pytest.approx(finite.min(), rel=1e-3)
+    assert float(high) == pytest.approx(finite.max(), rel=1e-3)
+
+
+def test_inspect_of_a_fresh_run_has_no_scores_and_no_savings(capsys, tmp_path):
+    ted.save_state(tmp_path / "s", ted.Pruner(20, epochs=8).state_dict())
+    assert main(["inspect", str(tmp_path / "s")]) == 0
+    printed = capsys.readouterr().out
+    assert "0 of 20" in printed
+    assert "quartiles" not in printed
+
+
+@pytest.mark.parametrize("name", ["book.score", "history.observed"])
+def test_inspect_of_a_state_with_a_missing_field_names_it(capsys, saved, name):
+    path, pruner = saved
+    state = pruner.state_dict()
+    del state[name]
+    ted.save_state(path, state)
+    line = refused(capsys, ["inspect", str(path)])
+    assert f"`{name}` must be an array" in line
+    assert str(path) in line
+
+
+def test_inspect_of_a_damaged_file_says_so(capsys, saved):
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "must be a whole saved state" in refused(capsys, ["inspect", str(path)])
+
+
+@pytest.mark.parametrize("line", ["--help", "plan --help", "inspect --help"])
+def test_the_help_explains_every_option(capsys, line):
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    assert end.value.code == 0
+    assert "show this help message" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_library(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"ted {ted.__version__}\n"
