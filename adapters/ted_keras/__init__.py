@@ -10,8 +10,8 @@ except ModuleNotFoundError as error:
     msg = "ted_keras needs Keras: pip install 'ted-core[tensorflow]'"
     raise ModuleNotFoundError(msg, name="keras") from None
 
-from ted_keras.masks import mask_gradient
+from ted_keras.masks import mask_gradient, pre_activation
 
-__all__ = ["mask_gradient"]
+__all__ = ["mask_gradient", "pre_activation"]
 
 del _keras

@@ -10,8 +10,23 @@ except ModuleNotFoundError as error:
     msg = "ted_torch needs PyTorch: pip install 'ted-core[torch]'"
     raise ModuleNotFoundError(msg, name="torch") from None
 
+from ted_torch.buffers import EpochBuffer
 from ted_torch.datasets import WithIds
+from ted_torch.losses import mean_loss, per_sample
+from ted_torch.masks import mask_gradient, record, tap
+from ted_torch.samplers import TEDSampler
+from ted_torch.session import TED
 
-__all__ = ["WithIds"]
+__all__ = [
+    "TED",
+    "EpochBuffer",
+    "TEDSampler",
+    "WithIds",
+    "mask_gradient",
+    "mean_loss",
+    "per_sample",
+    "record",
+    "tap",
+]
 
 del _torch

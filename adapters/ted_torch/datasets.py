@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
@@ -58,11 +59,12 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[int, Item]:
-        """Return the id and the item."""
-        return index, self.dataset[index]
+        """Return the id, counted from 0 also for a negative index, and the item."""
+        number = operator.index(index)
+        return number + len(self) if number < 0 else number, self.dataset[number]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, Item]]:
         """Return a batch of ids and items, in one call where the data set can."""
         fetch = getattr(self.dataset, "__getitems__", None)
         items = fetch(indices) if fetch else [self.dataset[i] for i in indices]
-        return list(zip(indices, items, strict=True))
+        return list(zip(map(operator.index, indices), items, strict=True))

@@ -1,0 +1,139 @@
+"""From per-sample losses to the one number whose gradient is taken."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ted_core import EpochPlan
+
+__all__ = ["dense_weights", "mean_loss", "per_sample"]
+
+
+def per_sample(losses: Tensor) -> Tensor:
+    """Average pixel, token or label losses to one loss a sample.
+
+    Parameters
+    ----------
+    losses : Tensor of float, shape (B, ...)
+        Unreduced losses.
+
+    Returns
+    -------
+    Tensor of float, shape (B,)
+        Mean over all axes but the first; `losses` itself if it has one axis.
+
+    Raises
+    ------
+    TypeError
+        `losses` is no floating tensor.
+    ValueError
+        `losses` is a scalar.
+
+    Notes
+    -----
+    The mean is plain: average ignored tokens or pixels out before.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ted_torch import per_sample
+    >>> per_sample(torch.tensor([[1.0, 3.0], [0.0, 4.0]])).tolist()
+    [2.0, 2.0]
+    """
+    if not isinstance(losses, Tensor) or not losses.is_floating_point():
+        found = getattr(losses, "dtype", type(losses).__name__)
+        msg = f"`losses` must be a floating-point tensor, got {found}"
+        raise TypeError(msg)
+    if losses.ndim == 0:
+        msg = (
+            "`losses` must have shape (B, ...), one loss a sample, got a scalar; "
+            'compute it with reduction="none"'
+        )
+        raise ValueError(msg)
+    return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
+
+
+def mean_loss(
+    losses: Tensor, *, scale: Tensor | float = 1.0, weights: Tensor | None = None
+) -> Tensor:
+    r"""Return the scaled mean, scale / B * sum_k w_k l_k (Eq. 23).
+
+    Parameters
+    ----------
+    losses : Tensor of float, shape (B,)
+        One loss a sample.
+    scale : Tensor of float, shape (), or float, default 1.0
+        1 / r_t.
+    weights : Tensor of float, shape (B,), optional
+        Weights w_k of the samples; None means 1. The mean divides by B, not by
+        their sum.
+
+    Returns
+    -------
+    Tensor of float, shape ()
+        The total; 0 for an empty batch.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+
+    Notes
+    -----
+    O(B).
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Eq. 23.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ted_torch import mean_loss
+    >>> mean_loss(torch.tensor([1.0, 3.0]), scale=2.0).item()
+    4.0
+    """
+    if weights is not None:
+        if weights.shape != losses.shape:
+            msg = (
+                f"`weights` must have shape {tuple(losses.shape)}, got shape "
+                f"{tuple(weights.shape)}"
+            )
+            raise ValueError(msg)
+        losses = losses * weights
+    return torch.sum(losses) / max(losses.shape[0], 1) * scale
+
+
+def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor | None:
+    """Return a plan's weights by slot of the buffer.
+
+    Parameters
+    ----------
+    plan : EpochPlan
+        The epoch's plan.
+    device : torch.device or str, default "cpu"
+        Where they are looked up.
+
+    Returns
+    -------
+    Tensor of float32, shape (n + 1,), or None
+        1 where the plan keeps no sample; None if all weigh 1.
+
+    Notes
+    -----
+    O(n), only for strategies that weight their samples.
+
+    Examples
+    --------
+    >>> from ted_core import Pruner
+    >>> from ted_torch.losses import dense_weights
+    >>> dense_weights(Pruner(4, epochs=5).plan()) is None
+    True
+    """
+    if plan.weights is None:
+        return None
+    weights = torch.ones(plan.n + 1)
+    weights[torch.from_numpy(plan.order.copy()).long()] = torch.tensor(plan.weights)
+    return weights.to(device)

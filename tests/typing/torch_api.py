@@ -1,0 +1,52 @@
+"""The exact types of the PyTorch adapter: read by the type checkers, never run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_type
+
+import ted_torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+import ted_core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def a_session_is_three_lines(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> None:
+    ted = ted_torch.TED(
+        data,
+        epochs=10,
+        device="cpu",
+        prune_ratio=0.5,
+        strategy=ted_core.TopScore(),
+        multiple_of=8,
+        scale_loss=False,
+    )
+    assert_type(ted, ted_torch.TED[Tensor])
+    assert_type(ted.dataset, ted_torch.WithIds[Tensor])
+    assert_type(ted.dataset[0], tuple[int, Tensor])
+    assert_type(ted.sampler, ted_torch.TEDSampler)
+    loader = DataLoader(ted.dataset, batch_size=8, sampler=ted.sampler)
+    assert_type(loader, DataLoader[tuple[int, Tensor]])
+    ted.set_epoch(0)
+    assert_type(ted.epoch, int)
+    assert_type(ted.mask(z, ids=ids), Tensor)
+    assert_type(ted.loss(z, mask=z, ids=ids, weights=z), Tensor)
+    assert_type(ted.total_steps(8, accumulation=2, drop_last=True), int)
+    assert_type(ted.savings(), ted_core.Savings)
+    state = assert_type(ted.state_dict(), dict[str, Any])
+    ted.load_state_dict(state, allow=["epochs"])
+    ted.finish()
+
+
+def the_parts_stand_alone(pruner: ted_core.Pruner, z: Tensor) -> None:
+    ids: Iterator[int] = iter(ted_torch.TEDSampler(pruner))
+    assert_type(next(ids), int)
+    assert_type(ted_torch.mask_gradient(z, z, z), Tensor)
+    assert_type(ted_torch.mean_loss(ted_torch.per_sample(z), scale=2.0), Tensor)
+    buffer = ted_torch.EpochBuffer(10)
+    slots = buffer.slots(z)
+    ted_torch.record(z, slots, z, buffer)
+    assert_type(ted_torch.tap(z, z), Tensor)
