@@ -11,7 +11,9 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(msg, name="torch") from None
 
 from ted_torch.buffers import EpochBuffer
+from ted_torch.collate import CollateWithIds
 from ted_torch.datasets import WithIds
+from ted_torch.distributed import Ranks, find_ranks, merge, shard
 from ted_torch.losses import mean_loss, per_sample
 from ted_torch.masks import mask_gradient, record, tap
 from ted_torch.samplers import TEDSampler
@@ -19,13 +21,18 @@ from ted_torch.session import TED
 
 __all__ = [
     "TED",
+    "CollateWithIds",
     "EpochBuffer",
+    "Ranks",
     "TEDSampler",
     "WithIds",
+    "find_ranks",
     "mask_gradient",
     "mean_loss",
+    "merge",
     "per_sample",
     "record",
+    "shard",
     "tap",
 ]
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
 __all__ = [
+    "Ids",
     "check_graph",
     "check_ids",
-    "check_mask",
+    "check_masks",
     "check_unchanged",
+    "check_weights",
     "version_of",
 ]
+
+
+Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
+"""Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
 
 
 def check_graph(name: str, value: Tensor) -> None:
@@ -24,20 +34,49 @@ def check_graph(name: str, value: Tensor) -> None:
         raise ValueError(msg)
 
 
-def check_mask(name: str, mask: object, size: int | None = None) -> None:
-    """Refuse what is no floating tensor of `size` rows."""
-    if not isinstance(mask, Tensor) or not mask.is_floating_point():
-        found = getattr(mask, "dtype", type(mask).__name__)
-        msg = f"`{name}` must be a floating-point tensor, got {found}"
+def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor]:
+    """Refuse what is no floating tensor of `size` rows, or no list of such."""
+    masks = [mask] if isinstance(mask, Tensor) else mask
+    if not isinstance(masks, list | tuple) or not masks:
+        found = type(mask).__name__
+        msg = (
+            f"`{name}` must be a floating-point tensor, or a list of them, got {found}"
+        )
         raise TypeError(msg)
-    if mask.ndim == 0 or (size is not None and mask.shape[0] != size):
-        first = "B" if size is None else size
-        msg = f"`{name}` must have shape ({first}, ...), got shape {tuple(mask.shape)}"
-        raise ValueError(msg)
+    for one in masks:
+        if not isinstance(one, Tensor) or not one.is_floating_point():
+            found = getattr(one, "dtype", type(one).__name__)
+            msg = f"`{name}` must be a floating-point tensor, got {found}"
+            raise TypeError(msg)
+        if one.ndim == 0 or (size is not None and one.shape[0] != size):
+            first = "B" if size is None else size
+            msg = f"`{name}` must have shape ({first}, ...), got {tuple(one.shape)}"
+            raise ValueError(msg)
+        size = one.shape[0]
+    return list(masks)
 
 
-def check_ids(ids: object, size: int, n: int) -> None:
-    """Refuse ids of another shape or dtype, and on the CPU ids out of [0, n)."""
+def check_ids(ids: Ids, size: int, n: int) -> Tensor | list[tuple[Tensor, Tensor]]:
+    """Refuse ids of another shape or dtype, and on the CPU ids out of [0, n).
+
+    Returns
+    -------
+    Tensor of int, shape (B,), or list of pairs (ids, weights)
+        The ids; the weights of a mixed batch as tensors of shape (B,).
+    """
+    if isinstance(ids, Tensor) or not isinstance(ids, Sequence) or not ids:
+        return _one(ids, size, n)
+    pairs = []
+    for pair in ids:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004
+            return _one(ids, size, n)
+        part, weights = pair
+        _one(part, size, n)
+        pairs.append((part, _weights(weights, size, part.device)))
+    return pairs
+
+
+def _one(ids: object, size: int, n: int) -> Tensor:
     if (
         not isinstance(ids, Tensor)
         or ids.is_floating_point()
@@ -45,16 +84,57 @@ def check_ids(ids: object, size: int, n: int) -> None:
         or ids.dtype == torch.bool
     ):
         found = getattr(ids, "dtype", type(ids).__name__)
-        msg = f"`ids` must be an integer tensor, got {found}"
+        msg = f"`ids` must be an integer tensor, or pairs (ids, weights), got {found}"
         raise TypeError(msg)
     if tuple(ids.shape) != (size,):
         msg = f"`ids` must have shape ({size},), got shape {tuple(ids.shape)}"
         raise ValueError(msg)
     if ids.device.type != "cpu" or torch.compiler.is_compiling() or not size:
-        return
-    low, high = int(ids.min()), int(ids.max())
+        return ids
+    low, high = torch.aminmax(ids)
     if low < 0 or high >= n:
-        msg = f"`ids` must be in [0, {n}), got {low if low < 0 else high}"
+        msg = f"`ids` must be in [0, {n}), got {int(low if low < 0 else high)}"
+        raise ValueError(msg)
+    return ids
+
+
+def _weights(weights: object, size: int, device: torch.device) -> Tensor:
+    if isinstance(weights, int | float) and not isinstance(weights, bool):
+        if not 0 <= weights < math.inf:
+            msg = f"the weights of `ids` must be finite and at least 0, got {weights}"
+            raise ValueError(msg)
+        return torch.full((size,), float(weights), device=device)
+    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        found = getattr(weights, "dtype", type(weights).__name__)
+        msg = f"the weights of `ids` must be numbers or a float tensor, got {found}"
+        raise TypeError(msg)
+    if weights.ndim == 0:
+        weights = weights.expand(size)
+    if tuple(weights.shape) != (size,):
+        msg = (
+            f"the weights of `ids` must have shape ({size},), got shape "
+            f"{tuple(weights.shape)}"
+        )
+        raise ValueError(msg)
+    if weights.device.type == "cpu" and not torch.compiler.is_compiling():
+        bad = ~(weights >= 0) | torch.isinf(weights)
+        if bad.any():
+            msg = (
+                "the weights of `ids` must be finite and at least 0, got "
+                f"{weights[bad][0].item()}"
+            )
+            raise ValueError(msg)
+    return weights.detach()
+
+
+def check_weights(weights: object, size: int) -> None:
+    """Refuse what is no floating tensor of shape (size,)."""
+    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        found = getattr(weights, "dtype", type(weights).__name__)
+        msg = f"`weights` must be a floating-point tensor, got {found}"
+        raise TypeError(msg)
+    if tuple(weights.shape) != (size,):
+        msg = f"`weights` must have shape ({size},), got shape {tuple(weights.shape)}"
         raise ValueError(msg)
 
 

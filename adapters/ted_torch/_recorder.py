@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ted_core import EpochError, EpochPlan
+from ted_core.config import RunConfig
 from ted_torch._doors import (
+    Ids,
     check_graph,
     check_ids,
-    check_mask,
+    check_masks,
     check_unchanged,
+    check_weights,
     version_of,
 )
 from ted_torch.buffers import EpochBuffer
+from ted_torch.hints import Hints
 from ted_torch.losses import dense_weights, mean_loss, per_sample
 from ted_torch.masks import new_cotangent, record, tap
+from ted_torch.observations import Observations
+from ted_torch.samplers import TEDSampler
 
 __all__ = ["Recorder"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """A mask whose losses are still to come."""
+
+    ids: Any
+    tap: Callable[[Tensor], Tensor]
+    watched: list[tuple[Tensor, int]]
 
 
 class Recorder:
@@ -25,78 +45,114 @@ class Recorder:
 
     Parameters
     ----------
-    n : int
-        Samples in the data set.
+    config : RunConfig
+        The run.
+    sampler : TEDSampler
+        Gives out this rank's ids.
     device : torch.device or str
         Where losses and masks live.
+    buffer : EpochBuffer
+        Takes the values.
     """
 
-    def __init__(self, n: int, device: torch.device | str) -> None:
-        self.n = n
-        self.buffer = EpochBuffer(n, device=device)
+    def __init__(
+        self,
+        config: RunConfig,
+        sampler: TEDSampler,
+        device: torch.device | str,
+        buffer: EpochBuffer,
+    ) -> None:
+        self.buffer = buffer
+        self._observations = Observations(buffer)
+        self.hints = Hints(device)
+        self._sampler = sampler
+        self._n = config.n
+        self._masked = config.signal == "mask_gradient"
+        self._needs_mask = self._masked and config.strategy.uses_scores
         # A tensor, so that a compiled step serves every keep ratio.
         self._scale = torch.ones((), device=device)
         self._weights: Tensor | None = None
-        self._open: tuple[Tensor, Tensor, Tensor, Tensor, int] | None = None
+        self._open: _Open | None = None
         self._ready = False
+        self._watching = False
+        self._epoch, self._received = -1, 0
+        self._last: Tensor | None = None
 
     def begin(self, plan: EpochPlan) -> None:
         """Take the scale and the weights of an epoch."""
         self._scale.fill_(plan.loss_scale)
-        self._weights = dense_weights(plan, self._scale.device)
+        self._weights = dense_weights(plan, self.buffer.sums.device)
         self._open, self._ready = None, True
+        if plan.epoch != self._epoch:
+            self._epoch, self._watching = plan.epoch, self._masked
 
-    def close(self) -> None:
-        """Refuse losses until an epoch begins."""
-        self._open, self._ready = None, False
+    def clear(self) -> None:
+        """Forget the epoch and what it recorded."""
+        self.buffer.clear()
+        self._observations.forget()
+        self._open, self._last, self._received = None, None, 0
+        self._ready, self._epoch = False, -1
 
-    def mask(self, hidden: Tensor, ids: Tensor) -> Tensor:
-        """Record at a tensor whose losses are still to come.
+    def flush(self) -> None:
+        """Bring everything into the buffer."""
+        self._observations.flush()
+        self.buffer.meters[0] += self._received
+        self._received = 0
 
-        Parameters
-        ----------
-        hidden : Tensor of float, shape (B, ...)
-            The masked tensor.
-        ids : Tensor of int, shape (B,)
-            Sample ids.
+    def position(self) -> int:
+        """Return how many ids of this rank's share the loss has received.
 
         Returns
         -------
-        Tensor of float, shape (B, ...)
-            `hidden`, with the hook.
+        int
+            Place after the last batch received: a loss taken twice counts once. If
+            that batch does not follow the order, as many as were received.
         """
-        if not torch.is_grad_enabled():
+        self.flush()
+        place = None if self._last is None else self._sampler.place_after(self._last)
+        return int(self.buffer.meters[0]) if place is None else place
+
+    def mask(self, hidden: Any, ids: Ids) -> Any:
+        """Record at tensors whose losses are still to come.
+
+        Parameters
+        ----------
+        hidden, ids
+            As :meth:`TED.mask` takes them.
+
+        Returns
+        -------
+        Tensor of float, shape (B, ...), or list of them
+            `hidden`, with the hooks.
+        """
+        if not torch.is_grad_enabled() or not self._masked:
             return hidden
-        check_mask("hidden", hidden)
-        check_ids(ids, hidden.shape[0], self.n)
-        tracked = hidden.requires_grad
-        out = hidden.view_as(hidden) if tracked else hidden.detach().requires_grad_()
-        slots = self.buffer.slots(ids)
-        cotangent = new_cotangent(slots, hidden)
-        record(out, slots, cotangent, self.buffer)
-        alias = out.detach()
-        self._open = (ids, slots, cotangent, alias, version_of(alias))
-        return out
+        checked = check_masks("hidden", hidden)
+        checked_ids = check_ids(ids, checked[0].shape[0], self._n)
+        out = [
+            part.view_as(part) if part.requires_grad else part.detach().requires_grad_()
+            for part in checked
+        ]
+        tap_losses = self._attach(out, checked_ids, out[0])
+        aliases = [part.detach() for part in out]
+        watched = [(alias, version_of(alias)) for alias in aliases]
+        self._open = _Open(ids, tap_losses, watched)
+        return out[0] if isinstance(hidden, Tensor) else out
 
     def loss(
         self,
         losses: Tensor,
-        ids: Tensor,
-        mask: Tensor | None,
+        ids: Ids,
+        mask: Tensor | Sequence[Tensor] | None,
         weights: Tensor | None,
+        valid: Tensor | None,
     ) -> Tensor:
         """Return the scaled mean, whose backward records.
 
         Parameters
         ----------
-        losses : Tensor of float, shape (B, ...)
-            Unreduced losses.
-        ids : Tensor of int, shape (B,)
-            Sample ids.
-        mask : Tensor of float, shape (B, ...), or None
-            The masked tensor; None after :meth:`mask`.
-        weights : Tensor of float, shape (B,), or None
-            Weights of the samples.
+        losses, ids, mask, weights, valid
+            As :meth:`TED.loss` takes them.
 
         Returns
         -------
@@ -106,28 +162,82 @@ class Recorder:
         if not self._ready:
             msg = "`loss` needs an epoch, got none; call `set_epoch` before each epoch"
             raise EpochError(msg)
-        losses = per_sample(losses)
+        losses = per_sample(losses, valid=valid)
         size = losses.shape[0]
         check_graph("losses", losses)
-        check_ids(ids, size, self.n)
-        if mask is not None:
-            check_mask("mask", mask, size)
-            check_graph("mask", mask)
-            slots = self.buffer.slots(ids)
-            cotangent = new_cotangent(slots, losses)
-            record(mask, slots, cotangent, self.buffer)
-        elif self._open is not None and self._open[0] is ids:
-            _, slots, cotangent, alias, version = self._open
-            check_unchanged(alias, version)
+        opened, self._open = self._open, None
+        known = opened is not None and opened.ids is ids and mask is None
+        # After `mask` the very same ids were checked.
+        checked: Any = ids if known else check_ids(ids, size, self._n)
+        if weights is not None:
+            check_weights(weights, size)
+        first = checked if isinstance(checked, Tensor) else checked[0][0]
+        self._count(size, first)
+        if self._weights is not None:
+            drawn = self._weights[first.to(self._weights.device).clamp(0, self._n)]
+            weights = drawn if weights is None else drawn * weights
+        if opened is not None and known:
+            for alias, version in opened.watched:
+                check_unchanged(alias, version)
+            losses = opened.tap(losses)
+        elif mask is not None and self._masked:
+            masks = check_masks("mask", mask, size)
+            for one in masks:
+                check_graph("mask", one)
+            losses = self._attach(masks, checked, losses)(losses)
         else:
+            self._observe(losses, checked, weights)
+        return mean_loss(losses, scale=self._scale, weights=weights)
+
+    def _attach(
+        self, masks: list[Tensor], ids: Any, like: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        """Put the hooks on the masks; return what puts one on the losses."""
+        if not torch.compiler.is_compiling():
+            step = self._observations.expect(ids)
+            step.mark(masks)
+            if self._watching:
+                self._watching = False
+                for part in masks:
+                    self.hints.watch(part)
+            return step.tap
+        several = [len(masks)] if len(masks) > 1 else []
+        cotangent = new_cotangent(like, *several, masks[0].shape[0])
+        record(
+            masks if several else masks[0],
+            self.buffer.slots(ids),
+            cotangent,
+            self.buffer,
+        )
+        return partial(tap, cotangent=cotangent)
+
+    def _observe(self, losses: Tensor, ids: Any, weights: Tensor | None) -> None:
+        """Record the losses, or that a sample was there, without a mask."""
+        if self._needs_mask:
             msg = (
                 "`mask` must be a tensor of this forward pass, got None; give the "
                 "logits, or call `ted.mask` before with the same `ids`"
             )
             raise ValueError(msg)
-        self._open = None
-        self.buffer.meters[0].add_(size)
-        if self._weights is not None:
-            drawn = self._weights[slots]
-            weights = drawn if weights is None else drawn * weights
-        return mean_loss(tap(losses, cotangent), scale=self._scale, weights=weights)
+        values = torch.zeros_like(losses) if self._masked else losses.detach()
+        seen = None if weights is None else weights.detach() != 0
+        if not torch.compiler.is_compiling():
+            self._observations.put(ids, values, seen)
+            return
+        seen = torch.ones_like(values, dtype=torch.bool) if seen is None else seen
+        values = torch.where(seen, values, 0.0)
+        self.buffer.add(self.buffer.slots(ids), values, seen)
+
+    def _count(self, size: int, ids: Tensor) -> None:
+        if torch.compiler.is_compiling():
+            self.buffer.meters[0].add_(size)
+            return
+        self._received += size
+        self._last = ids
+        if self._sampler.passes > 1 and self._received > 2 * self._sampler.share:
+            msg = (
+                f"`loss` must get an epoch's samples, got {self._received} after "
+                f"{self._sampler.passes} passes over the {self._sampler.share} of one "
+                "epoch; call `set_epoch` before each epoch"
+            )
+            raise EpochError(msg)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -10,8 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ted_core import EpochError
+from ted_torch.distributed import Ranks, merge
 
-__all__ = ["EpochBuffer"]
+__all__ = ["EpochBuffer", "Slots"]
+
+Slots: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor]]
+"""Slots of a batch, (B,); or one pair (slots, weights) for each mixed part."""
+
+_MOST_SEEN = 255
 
 
 class EpochBuffer:
@@ -22,7 +29,7 @@ class EpochBuffer:
     n : int
         Samples in the data set; slot n takes ids that are out of range.
     device : torch.device or str, default "cpu"
-        Where the network's outputs live.
+        Where the network's outputs live; with another one every step waits.
 
     Attributes
     ----------
@@ -30,12 +37,15 @@ class EpochBuffer:
         Sum of each sample's values; not finite where any value was not.
     counts : Tensor of uint8, shape (n + 1,)
         Times each sample was recorded.
+    shares : Tensor of float32, shape (n + 1,), or None
+        Sum of each sample's weights, from the first mixed batch on.
     meters : Tensor of int64, shape (3,)
         Samples received by the loss, ids out of range, values recorded.
 
     Notes
     -----
-    5 bytes a sample. No operation of a step waits for the device.
+    5 bytes a sample, 9 with mixed batches. No operation of a step waits for the
+    device.
 
     Examples
     --------
@@ -51,69 +61,116 @@ class EpochBuffer:
         self.n = n
         self.sums = torch.zeros(n + 1, dtype=torch.float32, device=device)
         self.counts = torch.zeros(n + 1, dtype=torch.uint8, device=device)
+        self.shares: Tensor | None = None
         self.meters = torch.zeros(3, dtype=torch.int64, device=device)
 
-    def slots(self, ids: Tensor) -> Tensor:
+    def slots(self, ids: Tensor | Sequence[tuple[Tensor, Tensor]]) -> Slots:
         """Bring a batch's ids to slots of the buffer.
 
         Parameters
         ----------
-        ids : Tensor of int, shape (B,)
-            Sample ids, on any device.
+        ids : Tensor of int, shape (B,), or sequence of pairs (ids, weights)
+            Sample ids, on any device; for mixed batches one pair for each part.
 
         Returns
         -------
-        Tensor of int64, shape (B,)
+        Tensor of int64, shape (B,), or list of pairs (slots, weights)
             Slots on the buffer's device; n for an id out of [0, n), which is
             counted.
         """
+        if not isinstance(ids, Tensor):
+            return [(self._slots(part), weights) for part, weights in ids]
+        return self._slots(ids)
+
+    def _slots(self, ids: Tensor) -> Tensor:
         ids = ids.to(self.sums.device, torch.int64, non_blocking=True)
         wrong = (ids < 0) | (ids >= self.n)
         self.meters[1].add_(wrong.sum())
         return torch.where(wrong, self.n, ids)
 
-    def add(self, slots: Tensor, values: Tensor, valid: Tensor) -> None:
+    def add(self, slots: Slots, values: Tensor, counted: Tensor) -> None:
         """Add the values of a batch.
 
         Parameters
         ----------
-        slots : Tensor of int64, shape (B,)
+        slots : Tensor of int64, shape (B,), or sequence of pairs (slots, weights)
             What :meth:`slots` returned.
         values : Tensor of float, shape (B,)
-            Mask gradients.
-        valid : Tensor of bool, shape (B,)
-            Which of them are observations.
+            Values to add; 0 where there is none.
+        counted : Tensor of bool, shape (B,)
+            Which samples count as recorded.
         """
-        self.sums.index_add_(0, slots, torch.where(valid, values, 0.0).float())
-        self.counts.index_add_(0, slots, valid.to(torch.uint8))
-        self.meters[2].add_(valid.sum())
+        device = self.sums.device
+        values, counted = values.float().to(device), counted.to(device)
+        if isinstance(slots, Tensor):
+            self._add(slots, values, counted)
+            if self.shares is not None:
+                self.shares.index_add_(0, slots, counted.float())
+            return
+        if self.shares is None:
+            # What was recorded before weighs 1.
+            self.shares = self.counts.float()
+        for part, given in slots:
+            weights = given.float().to(device)
+            drawn = weights != 0
+            self._add(part, torch.where(drawn, values * weights, 0.0), counted & drawn)
+            self.shares.index_add_(0, part, torch.where(counted, weights, 0.0))
 
-    def read(self, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def _add(self, slots: Tensor, values: Tensor, counted: Tensor) -> None:
+        self.sums.index_add_(0, slots, values)
+        self.counts.index_add_(0, slots, counted.to(torch.uint8))
+        self.meters[2].add_(counted.sum())
+
+    def totals(self) -> Tensor:
+        """Return the sum of values of each sample, as if its weights were all 1.
+
+        Returns
+        -------
+        Tensor of float32, shape (n,)
+            ``sums``; with mixed batches the weighted mean, times the count.
+        """
+        sums = self.sums[: self.n]
+        if self.shares is None:
+            return sums
+        counts = self.counts[: self.n]
+        means = sums / self.shares[: self.n]
+        return torch.where(counts > 0, means * counts, sums)
+
+    def read(
+        self, epoch: int, *, ranks: Ranks | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Bring the epoch's sums and counts to NumPy, once it is over.
 
         Parameters
         ----------
         epoch : int
             Its number, for the errors.
+        ranks : Ranks, optional
+            Ranks whose buffers are added up: one collective, in which all take part.
 
         Returns
         -------
         sums : ndarray of float32, shape (n,)
             Sum of each sample's values.
-        counts : ndarray of uint8, shape (n,)
+        counts : ndarray of int64, shape (n,)
             Times each sample was recorded.
 
         Raises
         ------
         EpochError
-            An id was out of range, nothing or nothing finite was recorded, or a
-            sample more than 255 times.
+            On every rank alike: an id was out of range, nothing or nothing finite was
+            recorded, a sample more than 255 times, or a mask had no gradient.
 
         Notes
         -----
-        Waits for the device. O(n).
+        Waits for the device. O(n); 8 n bytes pass through a collective.
         """
-        received, wrong, recorded = self.meters.tolist()
+        sums, counts = self.totals(), self.counts[: self.n]
+        lost = self.meters[2] - self.counts.sum(dtype=torch.int64)
+        meters = torch.cat([self.meters, lost[None]])
+        if ranks is not None and ranks.world_size > 1:
+            sums, counts, meters = merge(sums, counts, meters, group=ranks.group)
+        received, wrong, recorded, lost = meters.tolist()
         if wrong:
             msg = f"`ids` must be in [0, {self.n}), got {wrong} others in epoch {epoch}"
             raise EpochError(msg)
@@ -124,20 +181,10 @@ class EpochBuffer:
                 "`backward` must run"
             )
             raise EpochError(msg)
-        sums, counts = self.sums[: self.n].cpu().numpy(), self.counts.cpu().numpy()
-        if int(counts.sum(dtype=np.int64)) != recorded:
-            msg = (
-                f"an epoch may record a sample at most 255 times, got more in epoch "
-                f"{epoch}; call `set_epoch` before each epoch"
-            )
-            raise EpochError(msg)
-        if not np.isfinite(sums[counts[: self.n] > 0]).any():
-            msg = f"an epoch must record finite values, got none in epoch {epoch}"
-            raise EpochError(msg)
-        return sums, counts[: self.n]
+        return _checked(sums.cpu().numpy(), counts.cpu().numpy(), lost, epoch)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over sums, counts and meters.
+        """Take over sums, counts, meters, and shares if there are any.
 
         Parameters
         ----------
@@ -147,9 +194,35 @@ class EpochBuffer:
         self.sums.copy_(tensors["sums"])
         self.counts.copy_(tensors["counts"])
         self.meters.copy_(tensors["meters"])
+        shares = tensors.get("shares")
+        self.shares = None if shares is None else shares.to(self.sums.device)
 
     def clear(self) -> None:
         """Forget everything, for the next epoch."""
         self.sums.zero_()
         self.counts.zero_()
         self.meters.zero_()
+        if self.shares is not None:
+            self.shares.zero_()
+
+
+def _checked(
+    sums: NDArray[np.float32], counts: NDArray[Any], lost: int, epoch: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    if lost or counts.max() > _MOST_SEEN:
+        msg = (
+            f"an epoch may record a sample at most {_MOST_SEEN} times, got more in "
+            f"epoch {epoch}; call `set_epoch` before each epoch"
+        )
+        raise EpochError(msg)
+    seen = counts > 0
+    if np.any(sums[~seen] != 0):
+        msg = (
+            "each tensor of `mask` must get a gradient in the backward, got none at "
+            f"the first in epoch {epoch}"
+        )
+        raise EpochError(msg)
+    if not np.isfinite(sums[seen]).any():
+        msg = f"an epoch must record finite values, got none in epoch {epoch}"
+        raise EpochError(msg)
+    return sums, counts.astype(np.int64)

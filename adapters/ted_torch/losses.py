@@ -9,37 +9,43 @@ from ted_core import EpochPlan
 
 __all__ = ["dense_weights", "mean_loss", "per_sample"]
 
+_HALF = 2
 
-def per_sample(losses: Tensor) -> Tensor:
+
+def per_sample(losses: Tensor, *, valid: Tensor | None = None) -> Tensor:
     """Average pixel, token or label losses to one loss a sample.
 
     Parameters
     ----------
     losses : Tensor of float, shape (B, ...)
         Unreduced losses.
+    valid : Tensor of bool, shape (B, ...), optional
+        Which of them count: False at padding and ignored tokens. None means all.
 
     Returns
     -------
     Tensor of float, shape (B,)
-        Mean over all axes but the first; `losses` itself if it has one axis.
+        Mean over all valid losses of a sample, 0 if there are none; `losses` itself
+        if it has one axis and `valid` is not given.
 
     Raises
     ------
     TypeError
-        `losses` is no floating tensor.
+        `losses` is no floating tensor, or `valid` no bool tensor.
     ValueError
-        `losses` is a scalar.
+        `losses` is a scalar, or the shapes differ.
 
     Notes
     -----
-    The mean is plain: average ignored tokens or pixels out before.
+    What is not valid gets no gradient, be it finite or not.
 
     Examples
     --------
     >>> import torch
     >>> from ted_torch import per_sample
-    >>> per_sample(torch.tensor([[1.0, 3.0], [0.0, 4.0]])).tolist()
-    [2.0, 2.0]
+    >>> losses = torch.tensor([[1.0, 3.0], [0.0, 4.0]])
+    >>> per_sample(losses).tolist(), per_sample(losses, valid=losses > 0).tolist()
+    ([2.0, 2.0], [2.0, 4.0])
     """
     if not isinstance(losses, Tensor) or not losses.is_floating_point():
         found = getattr(losses, "dtype", type(losses).__name__)
@@ -51,7 +57,21 @@ def per_sample(losses: Tensor) -> Tensor:
             'compute it with reduction="none"'
         )
         raise ValueError(msg)
-    return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
+    if valid is None:
+        return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
+    if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
+        found = getattr(valid, "dtype", type(valid).__name__)
+        msg = f"`valid` must be a bool tensor, got {found}"
+        raise TypeError(msg)
+    if valid.shape != losses.shape:
+        msg = (
+            f"`valid` must have shape {tuple(losses.shape)}, got shape "
+            f"{tuple(valid.shape)}"
+        )
+        raise ValueError(msg)
+    size = losses.shape[0]
+    kept = torch.where(valid, losses, 0.0).reshape(size, -1)
+    return kept.sum(1) / valid.reshape(size, -1).sum(1).clamp(min=1)
 
 
 def mean_loss(
@@ -71,7 +91,7 @@ def mean_loss(
 
     Returns
     -------
-    Tensor of float, shape ()
+    Tensor of float32 or float64, shape ()
         The total; 0 for an empty batch.
 
     Raises
@@ -103,7 +123,9 @@ def mean_loss(
             )
             raise ValueError(msg)
         losses = losses * weights
-    return torch.sum(losses) / max(losses.shape[0], 1) * scale
+    # A sum of half-precision losses would overflow where their mean does not.
+    wide = losses.float() if losses.element_size() == _HALF else losses
+    return (wide.mean() if wide.numel() else wide.sum()) * scale
 
 
 def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor | None:

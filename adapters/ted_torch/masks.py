@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ted_torch._doors import check_unchanged, version_of
-from ted_torch.buffers import EpochBuffer
+from ted_torch.buffers import EpochBuffer, Slots
 
-__all__ = ["mask_gradient", "new_cotangent", "record", "tap"]
+__all__ = ["inner_product", "mask_gradient", "new_cotangent", "record", "tap"]
 
 
 def mask_gradient(hidden: Tensor, gradient: Tensor, loss_gradient: Tensor) -> Tensor:
@@ -47,30 +49,47 @@ def mask_gradient(hidden: Tensor, gradient: Tensor, loss_gradient: Tensor) -> Te
     >>> mask_gradient(h, g, torch.tensor([0.5])).tolist()
     [3.0]
     """
-    kind = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-    products = hidden.to(kind) * gradient.to(kind)
-    inner = products.flatten(1).sum(1) if products.ndim > 1 else products
-    c = loss_gradient.to(kind)
-    return torch.where(c == 0, torch.nan, (inner / c).abs())
+    c = loss_gradient.to(_wide(hidden))
+    return torch.where(c == 0, torch.nan, (inner_product(hidden, gradient) / c).abs())
 
 
-def new_cotangent(slots: Tensor, like: Tensor) -> Tensor:
-    """Return zeros to take c_k: in float64 if `like` is, else in float32.
+def inner_product(hidden: Tensor, gradient: Tensor) -> Tensor:
+    """Return <h_k, g_k> of each sample.
 
     Parameters
     ----------
-    slots : Tensor of int64, shape (B,)
-        Gives shape and device.
-    like : Tensor of float
-        Gives the precision.
+    hidden : Tensor of float, shape (B, ...)
+        The masked tensor h.
+    gradient : Tensor of float, shape (B, ...)
+        g, gradient of the total loss with respect to `hidden`.
 
     Returns
     -------
     Tensor of float32 or float64, shape (B,)
+        Inner products over all axes but the first, float64 for float64 tensors.
+    """
+    kind = _wide(hidden)
+    # The other operand is widened inside the product.
+    products = hidden.to(kind) * gradient
+    return products.flatten(1).sum(1) if products.ndim > 1 else products
+
+
+def new_cotangent(like: Tensor, *shape: int) -> Tensor:
+    """Return zeros to take c_k: in float64 if `like` is, else in float32.
+
+    Parameters
+    ----------
+    like : Tensor of float
+        Gives precision and device.
+    *shape : int
+        (B,), or (m, B) for a sequence of m masks.
+
+    Returns
+    -------
+    Tensor of float32 or float64
         Zeros: a batch without backward observes nothing.
     """
-    kind = torch.float64 if like.dtype == torch.float64 else torch.float32
-    return torch.zeros(slots.shape, dtype=kind, device=slots.device)
+    return torch.zeros(shape, dtype=_wide(like), device=like.device)
 
 
 def tap(losses: Tensor, cotangent: Tensor) -> Tensor:
@@ -80,7 +99,7 @@ def tap(losses: Tensor, cotangent: Tensor) -> Tensor:
     ----------
     losses : Tensor of float, shape (B,)
         One loss a sample.
-    cotangent : Tensor of float, shape (B,)
+    cotangent : Tensor of float, shape (B,) or (m, B)
         Takes c_k, before any gradient upstream of `losses` is there.
 
     Returns
@@ -97,17 +116,23 @@ def tap(losses: Tensor, cotangent: Tensor) -> Tensor:
     return tapped
 
 
-def record(mask: Tensor, slots: Tensor, cotangent: Tensor, buffer: EpochBuffer) -> None:
+def record(
+    mask: Tensor | Sequence[Tensor],
+    slots: Slots,
+    cotangent: Tensor,
+    buffer: EpochBuffer,
+) -> None:
     """Have the coming backward record the mask gradients at a tensor.
 
     Parameters
     ----------
-    mask : Tensor of float, shape (B, ...)
+    mask : Tensor of float, shape (B, ...), or sequence of them
         Tensor of the forward pass at which the mask stands; it requires a gradient.
-    slots : Tensor of int64, shape (B,)
+        In a sequence one mask stands at all of them: the inner products add up.
+    slots : Tensor of int64, shape (B,), or sequence of pairs (slots, weights)
         What ``buffer.slots`` returned for the batch's ids.
-    cotangent : Tensor of float, shape (B,)
-        Given to :func:`tap` with the same batch's losses.
+    cotangent : Tensor of float, shape (B,), or (m, B) for a sequence of m
+        Given to :func:`tap` with the same batch's losses; set to 0 when used.
     buffer : EpochBuffer
         Takes the values.
 
@@ -118,17 +143,47 @@ def record(mask: Tensor, slots: Tensor, cotangent: Tensor, buffer: EpochBuffer) 
 
     Notes
     -----
-    One hook on `mask`, which keeps no reference to its graph. The gradient at
+    One hook on each tensor, which keeps no reference to its graph. The gradient at
     `mask` is that of the whole total: a second loss added to it counts too. A
     sample with c_k = 0 is not observed.
     """
+    if isinstance(mask, Tensor):
+        _hook(mask, slots, cotangent, buffer, None, counts=True)
+        return
+    total = torch.zeros_like(cotangent[0])
+    for place, part in enumerate(mask):
+        _hook(part, slots, cotangent[place], buffer, total, counts=place == 0)
+
+
+def _hook(
+    mask: Tensor,
+    slots: Slots,
+    cotangent: Tensor,
+    buffer: EpochBuffer,
+    total: Tensor | None,
+    *,
+    counts: bool,
+) -> None:
     hidden = mask.detach()
     version = version_of(hidden)
 
     def hook(grad: Tensor) -> None:
         check_unchanged(hidden, version)
         with torch.no_grad():
-            values = mask_gradient(hidden, grad, cotangent)
-            buffer.add(slots, values, cotangent != 0)
+            seen = cotangent != 0
+            part = torch.where(seen, inner_product(hidden, grad) / cotangent, 0.0)
+            # A later backward of another loss through the mask is no observation.
+            cotangent.zero_()
+            if total is None:
+                values = part.abs()
+            else:
+                # The hooks run in the graph's order: each adds what it changes.
+                before = total.abs()
+                values = total.add_(part).abs() - before
+            buffer.add(slots, values, seen if counts else torch.zeros_like(seen))
 
     mask.register_hook(hook)  # type: ignore[no-untyped-call]
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32

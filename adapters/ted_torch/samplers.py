@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from ted_core import Pruner
 from ted_core.typing import Ids
+from ted_torch.distributed import Ranks, shard
 
 __all__ = ["TEDSampler"]
 
@@ -15,18 +18,22 @@ _CHUNK = 1 << 16
 
 
 class TEDSampler(Sampler[int]):
-    """Visit the current epoch's kept ids; iterating changes nothing.
+    """Visit the current epoch's kept ids; iterating changes no epoch.
 
     Parameters
     ----------
     pruner : Pruner
         Run whose plan is followed; moving its epoch is someone else's task.
+    ranks : Ranks, optional
+        Ranks that share the order; by default this process visits all of it.
 
     Attributes
     ----------
     start : int
-        How many ids of the current epoch's order are passed over, 0 but for an
-        epoch resumed in the middle.
+        How many ids of this rank's share are passed over, 0 but for an epoch
+        resumed in the middle.
+    passes : int
+        How many iterators have given out all their ids since this was last set to 0.
 
     Notes
     -----
@@ -42,19 +49,68 @@ class TEDSampler(Sampler[int]):
     (10, True)
     """
 
-    def __init__(self, pruner: Pruner) -> None:
+    def __init__(self, pruner: Pruner, *, ranks: Ranks | None = None) -> None:
         self.pruner = pruner
-        self.start = 0
+        self.ranks = Ranks() if ranks is None else ranks
+        self.restart()
+
+    def restart(self, start: int = 0) -> None:
+        """Go to a place in the epoch.
+
+        Parameters
+        ----------
+        start : int, default 0
+            Ids to pass over.
+        """
+        self.start, self.passes = start, 0
+
+    def place_after(self, ids: Tensor) -> int | None:
+        """Return the place in this rank's share after a batch.
+
+        Parameters
+        ----------
+        ids : Tensor of int, shape (B,)
+            The batch's ids.
+
+        Returns
+        -------
+        int or None
+            None if no part of the share is this batch.
+
+        Notes
+        -----
+        O(share). Where the share repeats an id at its end, the first place counts.
+        """
+        batch, share = ids.cpu().numpy(), self.ids()
+        for first in np.flatnonzero(share == batch[0]) if batch.size else ():
+            if np.array_equal(share[first : first + batch.size], batch):
+                return int(first) + batch.size
+        return None
+
+    @property
+    def share(self) -> int:
+        """Ids of this rank's share of the epoch, those passed over included."""
+        return -(-len(self.pruner.plan()) // self.ranks.num_replicas)
 
     def __len__(self) -> int:
         """Count the ids that an iterator made now would give."""
-        return max(len(self.pruner.plan()) - self.start, 0)
+        return max(self.share - self.start, 0)
 
     def __iter__(self) -> Iterator[int]:
-        """Return an iterator over the rest of the current epoch's order."""
-        return _integers(self.pruner.plan().order[self.start :])
+        """Return an iterator over the rest of this rank's share of the order."""
+        return self._visit(self.ids()[self.start :])
 
+    def ids(self) -> Ids:
+        """Return the ids of this rank's share, in order.
 
-def _integers(order: Ids) -> Iterator[int]:
-    for start in range(0, order.size, _CHUNK):
-        yield from order[start : start + _CHUNK].tolist()
+        Returns
+        -------
+        ndarray of int32 or int64
+            Those passed over included.
+        """
+        return shard(self.pruner.plan().order, self.ranks)
+
+    def _visit(self, order: Ids) -> Iterator[int]:
+        for start in range(0, order.size, _CHUNK):
+            yield from order[start : start + _CHUNK].tolist()
+        self.passes += 1

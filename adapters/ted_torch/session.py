@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ted_core import CheckpointError, Pruner, Savings
+from ted_core import Pruner, Savings
 from ted_core.config import StepOptions
-from ted_torch._recorder import Recorder
+from ted_torch._doors import Ids
+from ted_torch._epochs import Epochs
+from ted_torch.buffers import EpochBuffer
+from ted_torch.collate import CollateWithIds
 from ted_torch.datasets import WithIds
+from ted_torch.distributed import find_ranks
 from ted_torch.options import RunOptions
-from ted_torch.samplers import TEDSampler
-from ted_torch.states import read_session, write_session
 
 __all__ = ["TED"]
 
@@ -27,15 +29,19 @@ class TED(Generic[Item]):
 
     Parameters
     ----------
-    dataset : torch.utils.data.Dataset
-        Map-style data set with a length.
-    epochs : int
-        T, epochs of the run, at least 2.
+    dataset, epochs : torch.utils.data.Dataset, int
+        Map-style data set, and T, epochs of the run, at least 2.
     device : torch.device or str, default "cpu"
         Where losses and masks live.
+    buffer : {"device", "cpu"}, default "device"
+        Where values gather, 5 bytes a sample; for the CPU, steps wait now and then.
+    num_replicas, rank : int, optional
+        Ranks that share the order and this one among them; by default those of
+        `group`; 1 and 0 where the host deals out the batches.
+    group : torch.distributed.ProcessGroup, optional
+        Ranks whose scores are merged; None is the default group, if there is one.
     **options : RunOptions
-        `prune_ratio`, `schedule`, `strategy`, `reduction`, `seed`, `multiple_of`,
-        `scale_loss`, `labels`, `initial_scores`: as in :class:`ted_core.Pruner`.
+        All of :class:`ted_core.Pruner`: `prune_ratio`, `strategy`, `seed`, ...
 
     Attributes
     ----------
@@ -43,8 +49,12 @@ class TED(Generic[Item]):
         Hands out ``(id, item)``; give it to the loader.
     sampler : TEDSampler
         Visits the current epoch's kept ids; give it to the loader.
+    collate : type of CollateWithIds
+        ``ted.collate(fn)`` makes a collate function of one's own pass the ids on.
     pruner : Pruner
         Plans, scores, savings and report of the run.
+    ranks : Ranks
+        The processes.
 
     Raises
     ------
@@ -53,9 +63,13 @@ class TED(Generic[Item]):
 
     Notes
     -----
-    For one process. A step adds one pass over the mask; scores stay on the device
-    and reach NumPy once an epoch. The method is Algorithm 1 of J. Xiao, P. Li, J. Nie,
-    TED: Accelerate Model Training by Internal Generalization, ECAI 2024.
+    A step adds one pass over the mask; values stay on the device and reach NumPy
+    once an epoch, through one collective where there are ranks.
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Algorithm 1.
 
     Examples
     --------
@@ -77,18 +91,30 @@ class TED(Generic[Item]):
     True
     """
 
+    collate = CollateWithIds
+
     def __init__(
         self,
         dataset: Dataset[Item] | Sequence[Item],
         *,
         epochs: int,
         device: torch.device | str = "cpu",
+        buffer: str = "device",
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        group: Any = None,
         **options: Unpack[RunOptions],
     ) -> None:
+        if buffer not in {"device", "cpu"}:
+            msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
+            raise ValueError(msg)
         self.dataset = WithIds(dataset)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
-        self.sampler = TEDSampler(self.pruner)
-        self._recorder = Recorder(self.pruner.n, device)
+        self.ranks = find_ranks(num_replicas, rank, group)
+        place = device if buffer == "device" else "cpu"
+        values = EpochBuffer(self.pruner.n, device=place)
+        self._epochs = Epochs(self.pruner, self.ranks, torch.device(device), values)
+        self.sampler = self._epochs.sampler
 
     @property
     def epoch(self) -> int:
@@ -111,19 +137,7 @@ class TED(Generic[Item]):
             The epoch to close recorded nothing, or got ids out of range; or the
             run has finished.
         """
-        here = self.pruner.epoch
-        if epoch not in {here, here + 1} or epoch >= self.pruner.epochs:
-            msg = (
-                f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "
-                f"got {epoch!r}; a resumed run goes on at `ted.epoch`"
-            )
-            raise ValueError(msg)
-        if epoch > here:
-            self._merge()
-            self.pruner.advance()
-            self._recorder.buffer.clear()
-            self.sampler.start = 0
-        self._recorder.begin(self.pruner.plan())
+        self._epochs.enter(epoch, len(self.dataset))
 
     def finish(self) -> None:
         """Close the last epoch, or an early stop; harmless when repeated.
@@ -133,43 +147,38 @@ class TED(Generic[Item]):
         EpochError
             The open epoch was trained without recorded values.
         """
-        if not self.pruner.finished:
-            if int(self._recorder.buffer.meters[0]):
-                self._merge()
-            self.pruner.finish()
-            self._recorder.buffer.clear()
-            self.sampler.start = 0
-            self._recorder.close()
+        self._epochs.finish()
 
-    def _merge(self) -> None:
-        sums, counts = self._recorder.buffer.read(self.pruner.epoch)
-        self.pruner.observe_sums(sums, counts)
-
-    def mask(self, hidden: Tensor, *, ids: Tensor) -> Tensor:
+    @overload
+    def mask(self, hidden: Tensor, *, ids: Ids) -> Tensor: ...
+    @overload
+    def mask(self, hidden: Sequence[Tensor], *, ids: Ids) -> list[Tensor]: ...
+    def mask(self, hidden: Any, *, ids: Ids) -> Any:
         """Put the mask on an inner tensor or the input, before the loss is there.
 
         Parameters
         ----------
-        hidden : Tensor of float, shape (B, ...)
+        hidden : Tensor of float, shape (B, ...), or list of them
             Tensor of the forward pass; an input needs no gradient yet.
         ids : Tensor of int, shape (B,)
-            Sample ids; give the very same tensor to :meth:`loss`.
+            Sample ids; give the very same object to :meth:`loss`.
 
         Returns
         -------
-        Tensor of float, shape (B, ...)
-            `hidden` with the same numbers: go on with this tensor. Under
+        Tensor of float, shape (B, ...), or list of them
+            `hidden` with the same numbers: go on with what is returned. Under
             ``torch.no_grad`` it is `hidden`, and nothing is recorded.
         """
-        return self._recorder.mask(hidden, ids)
+        return self._epochs.recorder.mask(hidden, ids)
 
     def loss(
         self,
         losses: Tensor,
         *,
-        ids: Tensor,
-        mask: Tensor | None = None,
+        ids: Ids,
+        mask: Tensor | Sequence[Tensor] | None = None,
         weights: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """Return the mean loss over r_t; its backward records the scores (Eq. 23).
 
@@ -177,14 +186,16 @@ class TED(Generic[Item]):
         ----------
         losses : Tensor of float, shape (B, ...)
             Unreduced data losses; averaged to one a sample.
-        ids : Tensor of int, shape (B,)
-            Sample ids from the loader. On the CPU they are checked here, on a device
-            when the epoch closes: a step never waits.
-        mask : Tensor of float, shape (B, ...), optional
-            Where the mask stands in this forward pass, for example the logits; left
-            out after :meth:`mask`.
+        ids : Tensor of int, shape (B,), or sequence of pairs (ids, weights)
+            Sample ids; for a mixed batch (mixup, CutMix) one pair for each part, its
+            value shared by weight. Ids on a device are checked when the epoch closes.
+        mask : Tensor of float, shape (B, ...), or list of them, optional
+            Where the mask stands, for example the logits; left out after :meth:`mask`,
+            for ``signal="loss"``, and for strategies that rank nothing.
         weights : Tensor of float, shape (B,), optional
             Weights of the samples; a weight of 0 is no observation.
+        valid : Tensor of bool, shape (B, ...), optional
+            Which losses count: False at padding and ignored tokens.
 
         Returns
         -------
@@ -198,10 +209,12 @@ class TED(Generic[Item]):
         EpochError
             :meth:`set_epoch` was not called.
         """
-        return self._recorder.loss(losses, ids, mask, weights)
+        return self._epochs.recorder.loss(losses, ids, mask, weights, valid)
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the optimizer steps of the run; see `Pruner.total_steps`."""
+        """Count the run's optimizer steps on all ranks; see `Pruner.total_steps`."""
+        ranks = max(self.ranks.world_size, self.ranks.num_replicas)
+        options.setdefault("world_size", ranks)
         return self.pruner.total_steps(batch_size, **options)
 
     def savings(self) -> Savings:
@@ -210,8 +223,7 @@ class TED(Generic[Item]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state, an open epoch's included: tensors, plain values."""
-        checksum = 0 if self.pruner.finished else self.pruner.plan().checksum
-        return write_session(self.pruner.state_dict(), self._recorder.buffer, checksum)
+        return self._epochs.save()
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -221,7 +233,7 @@ class TED(Generic[Item]):
         Parameters
         ----------
         state : mapping
-            What :meth:`state_dict` returned.
+            What :meth:`state_dict` returned; in the middle of an epoch on this rank.
         allow : sequence of str, default ()
             Fields that may differ on purpose: ``"epochs"``.
 
@@ -235,16 +247,4 @@ class TED(Generic[Item]):
         Go on with ``set_epoch(ted.epoch)``: the sampler passes over the samples that
         `loss` had received, provided that they came in the sampler's order.
         """
-        pruner, buffer, checksum = read_session(state, self.pruner.n)
-        before = self.pruner.state_dict()
-        self.pruner.load_state_dict(pruner, allow=allow)
-        here = 0 if self.pruner.finished else self.pruner.plan().checksum
-        if here != checksum and int(buffer["meters"][0]):
-            self.pruner.load_state_dict(before)
-            msg = (
-                f"`order` must be this epoch's, saved checksum {checksum}, here {here}"
-            )
-            raise CheckpointError(msg)
-        self._recorder.buffer.load(buffer)
-        self.sampler.start = int(buffer["meters"][0])
-        self._recorder.close()
+        self._epochs.load(state, allow)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ted_core import CheckpointError
 from ted_core.typing import State
 from ted_torch.buffers import EpochBuffer
+from ted_torch.distributed import Ranks
 
 __all__ = ["FORMAT", "VERSION", "read_session", "write_session"]
 
@@ -22,10 +23,14 @@ VERSION = 1
 """Version of the state that this library writes."""
 
 _BUFFER = ("sums", "counts", "meters")
+_RANKS = ("num_replicas", "rank")
+_PLAIN = ("order", "position")
 _CORE = "pruner."
 
 
-def write_session(pruner: State, buffer: EpochBuffer, checksum: int) -> dict[str, Any]:
+def write_session(
+    pruner: State, buffer: EpochBuffer, ranks: Ranks, plain: Mapping[str, int]
+) -> dict[str, Any]:
     """Return the flat state of a session.
 
     Parameters
@@ -34,8 +39,11 @@ def write_session(pruner: State, buffer: EpochBuffer, checksum: int) -> dict[str
         The pruner's state.
     buffer : EpochBuffer
         What the open epoch has recorded.
-    checksum : int
-        Of the open epoch's order; 0 if the run has finished.
+    ranks : Ranks
+        Whose part of the epoch that is.
+    plain : mapping of str to int
+        ``order``, the checksum of the open epoch's order, and ``position``, how many
+        ids of it are passed; 0 if the run has finished.
 
     Returns
     -------
@@ -43,19 +51,23 @@ def write_session(pruner: State, buffer: EpochBuffer, checksum: int) -> dict[str
         Tensors on the CPU, copied; ``torch.load`` takes it with
         ``weights_only=True``.
     """
-    state: dict[str, Any] = {"format": FORMAT, "version": VERSION, "order": checksum}
-    for name in _BUFFER:
-        tensor: Tensor = getattr(buffer, name)
+    state: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    state |= {name: plain[name] for name in _PLAIN}
+    state |= {name: getattr(ranks, name) for name in _RANKS}
+    for name in (*_BUFFER, "shares"):
+        tensor: Tensor | None = getattr(buffer, name)
+        if tensor is None:
+            continue
         state[f"buffer.{name}"] = tensor.detach().to("cpu", copy=True)
     for name, value in pruner.items():
-        plain = not isinstance(value, np.ndarray)
-        state[_CORE + name] = value if plain else torch.from_numpy(value)
+        array = isinstance(value, np.ndarray)
+        state[_CORE + name] = torch.from_numpy(value) if array else value
     return state
 
 
 def read_session(
-    state: Mapping[str, Any], n: int
-) -> tuple[State, dict[str, Tensor], int]:
+    state: Mapping[str, Any], n: int, ranks: Ranks
+) -> tuple[State, dict[str, Tensor], dict[str, int]]:
     """Check a session's fields and take the state apart.
 
     Parameters
@@ -64,6 +76,8 @@ def read_session(
         What :func:`write_session` returned.
     n : int
         Samples in the data set.
+    ranks : Ranks
+        This process; in an open epoch it must be the one that saved.
 
     Returns
     -------
@@ -71,8 +85,8 @@ def read_session(
         The pruner's state, still to be checked by the pruner.
     buffer : dict of str to Tensor
         The buffer's tensors, on the CPU.
-    checksum : int
-        Of the open epoch's order.
+    plain : dict of str to int
+        Checksum of the open epoch's ``order``, and ``position`` in it.
 
     Raises
     ------
@@ -84,26 +98,11 @@ def read_session(
     if not isinstance(state, Mapping):
         msg = f"`state` must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
-    here = EpochBuffer(n)
-    known = {"format", "version", "order", *(f"buffer.{name}" for name in _BUFFER)}
-    for name in sorted(known - state.keys()):
-        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
-        raise CheckpointError(msg)
-    for name, rule in (("format", FORMAT), ("version", VERSION)):
-        if state[name] != rule:
-            msg = f"`{name}` must be {rule!r}, saved {state[name]!r}"
-            raise CheckpointError(msg)
-    if type(state["order"]) is not int:
-        msg = f"`order` must be int, saved {state['order']!r}"
-        raise CheckpointError(msg)
-    buffer = {name: _tensor(state, name, getattr(here, name)) for name in _BUFFER}
-    counted, recorded = int(buffer["counts"].sum()), int(buffer["meters"][2])
-    if int(buffer["meters"].min()) < 0 or counted % 256 != recorded % 256:
-        msg = (
-            "`buffer.meters` must agree with the counts, saved "
-            f"{buffer['meters'].tolist()} for a sum of {counted}"
-        )
-        raise CheckpointError(msg)
+    _check_header(state)
+    buffer = _read_buffer(state, n)
+    _check_ranks(state, buffer, ranks)
+    known = {"format", "version", *_PLAIN, *_RANKS}
+    known |= {f"buffer.{name}" for name in buffer}
     pruner: State = {}
     for name, value in state.items():
         if isinstance(name, str) and name.startswith(_CORE):
@@ -114,7 +113,38 @@ def read_session(
         elif name not in known:
             msg = f"`state` must hold known fields only, got {name}"
             raise CheckpointError(msg)
-    return pruner, buffer, state["order"]
+    return pruner, buffer, {name: state[name] for name in _PLAIN}
+
+
+def _check_header(state: Mapping[str, Any]) -> None:
+    needed = {"format", "version", *_PLAIN, *_RANKS}
+    needed |= {f"buffer.{name}" for name in _BUFFER}
+    for name in sorted(needed - state.keys()):
+        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
+        raise CheckpointError(msg)
+    for name, rule in (("format", FORMAT), ("version", VERSION)):
+        if state[name] != rule:
+            msg = f"`{name}` must be {rule!r}, saved {state[name]!r}"
+            raise CheckpointError(msg)
+    for name in (*_PLAIN, *_RANKS):
+        if type(state[name]) is not int or state[name] < 0:
+            msg = f"`{name}` must be an int, at least 0, saved {state[name]!r}"
+            raise CheckpointError(msg)
+
+
+def _read_buffer(state: Mapping[str, Any], n: int) -> dict[str, Tensor]:
+    here = EpochBuffer(n)
+    buffer = {name: _tensor(state, name, getattr(here, name)) for name in _BUFFER}
+    if "buffer.shares" in state:
+        buffer["shares"] = _tensor(state, "shares", here.sums)
+    counted, recorded = int(buffer["counts"].sum()), int(buffer["meters"][2])
+    if int(buffer["meters"].min()) < 0 or counted % 256 != recorded % 256:
+        msg = (
+            "`buffer.meters` must agree with the counts, saved "
+            f"{buffer['meters'].tolist()} for a sum of {counted}"
+        )
+        raise CheckpointError(msg)
+    return buffer
 
 
 def _tensor(state: Mapping[str, Any], name: str, like: Tensor) -> Tensor:
@@ -131,3 +161,18 @@ def _tensor(state: Mapping[str, Any], name: str, like: Tensor) -> Tensor:
         )
         raise CheckpointError(msg)
     return value.cpu()
+
+
+def _check_ranks(
+    state: Mapping[str, Any], buffer: Mapping[str, Tensor], ranks: Ranks
+) -> None:
+    if not int(buffer["meters"][0]):
+        return
+    for name in _RANKS:
+        if state[name] != getattr(ranks, name):
+            msg = (
+                f"`{name}` must be the saved one while an epoch is open, saved "
+                f"{state[name]}, here {getattr(ranks, name)}; save on every rank, or "
+                "after `set_epoch` of the next epoch"
+            )
+            raise CheckpointError(msg)

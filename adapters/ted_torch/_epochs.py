@@ -1,0 +1,120 @@
+"""How a session goes from epoch to epoch, and to a file and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ted_core import CheckpointError, Pruner
+from ted_torch._recorder import Recorder
+from ted_torch.buffers import EpochBuffer
+from ted_torch.distributed import Ranks, agree
+from ted_torch.samplers import TEDSampler
+from ted_torch.states import read_session, write_session
+
+__all__ = ["Epochs"]
+
+
+class Epochs:
+    """The epochs of a run; the session has the contract.
+
+    Parameters
+    ----------
+    pruner : Pruner
+        The run.
+    ranks : Ranks
+        Its processes.
+    device : torch.device
+        Where losses and masks live.
+    buffer : EpochBuffer
+        Takes the values.
+    """
+
+    def __init__(
+        self, pruner: Pruner, ranks: Ranks, device: torch.device, buffer: EpochBuffer
+    ) -> None:
+        self.pruner, self.ranks, self.buffer = pruner, ranks, buffer
+        self.sampler = TEDSampler(pruner, ranks=ranks)
+        self.recorder = Recorder(pruner.config, self.sampler, device, buffer)
+        self._device = device
+        self._agreed = False
+
+    def enter(self, epoch: int, size: int) -> None:
+        """Begin an epoch over a data set of `size`, closing the one before."""
+        here = self.pruner.epoch
+        if epoch not in {here, here + 1} or epoch >= self.pruner.epochs:
+            msg = (
+                f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "
+                f"got {epoch!r}; a resumed run goes on at `ted.epoch`"
+            )
+            raise ValueError(msg)
+        if size != self.pruner.n:
+            msg = (
+                f"`dataset` must keep its {self.pruner.n} samples, got {size} in epoch "
+                f"{epoch}"
+            )
+            raise ValueError(msg)
+        if epoch > here:
+            self._merge()
+            self.pruner.advance()
+            self._clear()
+        plan = self.pruner.plan()
+        if not self._agreed:
+            facts: dict[str, Any] = self.pruner.config.describe()
+            facts |= {"epoch": epoch, "order": plan.checksum}
+            agree(facts, self.ranks, device=self._device)
+            self._agreed = True
+        self.recorder.begin(plan)
+
+    def finish(self) -> None:
+        """Close the last epoch, or an early stop."""
+        if self.pruner.finished:
+            return
+        # Ranks decide together: all of them have begun to train, or none.
+        if self._agreed and (self.ranks.world_size > 1 or self.received):
+            self._merge()
+        self.pruner.finish()
+        self._clear()
+
+    @property
+    def received(self) -> int:
+        """Samples of the open epoch that the loss got on this rank."""
+        self.recorder.flush()
+        return int(self.buffer.meters[0])
+
+    def _merge(self) -> None:
+        self.recorder.flush()
+        sums, counts = self.buffer.read(self.pruner.epoch, ranks=self.ranks)
+        self.recorder.hints.warn(self.pruner.epoch)
+        self.pruner.observe_sums(sums, counts)
+
+    def _clear(self) -> None:
+        self.recorder.clear()
+        self.sampler.restart()
+
+    def save(self) -> dict[str, Any]:
+        """Return the state, an open epoch's included."""
+        position = 0 if self.pruner.finished else self.recorder.position()
+        checksum = 0 if self.pruner.finished else self.pruner.plan().checksum
+        plain = {"order": checksum, "position": position}
+        return write_session(self.pruner.state_dict(), self.buffer, self.ranks, plain)
+
+    def load(self, state: Mapping[str, Any], allow: Sequence[str]) -> None:
+        """Take over a state; on an error nothing has changed."""
+        pruner, buffer, plain = read_session(state, self.pruner.n, self.ranks)
+        before = self.pruner.state_dict()
+        self.pruner.load_state_dict(pruner, allow=allow)
+        here = 0 if self.pruner.finished else self.pruner.plan().checksum
+        if here != plain["order"] and int(buffer["meters"][0]):
+            self.pruner.load_state_dict(before)
+            msg = (
+                "`order` must be this epoch's, saved checksum "
+                f"{plain['order']}, here {here}"
+            )
+            raise CheckpointError(msg)
+        self.recorder.clear()
+        self.buffer.load(buffer)
+        self.sampler.restart(plain["position"])
+        self._agreed = False

@@ -1,0 +1,140 @@
+"""One process of a run on several ranks; torchrun starts it, tests read its records."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from ted_torch import TED, merge
+from torch.utils.data import DataLoader
+from torch_runs import cross_entropy, labelled, two_parts
+
+from ted_core import CheckpointError, EpochError
+
+N, EPOCHS, BATCH = 67, 6, 4
+
+
+def session(**options):
+    return TED(labelled(N), epochs=EPOCHS, prune_ratio=0.6, seed=4, **options)
+
+
+def run(ted, *, stop=None):
+    """Train a frozen network to the end, or `stop` steps into an epoch."""
+    net = torch.nn.Sequential(*two_parts())
+    loader = DataLoader(ted.dataset, batch_size=BATCH, sampler=ted.sampler)
+    orders, lengths = [], []
+    for epoch in range(ted.epoch, EPOCHS):
+        ted.set_epoch(epoch)
+        orders.append(ted.pruner.plan().order.tolist())
+        lengths.append(0)
+        for ids, (x, y) in loader:
+            if stop == (epoch, lengths[-1]):
+                return orders, lengths
+            z = net(x)
+            ted.loss(cross_entropy(z, y), mask=z, ids=ids).backward()
+            lengths[-1] += 1
+    ted.finish()
+    return orders, lengths
+
+
+def counted(function):
+    """Count the collectives of a call."""
+    calls = []
+    names = "all_reduce", "all_gather_object", "barrier"
+    kept = {name: getattr(dist, name) for name in names}
+
+    def count(name):
+        def wrapped(*args, **kwargs):
+            calls.append(name)
+            return kept[name](*args, **kwargs)
+
+        return wrapped
+
+    for name in names:
+        setattr(dist, name, count(name))
+    try:
+        return function(), calls
+    finally:
+        for name in names:
+            setattr(dist, name, kept[name])
+
+
+def refusal(function, error):
+    try:
+        function()
+    except error as raised:
+        return str(raised)
+    return None
+
+
+def facts(rank, size, folder):
+    record = {}
+    ted = session()
+    (record["orders"], record["lengths"]), calls = counted(lambda: run(ted))
+    record["calls"] = calls
+    record["scores"] = ted.pruner.scores.tolist()
+    record["forwarded"] = ted.savings().forwarded
+    record["total_steps"] = ted.total_steps(BATCH)
+
+    broken = session()
+    run(broken, stop=(3, 1))
+    state, calls = counted(broken.state_dict)
+    record["calls of state_dict"] = calls
+    again = session()
+    again.load_state_dict(state)
+    record["resumed"] = run(again)
+    record["resumed scores"] = again.pruner.scores.tolist()
+    torch.save(state, folder / f"{rank}.pt")
+    dist.barrier()
+    other = torch.load(folder / f"{(rank + 1) % size}.pt", weights_only=True)
+    record["another rank"] = refusal(
+        lambda: session().load_state_dict(other), CheckpointError
+    )
+    alone = session(num_replicas=1, rank=0)
+    record["another world"] = refusal(
+        lambda: alone.load_state_dict(state), CheckpointError
+    )
+    # The order is whole, as for a host that deals out the batches itself.
+    alone.set_epoch(0)
+    record["whole"] = len(alone.sampler), alone.total_steps(BATCH)
+
+    odd = TED(labelled(N), epochs=EPOCHS, prune_ratio=0.6, seed=4 + (rank == 1))
+    record["other seed"] = refusal(lambda: odd.set_epoch(0), EpochError)
+    odd = TED(labelled(N + (rank == 1)), epochs=EPOCHS, prune_ratio=0.6)
+    record["other n"] = refusal(lambda: odd.set_epoch(0), EpochError)
+    lost = session()
+    lost.set_epoch(0)
+    z = torch.ones(1, 4, requires_grad=True) * 1
+    if rank == 1:
+        z = z * float("nan")
+    ids = torch.tensor([rank])
+    lost.loss(z.sum(1), mask=z, ids=ids).backward()
+    lost.set_epoch(1)
+    record["nonfinite"] = lost.pruner.report().nonfinite.tolist()
+
+    far = 2**24 + 3
+    sums, counts = torch.zeros(far), torch.zeros(far, dtype=torch.uint8)
+    sums[far - 1 - rank], counts[far - 1 - rank] = rank + 0.5, 1
+    meters = torch.tensor([2**40 + 1, far])
+    sums, counts, meters = merge(sums, counts, meters)
+    record["far"] = sums[-size:].tolist(), counts[-size:].tolist(), meters.tolist()
+    record["far sum"] = float(counts.double().sum())
+    return record
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank, size = dist.get_rank(), dist.get_world_size()
+    (folder / f"{rank}.json").write_text(json.dumps(facts(rank, size, folder)))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

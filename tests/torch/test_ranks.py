@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rank_run
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from ted_torch import Ranks, find_ranks, shard
+from torch.utils.data import DistributedSampler
+
+SUPPORT = Path(rank_run.__file__).parent
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def ranks(request, tmp_path_factory):
+    """Run the script under torchrun and give every rank's record."""
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={request.param}", str(SUPPORT / "rank_run.py")]
+    subprocess.run(  # noqa: S603 - our own script
+        [*command, str(folder)],
+        check=True,
+        timeout=300,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1"},
+    )
+    return [
+        json.loads((folder / f"{rank}.json").read_text())
+        for rank in range(request.param)
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    ted = rank_run.session()
+    orders, lengths = rank_run.run(ted)
+    return orders, lengths, ted
+
+
+def test_every_rank_plans_what_one_process_plans(ranks, alone):
+    for record in ranks:
+        assert record["orders"] == alone[0]
+        assert record["scores"] == ranks[0]["scores"]
+        # A batch of another size is summed in another order.
+        np.testing.assert_allclose(record["scores"], alone[2].pruner.scores, rtol=1e-5)
+
+
+def test_shares_are_even_and_the_steps_are_those_foretold(ranks):
+    (lengths,) = {tuple(record["lengths"]) for record in ranks}
+    assert {record["total_steps"] for record in ranks} == {sum(lengths)}
+    share = [-(-len(order) // len(ranks)) for order in ranks[0]["orders"]]
+    assert ranks[0]["forwarded"] == sum(share) * len(ranks)
+
+
+def test_an_epoch_takes_one_collective_and_a_state_none(ranks):
+    for record in ranks:
+        want = ["all_gather_object"] + ["all_reduce"] * rank_run.EPOCHS
+        assert record["calls"] == want
+        assert record["calls of state_dict"] == []
+
+
+def test_a_run_killed_in_mid_epoch_resumes_on_every_rank(ranks):
+    for record in ranks:
+        orders, lengths = record["resumed"]
+        assert orders == record["orders"][3:]
+        assert lengths == [record["lengths"][3] - 1, *record["lengths"][4:]]
+        assert record["resumed scores"] == record["scores"]
+
+
+def test_a_state_of_mid_epoch_from_another_rank_or_world_is_refused(ranks):
+    for rank, record in enumerate(ranks):
+        other = (rank + 1) % len(ranks)
+        rule = "`rank` must be the saved one while an epoch is open"
+        assert record["another rank"].startswith(f"{rule}, saved {other}, here {rank};")
+        assert f"saved {len(ranks)}, here 1;" in record["another world"]
+
+
+def test_sharing_and_merging_are_separate(ranks):
+    for record in ranks:
+        assert record["whole"] == [rank_run.N, record["total_steps"]]
+
+
+def test_a_rank_that_disagrees_is_named_on_every_rank(ranks):
+    for record in ranks:
+        assert record["other seed"] == (
+            "`seed` must be the same on all ranks, got '4' on rank 0 and '5' on rank 1"
+        )
+        assert record["other n"] == (
+            "`n` must be the same on all ranks, got 67 on rank 0 and 68 on rank 1"
+        )
+
+
+def test_a_value_that_is_not_finite_on_one_rank_is_dropped_on_all(ranks):
+    assert [record["nonfinite"] for record in ranks] == [[1]] * len(ranks)
+
+
+def test_ids_and_counters_beyond_the_integers_of_float32_stay_exact(ranks):
+    size = len(ranks)
+    for record in ranks:
+        sums, counts, meters = record["far"]
+        assert sums == [rank + 0.5 for rank in reversed(range(size))]
+        assert counts == [1.0] * size
+        assert record["far sum"] == size
+        assert meters == [size * (2**40 + 1), size * (2**24 + 3)]
+
+
+@given(size=st.integers(1, 50), replicas=st.integers(1, 60))
+def test_shares_are_those_of_pytorchs_distributed_sampler(size, replicas):
+    order = np.random.default_rng(size).permutation(size)
+    for rank in range(replicas):
+        theirs = DistributedSampler(
+            order.tolist(), num_replicas=replicas, rank=rank, shuffle=False
+        )
+        share = shard(order, Ranks(replicas, rank))
+        assert share.tolist() == order[list(theirs)].tolist()
+        assert share.dtype == order.dtype
+
+
+def test_one_process_is_one_rank():
+    assert find_ranks() == Ranks()
+    assert find_ranks(4, 2) == Ranks(num_replicas=4, rank=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ((2, None), TypeError, "`rank` must be an integer"),
+        ((None, 1), TypeError, "`num_replicas` must be an integer"),
+        ((0, 0), ValueError, "`num_replicas` must be at least 1"),
+        ((2, 2), ValueError, "`rank` must be at least 0, a rank below"),
+        ((2, -1), ValueError, "`rank` must be at least 0"),
+        ((2, 1.0), TypeError, "`rank` must be an integer"),
+        ((True, 0), TypeError, "`num_replicas` must be an integer"),
+    ],
+)
+def test_ranks_that_do_not_fit_are_refused(given, error, says):
+    with pytest.raises(error, match=says):
+        find_ranks(*given)
+
+
+def test_a_state_between_epochs_moves_to_another_world():
+    ted = rank_run.session(num_replicas=3, rank=1)
+    x = (
+        torch.ones(rank_run.N, 4, requires_grad=True)
+        * torch.arange(rank_run.N)[:, None]
+    )
+    ted.set_epoch(0)
+    ted.loss(x.sum(1), mask=x, ids=torch.arange(rank_run.N)).backward()
+    ted.set_epoch(1)
+    other = rank_run.session()
+    other.load_state_dict(ted.state_dict())
+    assert other.pruner.plan().checksum == ted.pruner.plan().checksum
+    assert len(other.sampler) == len(ted.pruner.plan())
