@@ -10,7 +10,7 @@ import torch
 from ted_core import CheckpointError, Pruner
 from ted_torch._recorder import Recorder
 from ted_torch.buffers import EpochBuffer
-from ted_torch.distributed import Ranks, agree
+from ted_torch.distributed import Ranks, agree, check_made_in_time
 from ted_torch.samplers import TEDSampler
 from ted_torch.states import read_session, write_session
 
@@ -56,6 +56,7 @@ class Epochs:
                 f"{epoch}"
             )
             raise ValueError(msg)
+        check_made_in_time(self.ranks)
         if epoch > here:
             self._merge()
             self.pruner.advance()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ted_core import EpochError
 
-__all__ = ["Ranks", "agree", "find_ranks", "merge", "shard"]
+__all__ = ["Ranks", "agree", "check_made_in_time", "find_ranks", "merge", "shard"]
 
 _LIMBS, _BITS = 4, 12
 
@@ -170,6 +170,30 @@ def merge(
     sums, counts, flat = packed[:n], packed[n : 2 * n], packed[2 * n :]
     limbs = flat.cpu().long().reshape(m, _LIMBS) << shifts
     return sums, counts, limbs.sum(1)
+
+
+def check_made_in_time(ranks: Ranks) -> None:
+    """Refuse ranks that were found before ``torch.distributed`` was set up.
+
+    Parameters
+    ----------
+    ranks : Ranks
+        What :func:`find_ranks` returned when the session was made.
+
+    Raises
+    ------
+    EpochError
+        There is a default group of several ranks by now, and `ranks` knows of none.
+    """
+    if ranks.world_size > 1 or ranks.group is not None or not dist.is_available():
+        return
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        msg = (
+            f"a session must be made after `init_process_group`, got one made for one "
+            f"process among {dist.get_world_size()}; to train each by itself give it "
+            "`num_replicas=1, rank=0` and a `group` of its own"
+        )
+        raise EpochError(msg)
 
 
 def agree(facts: Mapping[str, Any], ranks: Ranks, *, device: torch.device) -> None:

@@ -130,9 +130,12 @@ def main():
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
+    early = session()
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
-    (folder / f"{rank}.json").write_text(json.dumps(facts(rank, size, folder)))
+    record = facts(rank, size, folder)
+    record["early"] = refusal(lambda: early.set_epoch(0), EpochError)
+    (folder / f"{rank}.json").write_text(json.dumps(record))
     dist.destroy_process_group()
 
 

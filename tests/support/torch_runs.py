@@ -23,7 +23,8 @@ def labelled(n, seed=5, features=FEATURES):
 
 def opened(data, **options):
     """Give a session whose epoch 0 is open."""
-    ted = TED(data, **{"epochs": 5, "prune_ratio": 0.5, **options})
+    ratio = {} if "schedule" in options else {"prune_ratio": 0.5}
+    ted = TED(data, **{"epochs": 5, **ratio, **options})
     ted.set_epoch(0)
     return ted
 

@@ -87,6 +87,12 @@ def test_sharing_and_merging_are_separate(ranks):
         assert record["whole"] == [rank_run.N, record["total_steps"]]
 
 
+def test_a_session_made_before_the_process_group_is_refused(ranks):
+    for record in ranks:
+        assert "must be made after `init_process_group`" in record["early"]
+        assert f"one process among {len(ranks)};" in record["early"]
+
+
 def test_a_rank_that_disagrees_is_named_on_every_rank(ranks):
     for record in ranks:
         assert record["other seed"] == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_type
 
 import ted_torch
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -23,6 +24,10 @@ def a_session_is_three_lines(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> N
         strategy=ted_core.TopScore(),
         multiple_of=8,
         scale_loss=False,
+        signal="loss",
+        buffer="cpu",
+        num_replicas=2,
+        rank=1,
     )
     assert_type(ted, ted_torch.TED[Tensor])
     assert_type(ted.dataset, ted_torch.WithIds[Tensor])
@@ -36,6 +41,10 @@ def a_session_is_three_lines(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> N
     assert_type(ted.loss(z, mask=z, ids=ids, weights=z), Tensor)
     assert_type(ted.total_steps(8, accumulation=2, drop_last=True), int)
     assert_type(ted.savings(), ted_core.Savings)
+    assert_type(ted.ranks, ted_torch.Ranks)
+    assert_type(ted.mask([z, z], ids=ids), list[Tensor])
+    pairs = [(ids, 0.3), (ids, 0.7)]
+    assert_type(ted.loss(z, mask=[z, z], ids=pairs, valid=z > 0), Tensor)
     state = assert_type(ted.state_dict(), dict[str, Any])
     ted.load_state_dict(state, allow=["epochs"])
     ted.finish()
@@ -50,3 +59,17 @@ def the_parts_stand_alone(pruner: ted_core.Pruner, z: Tensor) -> None:
     slots = buffer.slots(z)
     ted_torch.record(z, slots, z, buffer)
     assert_type(ted_torch.tap(z, z), Tensor)
+    order = pruner.plan().order
+    assert_type(ted_torch.shard(order, ted_torch.find_ranks()).size, int)
+    sums, counts, meters = ted_torch.merge(z, z, z)
+    assert_type((sums, counts, meters), tuple[Tensor, Tensor, Tensor])
+
+
+def pad(items: list[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(items)
+
+
+def a_collate_function_keeps_its_types() -> None:
+    wrapped = ted_torch.CollateWithIds(pad)
+    assert_type(wrapped, ted_torch.CollateWithIds[Tensor, Tensor])
+    assert_type(wrapped([]), tuple[Tensor, Tensor])
