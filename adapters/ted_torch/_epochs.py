@@ -73,9 +73,9 @@ class Epochs:
         """Close the last epoch, or an early stop."""
         if self.pruner.finished:
             return
-        # Ranks decide together: all of them have begun to train, or none.
-        if self._agreed and (self.ranks.world_size > 1 or self.received):
-            self._merge()
+        # Ranks take part together, also one that has received nothing.
+        if self.received or (self._agreed and self.ranks.world_size > 1):
+            self._merge(optional=True)
         self.pruner.finish()
         self._clear()
 
@@ -85,9 +85,11 @@ class Epochs:
         self.recorder.flush()
         return int(self.buffer.meters[0])
 
-    def _merge(self) -> None:
+    def _merge(self, *, optional: bool = False) -> None:
         self.recorder.flush()
-        sums, counts = self.buffer.read(self.pruner.epoch, ranks=self.ranks)
+        sums, counts = self.buffer.read(
+            self.pruner.epoch, ranks=self.ranks, optional=optional
+        )
         self.recorder.hints.warn(self.pruner.epoch)
         self.pruner.observe_sums(sums, counts)
 

@@ -62,15 +62,15 @@ class Recorder:
         device: torch.device | str,
         buffer: EpochBuffer,
     ) -> None:
-        self.buffer = buffer
+        self.buffer, self.hints = buffer, Hints(device)
         self._observations = Observations(buffer)
-        self.hints = Hints(device)
         self._sampler = sampler
         self._n = config.n
         self._masked = config.signal == "mask_gradient"
         self._needs_mask = self._masked and config.strategy.uses_scores
         # A tensor, so that a compiled step serves every keep ratio.
         self._scale = torch.ones((), device=device)
+        self._zero = torch.zeros((), device=device, requires_grad=True)
         self._weights: Tensor | None = None
         self._open: _Open | None = None
         self._ready = False
@@ -83,6 +83,7 @@ class Recorder:
         self._scale.fill_(plan.loss_scale)
         self._weights = dense_weights(plan, self.buffer.sums.device)
         self._open, self._ready = None, True
+        self._zero.grad = None
         if plan.epoch != self._epoch:
             self._epoch, self._watching = plan.epoch, self._masked
 
@@ -129,10 +130,7 @@ class Recorder:
             return hidden
         checked = check_masks("hidden", hidden)
         checked_ids = check_ids(ids, checked[0].shape[0], self._n)
-        out = [
-            part.view_as(part) if part.requires_grad else part.detach().requires_grad_()
-            for part in checked
-        ]
+        out = [self._tracked(part) for part in checked]
         tap_losses = self._attach(out, checked_ids, out[0])
         aliases = [part.detach() for part in out]
         watched = [(alias, version_of(alias)) for alias in aliases]
@@ -189,6 +187,15 @@ class Recorder:
             self._observe(losses, checked, weights)
         return mean_loss(losses, scale=self._scale, weights=weights)
 
+    def _tracked(self, part: Tensor) -> Tensor:
+        """Return a tensor of the same numbers that gradients reach."""
+        if part.requires_grad:
+            return part.view_as(part)
+        if torch.compiler.is_compiling():
+            # A compiled graph can't make a leaf; its sum with one is fused.
+            return part.detach() + self._zero
+        return part.detach().requires_grad_()
+
     def _attach(
         self, masks: list[Tensor], ids: Any, like: Tensor
     ) -> Callable[[Tensor], Tensor]:
@@ -225,8 +232,8 @@ class Recorder:
             self._observations.put(ids, values, seen)
             return
         seen = torch.ones_like(values, dtype=torch.bool) if seen is None else seen
-        values = torch.where(seen, values, 0.0)
-        self.buffer.add(self.buffer.slots(ids), values, seen)
+        known = torch.where(seen, values, 0.0)
+        self.buffer.add(self.buffer.slots(ids), known, seen)
 
     def _count(self, size: int, ids: Tensor) -> None:
         if torch.compiler.is_compiling():

@@ -79,8 +79,16 @@ class EpochBuffer:
             counted.
         """
         if not isinstance(ids, Tensor):
+            # Here, not in a backward: a compiled hook may make no attribute.
+            self._weighed()
             return [(self._slots(part), weights) for part, weights in ids]
         return self._slots(ids)
+
+    def _weighed(self) -> Tensor:
+        if self.shares is None:
+            # What was recorded before weighs 1.
+            self.shares = self.counts.float()
+        return self.shares
 
     def _slots(self, ids: Tensor) -> Tensor:
         ids = ids.to(self.sums.device, torch.int64, non_blocking=True)
@@ -107,14 +115,12 @@ class EpochBuffer:
             if self.shares is not None:
                 self.shares.index_add_(0, slots, counted.float())
             return
-        if self.shares is None:
-            # What was recorded before weighs 1.
-            self.shares = self.counts.float()
+        shares = self._weighed()
         for part, given in slots:
             weights = given.float().to(device)
             drawn = weights != 0
             self._add(part, torch.where(drawn, values * weights, 0.0), counted & drawn)
-            self.shares.index_add_(0, part, torch.where(counted, weights, 0.0))
+            shares.index_add_(0, part, torch.where(counted, weights, 0.0))
 
     def _add(self, slots: Tensor, values: Tensor, counted: Tensor) -> None:
         self.sums.index_add_(0, slots, values)
@@ -137,7 +143,7 @@ class EpochBuffer:
         return torch.where(counts > 0, means * counts, sums)
 
     def read(
-        self, epoch: int, *, ranks: Ranks | None = None
+        self, epoch: int, *, ranks: Ranks | None = None, optional: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Bring the epoch's sums and counts to NumPy, once it is over.
 
@@ -147,6 +153,8 @@ class EpochBuffer:
             Its number, for the errors.
         ranks : Ranks, optional
             Ranks whose buffers are added up: one collective, in which all take part.
+        optional : bool, default False
+            Whether an epoch of which no sample was received is none to complain of.
 
         Returns
         -------
@@ -174,7 +182,7 @@ class EpochBuffer:
         if wrong:
             msg = f"`ids` must be in [0, {self.n}), got {wrong} others in epoch {epoch}"
             raise EpochError(msg)
-        if not recorded:
+        if not recorded and not (optional and not received):
             msg = (
                 f"an epoch must record values, got none from {received} samples in "
                 f"epoch {epoch}; `mask` must be a tensor that the loss depends on, and "
@@ -222,7 +230,7 @@ def _checked(
             f"the first in epoch {epoch}"
         )
         raise EpochError(msg)
-    if not np.isfinite(sums[seen]).any():
+    if seen.any() and not np.isfinite(sums[seen]).any():
         msg = f"an epoch must record finite values, got none in epoch {epoch}"
         raise EpochError(msg)
     return sums, counts.astype(np.int64)

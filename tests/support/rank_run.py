@@ -115,6 +115,11 @@ def facts(rank, size, folder):
     lost.set_epoch(1)
     record["nonfinite"] = lost.pruner.report().nonfinite.tolist()
 
+    idle = session()
+    idle.set_epoch(0)
+    idle.finish()
+    record["idle"] = idle.savings().forwarded
+
     far = 2**24 + 3
     sums, counts = torch.zeros(far), torch.zeros(far, dtype=torch.uint8)
     sums[far - 1 - rank], counts[far - 1 - rank] = rank + 0.5, 1

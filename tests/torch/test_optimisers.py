@@ -58,7 +58,9 @@ def one_step(*, keep, seed=0, clip=None, **options):
     x, y = labelled(N, seed).tensors
     z = net(x + 0.1)
     # Logits of zero have values of zero: the loss is that of moved ones.
-    ted.loss(cross_entropy(z + x[:, :CLASSES], y), mask=z, ids=torch.arange(N)).backward()
+    ted.loss(
+        cross_entropy(z + x[:, :CLASSES], y), mask=z, ids=torch.arange(N)
+    ).backward()
     norm = net.weight.grad.norm()
     if clip is not None:
         nn.utils.clip_grad_norm_(net.parameters(), clip)

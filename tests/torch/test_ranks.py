@@ -87,6 +87,10 @@ def test_sharing_and_merging_are_separate(ranks):
         assert record["whole"] == [rank_run.N, record["total_steps"]]
 
 
+def test_ranks_that_stop_before_the_first_step_finish_together(ranks):
+    assert [record["idle"] for record in ranks] == [0] * len(ranks)
+
+
 def test_a_session_made_before_the_process_group_is_refused(ranks):
     for record in ranks:
         assert "must be made after `init_process_group`" in record["early"]
