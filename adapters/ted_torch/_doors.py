@@ -66,6 +66,9 @@ def check_ids(ids: Ids, size: int, n: int) -> Tensor | list[tuple[Tensor, Tensor
     """
     if isinstance(ids, Tensor) or not isinstance(ids, Sequence) or not ids:
         return _one(ids, size, n)
+    if torch.compiler.is_compiling():
+        msg = "`ids` must be a tensor in a compiled step, got pairs; compile the model"
+        raise TypeError(msg)
     pairs = []
     for pair in ids:
         if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004
@@ -116,7 +119,7 @@ def _weights(weights: object, size: int, device: torch.device) -> Tensor:
             f"{tuple(weights.shape)}"
         )
         raise ValueError(msg)
-    if weights.device.type == "cpu" and not torch.compiler.is_compiling():
+    if weights.device.type == "cpu":
         bad = ~(weights >= 0) | torch.isinf(weights)
         if bad.any():
             msg = (

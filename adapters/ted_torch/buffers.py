@@ -79,16 +79,8 @@ class EpochBuffer:
             counted.
         """
         if not isinstance(ids, Tensor):
-            # Here, not in a backward: a compiled hook may make no attribute.
-            self._weighed()
             return [(self._slots(part), weights) for part, weights in ids]
         return self._slots(ids)
-
-    def _weighed(self) -> Tensor:
-        if self.shares is None:
-            # What was recorded before weighs 1.
-            self.shares = self.counts.float()
-        return self.shares
 
     def _slots(self, ids: Tensor) -> Tensor:
         ids = ids.to(self.sums.device, torch.int64, non_blocking=True)
@@ -115,12 +107,14 @@ class EpochBuffer:
             if self.shares is not None:
                 self.shares.index_add_(0, slots, counted.float())
             return
-        shares = self._weighed()
+        if self.shares is None:
+            # What was recorded before weighs 1.
+            self.shares = self.counts.float()
         for part, given in slots:
             weights = given.float().to(device)
             drawn = weights != 0
             self._add(part, torch.where(drawn, values * weights, 0.0), counted & drawn)
-            shares.index_add_(0, part, torch.where(counted, weights, 0.0))
+            self.shares.index_add_(0, part, weights * counted)
 
     def _add(self, slots: Tensor, values: Tensor, counted: Tensor) -> None:
         self.sums.index_add_(0, slots, values)
