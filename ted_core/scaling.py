@@ -27,8 +27,8 @@ def loss_scale(keep_ratio: float) -> float:
 
     Notes
     -----
-    Optimisers that ignore the loss's scale (Adam, AdamW, LARS, LAMB) do not see it;
-    under SGD it multiplies the step, up to 1 / (1 - s).
+    Optimisers that ignore the loss's scale (Adam, AdamW, LARS, LAMB) do not see a
+    constant one; under SGD it multiplies the step, up to 1 / (1 - s).
 
     References
     ----------

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ted_core import CheckpointError, Pruner
+from ted_core import CheckpointError, EpochError, Pruner
 from ted_torch._recorder import Recorder
 from ted_torch.buffers import EpochBuffer
 from ted_torch.distributed import Ranks, agree, check_made_in_time
@@ -91,7 +93,19 @@ class Epochs:
             self.pruner.epoch, ranks=self.ranks, optional=optional
         )
         self.recorder.hints.warn(self.pruner.epoch)
+        # What is mixed into a batch may come from anywhere.
+        strays = 0 if self.buffer.shares is not None else self._strays(counts)
+        if strays:
+            msg = (
+                f"an epoch must visit its kept samples alone, got {strays} others in "
+                f"epoch {self.pruner.epoch}; give the loader `sampler=ted.sampler`"
+            )
+            raise EpochError(msg)
         self.pruner.observe_sums(sums, counts)
+
+    def _strays(self, counts: NDArray[np.int64]) -> int:
+        kept = self.pruner.plan().order
+        return int(np.count_nonzero(counts) - np.count_nonzero(counts[kept]))
 
     def _clear(self) -> None:
         self.recorder.clear()

@@ -157,13 +157,21 @@ def test_losses_of_tokens_and_pixels_are_averaged_over_each_sample(
     torch.testing.assert_close(recorded(ted), want, rtol=1e-4, atol=1e-6)
 
 
-def test_two_steps_in_flight_are_not_mixed_up():
-    data, parts = labelled(N), two_parts()
+@pytest.mark.parametrize("saves", [False, True], ids=["", "saved meanwhile"])
+@pytest.mark.parametrize("size", [8, 1])
+def test_any_number_of_steps_in_flight_is_not_mixed_up(size, saves):
+    n = 12 * size if size > 1 else 150
+    data, parts = labelled(n), two_parts()
     ted, (x, y) = opened(data), data.tensors
     totals = []
-    for ids in batches(N, 8):
+    for ids in batches(n, size):
         h = ted.mask(parts[0](x[ids]), ids=ids)
         totals.append(ted.loss(cross_entropy(parts[1](h), y[ids]), ids=ids))
     for total in reversed(totals):
         total.backward()
-    torch.testing.assert_close(recorded(ted), oracle(*parts, *data.tensors))
+        if saves:
+            ted.state_dict()
+    torch.testing.assert_close(
+        recorded(ted), oracle(*parts, *data.tensors), rtol=1e-4, atol=1e-6
+    )
+    assert ted.pruner.report().observed.tolist() == [n]

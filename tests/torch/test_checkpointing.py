@@ -41,23 +41,27 @@ def plain_gradients(parts, data):
     return [gradient.clone() for gradient in gradients(parts)]
 
 
-def trunk_then_logits(ted, parts, ids, x, y, reentrant):
+def trunk_then_logits(ted, parts, batch, reentrant):
+    ids, x, y = batch
     z = parts[1](checkpoint(parts[0], x, use_reentrant=reentrant))
     return ted.loss(cross_entropy(z, y), mask=z, ids=ids)
 
 
-def whole_network(ted, parts, ids, x, y, reentrant):
+def whole_network(ted, parts, batch, reentrant):
+    ids, x, y = batch
     z = checkpoint(nn.Sequential(*parts), x, use_reentrant=reentrant)
     return ted.loss(cross_entropy(z, y), mask=z, ids=ids)
 
 
-def mask_between_blocks(ted, parts, ids, x, y, reentrant):
+def mask_between_blocks(ted, parts, batch, reentrant):
+    ids, x, y = batch
     h = ted.mask(checkpoint(parts[0], x, use_reentrant=reentrant), ids=ids)
     z = checkpoint(parts[1], h, use_reentrant=reentrant)
     return ted.loss(cross_entropy(z, y), ids=ids)
 
 
-def head_and_losses_in_a_block(ted, parts, ids, x, y, reentrant):
+def head_and_losses_in_a_block(ted, parts, batch, reentrant):
+    ids, x, y = batch
     h = ted.mask(parts[0](x), ids=ids)
 
     def head(h):
@@ -66,7 +70,8 @@ def head_and_losses_in_a_block(ted, parts, ids, x, y, reentrant):
     return ted.loss(checkpoint(head, h, use_reentrant=reentrant), ids=ids)
 
 
-def sequential(ted, parts, ids, x, y, reentrant):
+def sequential(ted, parts, batch, reentrant):
+    ids, x, y = batch
     layers = nn.Sequential(*parts[0], parts[1])
     z = checkpoint_sequential(layers, 2, x, use_reentrant=reentrant)
     return ted.loss(cross_entropy(z, y), mask=z, ids=ids)
@@ -87,8 +92,8 @@ def test_a_mask_outside_the_blocks_records_what_it_records_without_them(
     data, parts, step, site, reentrant
 ):
     ted = opened(data)
-    for ids, x, y in each(data):
-        step(ted, parts, ids, x, y, reentrant).backward()
+    for batch in each(data):
+        step(ted, parts, batch, reentrant).backward()
     ours = [gradient.clone() for gradient in gradients(parts)]
     cut = (nn.Sequential(*parts), nn.Identity()) if site == "logits" else parts
     torch.testing.assert_close(recorded(ted), oracle(*cut, *data.tensors))
