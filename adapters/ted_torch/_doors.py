@@ -94,9 +94,10 @@ def _one(ids: object, size: int, n: int) -> Tensor:
         raise ValueError(msg)
     if ids.device.type != "cpu" or torch.compiler.is_compiling() or not size:
         return ids
-    low, high = torch.aminmax(ids)
+    lowest, highest = torch.aminmax(ids)
+    low, high = int(lowest), int(highest)
     if low < 0 or high >= n:
-        msg = f"`ids` must be in [0, {n}), got {int(low if low < 0 else high)}"
+        msg = f"`ids` must be in [0, {n}), got {low if low < 0 else high}"
         raise ValueError(msg)
     return ids
 

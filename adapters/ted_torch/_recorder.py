@@ -64,22 +64,21 @@ class Recorder:
     ) -> None:
         self.buffer, self.hints = buffer, Hints(device)
         self._observations = Observations(buffer)
-        self._sampler = sampler
-        self._n = config.n
+        self._sampler, self._n = sampler, config.n
         self._masked = config.signal == "mask_gradient"
         self._needs_mask = self._masked and config.strategy.uses_scores
-        # A tensor, so that a compiled step serves every keep ratio.
-        self._scale = torch.ones((), device=device)
+        # A tensor too: one compiled step serves every keep ratio.
+        self._factor, self._scale = 1.0, torch.ones((), device=device)
         self._zero = torch.zeros((), device=device, requires_grad=True)
         self._weights: Tensor | None = None
         self._open: _Open | None = None
-        self._ready = False
-        self._watching = False
+        self._ready = self._watching = False
         self._epoch, self._received = -1, 0
         self._last: Tensor | None = None
 
     def begin(self, plan: EpochPlan) -> None:
         """Take the scale and the weights of an epoch."""
+        self._factor = plan.loss_scale
         self._scale.fill_(plan.loss_scale)
         self._weights = dense_weights(plan, self.buffer.sums.device)
         self._open, self._ready = None, True
@@ -185,14 +184,15 @@ class Recorder:
             losses = self._attach(masks, checked, losses)(losses)
         else:
             self._observe(losses, checked, weights)
-        return mean_loss(losses, scale=self._scale, weights=weights)
+        scale = self._scale if torch.compiler.is_compiling() else self._factor
+        return mean_loss(losses, scale=scale, weights=weights)
 
     def _tracked(self, part: Tensor) -> Tensor:
-        """Return a tensor of the same numbers that gradients reach."""
+        """Return the same numbers, such that gradients reach them."""
         if part.requires_grad:
             return part.view_as(part)
         if torch.compiler.is_compiling():
-            # A compiled graph can't make a leaf; its sum with one is fused.
+            # A compiled graph can't make a leaf.
             return part.detach() + self._zero
         return part.detach().requires_grad_()
 
@@ -219,7 +219,7 @@ class Recorder:
         return partial(tap, cotangent=cotangent)
 
     def _observe(self, losses: Tensor, ids: Any, weights: Tensor | None) -> None:
-        """Record the losses, or that a sample was there, without a mask."""
+        """Record losses, or presence alone, without a mask."""
         if self._needs_mask:
             msg = (
                 "`mask` must be a tensor of this forward pass, got None; give the "
@@ -232,8 +232,8 @@ class Recorder:
             self._observations.put(ids, values, seen)
             return
         seen = torch.ones_like(values, dtype=torch.bool) if seen is None else seen
-        known = torch.where(seen, values, 0.0)
-        self.buffer.add(self.buffer.slots(ids), known, seen)
+        values = torch.where(seen, values, 0.0)
+        self.buffer.add(self.buffer.slots(ids), values, seen)
 
     def _count(self, size: int, ids: Tensor) -> None:
         if torch.compiler.is_compiling():

@@ -125,7 +125,8 @@ def mean_loss(
         losses = losses * weights
     # A sum of half-precision losses would overflow where their mean does not.
     wide = losses.float() if losses.element_size() == _HALF else losses
-    return (wide.mean() if wide.numel() else wide.sum()) * scale
+    mean = wide.mean() if wide.numel() else wide.sum()
+    return mean if isinstance(scale, float) and scale == 1 else mean * scale
 
 
 def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor | None:

@@ -77,8 +77,7 @@ class Step:
             check_unchanged(hidden, version)
             # A backward that did not pass the losses is another loss's.
             if self._open is not None and place not in self._open.inner:
-                with torch.no_grad():
-                    self._open.inner[place] = inner_product(hidden, grad)
+                self._open.inner[place] = inner_product(hidden, grad.detach())
 
         mask.register_hook(hook)  # type: ignore[no-untyped-call]
 

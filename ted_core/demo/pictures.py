@@ -1,7 +1,8 @@
-"""The demos' picture: keep ratio, scores over time, digits kept most and least."""
+"""The demos' picture: keep ratio, scores over time, samples kept most and least."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from ted_core.demo.training import Run
 __all__ = ["draw"]
 
 _QUANTILES = (0.1, 0.5, 0.9)
+_SHOWN = 18
 
 
-def draw(path: Path, run: Run, images: NDArray[np.float64]) -> None:
+def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
     """Write the picture of one run.
 
     Parameters
@@ -24,8 +26,8 @@ def draw(path: Path, run: Run, images: NDArray[np.float64]) -> None:
         File to write; its suffix chooses the format.
     run : Run
         The run to show.
-    images : ndarray of float, shape (n, 8, 8)
-        Training pictures.
+    images : ndarray, shape (n, H, W) or (n, H, W, 3)
+        Training pictures: grey of any range, or RGB as uint8.
 
     Raises
     ------
@@ -37,28 +39,38 @@ def draw(path: Path, run: Run, images: NDArray[np.float64]) -> None:
     except ModuleNotFoundError:
         msg = "the demo needs Matplotlib: pip install 'ted-core[demo]'"
         raise ModuleNotFoundError(msg, name="matplotlib") from None
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(1.2, 1))
-    top, bottom = parts
-    left, right = top.subplots(1, 2)
-    epochs = np.arange(len(run.keep_ratios))
-    left.step(epochs, run.keep_ratios, where="post", color="#0072B2")
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.1, 1), hspace=0.04)
+    left, right = parts[0].subplots(1, 2)
+    edges = np.arange(len(run.keep_ratios) + 1)
+    left.stairs(run.keep_ratios, edges, baseline=None, color="#0072B2", linewidth=1.5)
     left.set(xlabel="epoch t", ylabel="keep ratio $r_t$", ylim=(0, 1.05))
     bands = np.nanquantile(np.stack(run.scores), _QUANTILES, axis=1)
     right.fill_between(
-        epochs, bands[0], bands[2], color="#E69F00", alpha=0.35, label="10 % to 90 %"
+        edges[1:], bands[0], bands[2], color="#E69F00", alpha=0.35, label="10 % to 90 %"
     )
-    right.plot(epochs, bands[1], color="#D55E00", label="median")
-    right.set(xlabel="epoch t", ylabel="score", yscale="log")
-    right.legend(frameon=False)
-    order = np.argsort(run.visits, kind="stable")
-    rows: Any = bottom.subfigures(1, 2, wspace=0.08)
+    right.plot(edges[1:], bands[1], color="#D55E00", label="median")
+    right.set(xlabel="epochs trained", ylabel="score", yscale="log")
+    right.legend(frameon=False, loc="best")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    order = np.lexsort((run.scores[-1], run.visits))
+    rows: Any = parts[1].subfigures(1, 2, wspace=0.06)
     for title, ids, part in (
-        ("kept most often", order[::-1][:18], rows[0]),
-        ("kept least often", order[:18], rows[1]),
+        ("kept most often", order[::-1][:_SHOWN], rows[0]),
+        ("kept least often", order[:_SHOWN], rows[1]),
     ):
-        part.suptitle(title, fontsize=10)
-        for axes, sample in zip(part.subplots(3, 6).flat, ids, strict=False):
-            axes.imshow(images[sample], cmap="gray_r")
+        times = run.visits[ids]
+        part.suptitle(f"{title}: {_range(times)} of {edges[-1]} epochs", fontsize=10)
+        part.get_layout_engine().set(w_pad=0.02, h_pad=0.04)
+        grid = part.subplots(3, 6).flat
+        for axes, sample in itertools.zip_longest(grid, ids):
             axes.set_axis_off()
+            if sample is not None:
+                axes.imshow(images[sample], cmap="gray_r", interpolation="nearest")
     figure.savefig(path, dpi=130)
+
+
+def _range(times: NDArray[np.uint16]) -> str:
+    low, high = int(times.min()), int(times.max())
+    return f"{low}" if low == high else f"{low} to {high}"

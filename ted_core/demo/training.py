@@ -27,8 +27,8 @@ class Run:
         Samples forwarded, counted.
     full : int
         Samples that full training forwards.
-    seconds : float
-        Time of the training loop, planning included.
+    epoch_seconds : list of float
+        Time of each epoch's training loop, planning included.
     keep_ratios : list of float
         Keep ratio of each epoch.
     scores : list of ndarray
@@ -40,10 +40,15 @@ class Run:
     accuracy: float
     forwarded: int
     full: int
-    seconds: float
+    epoch_seconds: list[float]
     keep_ratios: list[float]
     scores: list[NDArray[np.float32]]
     visits: NDArray[np.uint16]
+
+    @property
+    def seconds(self) -> float:
+        """Time of the whole training loop."""
+        return sum(self.epoch_seconds)
 
 
 def train(
@@ -94,8 +99,7 @@ def train(
     bias = np.zeros(10)
     observes = pruner.config.strategy.uses_scores
     total, step, forwarded = pruner.total_steps(batch_size), 0, 0
-    ratios, scores = [], []
-    seconds = 0.0
+    ratios, scores, seconds = [], [], []
     while not pruner.finished:
         start = perf_counter()
         plan = pruner.plan()
@@ -117,7 +121,7 @@ def train(
             labels = digits.y_train[plan.order]
             pruner.observe(plan.order, cross_entropy_mask_gradient(logits, labels))
         pruner.advance()
-        seconds += perf_counter() - start
+        seconds.append(perf_counter() - start)
         ratios.append(plan.keep_ratio)
         scores.append(pruner.scores)
     right = (digits.x_test @ weights + bias).argmax(axis=1) == digits.y_test
@@ -125,7 +129,7 @@ def train(
         accuracy=float(right.mean()),
         forwarded=forwarded,
         full=pruner.n * pruner.epochs,
-        seconds=seconds,
+        epoch_seconds=seconds,
         keep_ratios=ratios,
         scores=scores,
         visits=pruner.visits,

@@ -44,6 +44,7 @@ def test_only_a_strategy_that_uses_scores_pays_for_them():
         assert int((pruner.visits > 0).sum()) == scored
         assert run.forwarded == pruner.schedule_table()["kept"].sum()
         assert run.full == 5 * 1348
+        assert len(run.epoch_seconds) == len(run.scores) == 5
 
 
 def test_a_run_is_the_same_again_with_the_same_seed():
