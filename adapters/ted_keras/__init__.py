@@ -10,8 +10,10 @@ except ModuleNotFoundError as error:
     msg = "ted_keras needs Keras: pip install 'ted-core[tensorflow]'"
     raise ModuleNotFoundError(msg, name="keras") from None
 
+from ted_keras.callbacks import TED
 from ted_keras.masks import mask_gradient, pre_activation
+from ted_keras.sites import Mask
 
-__all__ = ["mask_gradient", "pre_activation"]
+__all__ = ["TED", "Mask", "mask_gradient", "pre_activation"]
 
 del _keras

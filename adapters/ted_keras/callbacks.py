@@ -1,0 +1,247 @@
+"""The session's host object: data for ``model.fit``, and a callback beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self, Unpack
+
+import keras
+
+from ted_core import EpochError, Pruner
+from ted_keras._doors import (
+    check_activation,
+    check_batch_size,
+    check_fit,
+    check_model,
+    default_multiple,
+    needs_short_look,
+    warn_shapes,
+)
+from ted_keras.backups import Backup
+from ted_keras.datasets import TEDData
+from ted_keras.options import RunOptions
+from ted_keras.overrides import Attachment
+from ted_keras.resumable import Resumable
+from ted_keras.sessions import Session
+from ted_keras.sites import Mask
+from ted_keras.sources import Fetch, make_source
+
+__all__ = ["TED"]
+
+
+class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
+    r"""Prune ``model.fit``: which samples, the scaled loss, and their scores.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Sequential, Functional or subclassed; compiled before or after.
+    data : tuple of arrays, or callable
+        ``(x, y)`` or ``(x, y, weights)``, nested as Keras takes them, rows along the
+        first axis; or a function of ids, shape (B,), that gives such a tuple.
+    epochs : int
+        T, epochs of the run, at least 2: the same as in ``fit``.
+    batch_size : int, default 32
+        Samples of a batch.
+    n : int, optional
+        Samples; needed with a function.
+    class_weight : mapping of int to float, optional
+        Factor of each class' loss; instead of the argument of ``fit``.
+    output : str, optional
+        Name of the scored output, if there are several.
+    activation : {"auto", "linear", "softmax", "sigmoid"}, default "auto"
+        What made the output: the mask stands before it. "auto" asks loss and layer.
+    mask : Mask, optional
+        Inner site; found in the model by itself where layers are listed.
+    multiple_of : int, optional
+        Kept counts are rounded up to a multiple of this; the batch size where each
+        batch shape is compiled, 1 elsewhere.
+    backup : str or path, optional
+        File written after each epoch and deleted when the training ends: a companion
+        to ``keras.callbacks.BackupAndRestore``, before which TED stands in the list.
+    workers, use_multiprocessing, max_queue_size : int, bool, int
+        As of :class:`keras.utils.PyDataset`.
+    **options : RunOptions
+        `prune_ratio`, `schedule`, `strategy`, `signal`, `reduction`, `seed`,
+        `scale_loss`, `labels`, `initial_scores`: as in :class:`ted_core.Pruner`.
+
+    Attributes
+    ----------
+    data : TEDData
+        Give it to ``fit``, beside ``callbacks=[ted]``.
+    pruner : Pruner
+        Plans, scores, savings and report of the run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The data has no ids, lengths differ, or an option is out of range.
+
+    Notes
+    -----
+    8 bytes a sample on the device (in NumPy with JAX), read once an epoch. The method
+    is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by
+    Internal Generalization, ECAI 2024.
+
+    Examples
+    --------
+    >>> import keras, numpy as np
+    >>> from ted_keras import TED
+    >>> x = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
+    >>> model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    >>> ted = TED(model, (x, np.arange(40) % 3), epochs=5, batch_size=8)
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> model.compile("sgd", loss)
+    >>> history = model.fit(ted.data, epochs=5, callbacks=[ted], verbose=0)
+    >>> int(model.optimizer.iterations) == ted.total_steps < 5 * 5
+    True
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        data: tuple[Any, ...] | Fetch,
+        *,
+        epochs: int,
+        batch_size: int = 32,
+        n: int | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        output: str | None = None,
+        activation: str = "auto",
+        mask: Mask | None = None,
+        multiple_of: int | None = None,
+        backup: str | os.PathLike[str] | None = None,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        keras.callbacks.Callback.__init__(self)
+        check_model(model)
+        check_activation(activation)
+        batch_size = check_batch_size(batch_size)
+        source = make_source(data, n=n, class_weight=class_weight)
+        if multiple_of is None:
+            multiple_of = default_multiple(model, batch_size)
+        pruner = Pruner(source.n, epochs=epochs, multiple_of=multiple_of, **options)
+        batches = TEDData(
+            source,
+            batch_size=batch_size,
+            on_read=self._read,
+            on_idle_epoch=self._refuse_idle,
+            workers=workers,
+            use_multiprocessing=use_multiprocessing,
+            max_queue_size=max_queue_size,
+        )
+        session = Session(pruner, batches, short_look=needs_short_look(model))
+        Resumable.__init__(self, session)
+        self._trained = model
+        self._backup = None if backup is None else Backup(backup)
+        self._attachment = Attachment(
+            model, session, mask=mask, output=output, activation=activation
+        )
+        self._first = True
+
+    def __enter__(self) -> Self:
+        """Return the session; the model is given back when the block ends."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give the model back, after a failure too."""
+        self._detach()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Check what ``fit`` was given, and let it compile the step anew.
+
+        Parameters
+        ----------
+        logs : dict, optional
+            Keras gives none.
+
+        Raises
+        ------
+        EpochError
+            It is not this session's model, data or number of epochs.
+        """
+        del logs
+        check_fit(self._trained, self.model, self.params, self.pruner.epochs)
+        if not self._attachment.is_open or self.params["steps"] is not self.data.length:
+            msg = (
+                "`fit` must be given this session's `ted.data`, without "
+                f"`steps_per_epoch`, got {self.params['steps']} steps an epoch"
+            )
+            raise EpochError(msg)
+        warn_shapes(self._trained, self.pruner.config.multiple_of, self.data.batch_size)
+        self._attachment.renew()
+        self._first = True
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Plan an epoch; repeated calls are harmless.
+
+        Parameters
+        ----------
+        epoch : int
+            Which one, from 0.
+        logs : dict, optional
+            Not used.
+
+        Raises
+        ------
+        EpochError
+            It is neither the current epoch nor the next.
+        """
+        del logs
+        if self._first and self._backup is not None:
+            state = self._backup.find(epoch)
+            if state is not None:
+                self.load_state_dict(state)
+        self._first = False
+        self._session.begin(epoch)
+        self.data.arm()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Close an epoch, unless the training was stopped in its middle.
+
+        Parameters
+        ----------
+        epoch : int
+            Which one, from 0.
+        logs : dict, optional
+            Not used.
+        """
+        del epoch, logs
+        if self._trained.stop_training and not self._session.complete:
+            return
+        self._session.close()
+        if self._backup is not None:
+            self._backup.save(self.state_dict())
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Give the model back and delete the backup, as Keras does.
+
+        Parameters
+        ----------
+        logs : dict, optional
+            Not used.
+        """
+        del logs
+        self._detach()
+        if self._backup is not None:
+            self._backup.remove()
+
+    def _read(self) -> None:
+        self._attachment.open()
+
+    def _detach(self) -> None:
+        self._attachment.close()
+        self._session.rest()
+
+    def _refuse_idle(self) -> None:
+        self._detach()
+        msg = (
+            "`ted.data` must be read by `model.fit(ted.data, callbacks=[ted])`, got an "
+            "epoch that no callback has begun; add `callbacks=[ted]`, or evaluate on "
+            "data of your own"
+        )
+        raise EpochError(msg)

@@ -1,0 +1,221 @@
+"""Where samples come from: arrays in memory, or a function of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from keras import tree
+from numpy.typing import NDArray
+
+__all__ = ["Fetch", "Source", "make_source"]
+
+Fetch: TypeAlias = Callable[[NDArray[np.int64]], Any]
+"""Takes ids, shape (B,), and gives ``(x, y)`` or ``(x, y, weights)`` of B rows."""
+
+_PARTS = (2, 3)
+_STREAMS = ("Dataset", "DataLoader", "IterableDataset", "PyDataset", "Sequence")
+
+
+class Source:
+    """Give ``(x, y, weights)`` of the samples asked for, as NumPy arrays.
+
+    Parameters
+    ----------
+    fetch : callable
+        Gives ``(x, y)`` or ``(x, y, weights)`` for ids.
+    n : int
+        Samples.
+    weighted : bool, default False
+        Whether every batch gets weights, of 1 where there are none.
+    class_weight : mapping of int to float, optional
+        Factor of each class; 1 for one that is not named.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_keras.sources import make_source
+    >>> source = make_source((np.arange(4.0), np.arange(4)), class_weight={3: 2.0})
+    >>> x, y, weights = source(np.array([3, 0]))
+    >>> x.tolist(), y.tolist(), weights.tolist()
+    ([3.0, 0.0], [3, 0], [2.0, 1.0])
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        n: int,
+        *,
+        weighted: bool = False,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> None:
+        self.n = n
+        self._fetch = fetch
+        self._weighted = weighted or class_weight is not None
+        self._class_weight = class_weight
+
+    def __call__(self, ids: NDArray[np.int64]) -> tuple[Any, Any, Any]:
+        """Return the rows of `ids`, and their weights or None.
+
+        Parameters
+        ----------
+        ids : ndarray of int64, shape (B,)
+            Sample ids.
+
+        Returns
+        -------
+        x, y : nested structures of ndarray, shapes (B, ...)
+            Inputs and targets.
+        weights : ndarray of float32, shape (B,), or None
+            Weights of the samples.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The function gave something else.
+        """
+        parts = self._fetch(ids)
+        if not isinstance(parts, tuple) or len(parts) not in _PARTS:
+            msg = f"`data(ids)` must be (x, y) or (x, y, weights), got {_say(parts)}"
+            raise TypeError(msg)
+        x, y = (_tuples(tree.map_structure(np.asarray, part)) for part in parts[:2])
+        for leaf in tree.flatten((x, y)):
+            _check_rows("data(ids)", leaf, ids.size)
+        weights = parts[2] if len(parts) == _PARTS[1] else None
+        if weights is None and not self._weighted:
+            return x, y, None
+        return x, y, self._weigh(y, weights, ids.size)
+
+    def _weigh(self, y: Any, weights: Any, size: int) -> NDArray[np.float32]:
+        found = np.ones(size, np.float32)
+        if weights is not None:
+            found = _check_weights(weights, size)
+        if self._class_weight is None:
+            return found
+        classes = _classes(y)
+        table = {int(name): float(w) for name, w in self._class_weight.items()}
+        factors = [table.get(int(name), 1.0) for name in classes]
+        return np.asarray(found * np.array(factors, np.float32), np.float32)
+
+
+def make_source(
+    data: Any,
+    *,
+    n: int | None = None,
+    class_weight: Mapping[int, float] | None = None,
+) -> Source:
+    """Check what a user gave as data.
+
+    Parameters
+    ----------
+    data : tuple or callable
+        ``(x, y)`` or ``(x, y, weights)`` of arrays, or a function of ids.
+    n : int, optional
+        Samples; needed with a function.
+    class_weight : mapping of int to float, optional
+        Factor of each class.
+
+    Returns
+    -------
+    Source
+        Gives rows by ids.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `data` has no ids, or its lengths differ.
+
+    Examples
+    --------
+    >>> from ted_keras.sources import make_source
+    >>> make_source(lambda ids: (ids, ids), n=3).n
+    3
+    """
+    if class_weight is not None and not isinstance(class_weight, Mapping):
+        msg = f"`class_weight` must map classes to weights, got {_say(class_weight)}"
+        raise TypeError(msg)
+    if isinstance(data, tuple) and len(data) in _PARTS:
+        return _from_arrays(data, n, class_weight)
+    kinds = {kind.__name__ for kind in type(data).__mro__}
+    if kinds & set(_STREAMS) or not callable(data):
+        msg = (
+            f"`data` must be (x, y), (x, y, weights) or a function of ids, got "
+            f"{_say(data)}; put a pipeline behind a function: data=fetch, n=N"
+        )
+        raise TypeError(msg)
+    if n is None:
+        msg = "`n` must be given with a function as `data`, got None"
+        raise ValueError(msg)
+    return Source(data, n, class_weight=class_weight)
+
+
+def _from_arrays(
+    data: tuple[Any, ...], n: int | None, class_weight: Mapping[int, float] | None
+) -> Source:
+    if any(part is None for part in data[:2]):
+        msg = "`data` must have inputs and targets, got None"
+        raise TypeError(msg)
+    x, y = (tree.map_structure(_array, part) for part in data[:2])
+    size = len(tree.flatten(x)[0])
+    for leaf in tree.flatten((x, y)):
+        _check_rows("data", leaf, size)
+    if n is not None and n != size:
+        msg = f"`n` must be the number of samples, {size}, got {n}"
+        raise ValueError(msg)
+    weights = data[2] if len(data) == _PARTS[1] else None
+    if weights is not None:
+        weights = _check_weights(weights, size)
+
+    def fetch(ids: NDArray[np.int64]) -> Any:
+        rows = tree.map_structure(lambda leaf: leaf[ids], (x, y))
+        return rows if weights is None else (*rows, weights[ids])
+
+    return Source(fetch, size, class_weight=class_weight)
+
+
+def _array(leaf: Any) -> NDArray[Any]:
+    if not hasattr(leaf, "__array__") and not hasattr(leaf, "__dlpack__"):
+        msg = f"`data` must hold arrays, got {_say(leaf)}"
+        raise TypeError(msg)
+    return np.asarray(leaf)
+
+
+def _tuples(part: Any) -> Any:
+    """Give lists as tuples: TensorFlow's data takes a list for one array."""
+    if isinstance(part, dict):
+        return {name: _tuples(inner) for name, inner in part.items()}
+    if isinstance(part, list | tuple):
+        return tuple(_tuples(inner) for inner in part)
+    return part
+
+
+def _check_rows(name: str, leaf: NDArray[Any], size: int) -> None:
+    if leaf.ndim == 0 or len(leaf) != size:
+        msg = f"`{name}` must have {size} rows everywhere, got shape {leaf.shape}"
+        raise ValueError(msg)
+
+
+def _check_weights(weights: Any, size: int) -> NDArray[np.float32]:
+    found = np.asarray(weights, np.float32)
+    if found.shape != (size,):
+        msg = f"`weights` must have shape ({size},), got shape {found.shape}"
+        raise ValueError(msg)
+    if not (np.isfinite(found).all() and (found >= 0).all()):
+        msg = "`weights` must be finite and at least 0, got others"
+        raise ValueError(msg)
+    return found
+
+
+def _classes(y: Any) -> NDArray[Any]:
+    if tree.is_nested(y):
+        msg = "`class_weight` must go with one output, got several targets"
+        raise ValueError(msg)
+    if y.ndim > 1 and y.shape[-1] != 1:
+        return np.asarray(y.argmax(axis=-1)).reshape(len(y))
+    classes: NDArray[Any] = np.rint(y).astype(np.int64).reshape(len(y))
+    return classes
+
+
+def _say(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -1,0 +1,190 @@
+"""What a session does in a training step: score each sample, scale the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import backend, ops
+
+from ted_keras.backends import adapt
+from ted_keras.datasets import BASE, IDS, SCALE
+from ted_keras.masks import mask_gradient, pre_activation
+from ted_keras.objectives import Objective
+from ted_keras.sites import Mask
+
+__all__ = ["SEEN", "VALID", "Recorder"]
+
+SEEN, VALID = 1, 256
+"""What a sample adds to its code: when it comes by, and when its value counts."""
+
+
+class Recorder:
+    """Write each sample's value to the store, from within the compiled step.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled.
+    objective : Objective
+        Output and loss.
+    n : int
+        Samples.
+    signal : {"mask_gradient", "loss"}
+        What is recorded.
+    mask : Mask, optional
+        Inner site; the pre-activation of the scored output without one.
+
+    Attributes
+    ----------
+    store : Store
+        Shape (n, 2), float32: sum of values, and a code that counts; 8 bytes a sample.
+    objective : Objective
+        Output and loss; to be renewed after a new ``compile``.
+    recording : bool
+        Whether steps are a training's; Keras looks at a first batch before.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        objective: Objective,
+        *,
+        n: int,
+        signal: str = "mask_gradient",
+        mask: Mask | None = None,
+    ) -> None:
+        self._backend = adapt()
+        self.store = self._backend.Store(n, model)
+        self.objective, self._signal = objective, signal
+        strategy = getattr(model, "distribute_strategy", None)
+        self._replicas = getattr(strategy, "num_replicas_in_sync", 1)
+        self.mask = mask if signal == "mask_gradient" else None
+        self.recording = False
+        self._open: tuple[Any, Any, Any] | None = None
+        self._upstream: Any = None
+
+    def step(
+        self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any, slot: Any
+    ) -> Any:
+        """Record a batch, and return the loss that is trained on.
+
+        Parameters
+        ----------
+        total : callable
+            The model's own loss: of x, y, y_pred and weights.
+        x, y, y_pred : tensor, or nested structure of tensors
+            Inputs, targets and outputs.
+        slot : dict of str to tensor, shapes (B,)
+            Ids, scale, weights.
+
+        Returns
+        -------
+        tensor of float, shape ()
+            The scaled loss (Eq. 23).
+
+        Notes
+        -----
+        At the output: one more evaluation of the loss and its gradient there,
+        never of the network.
+        """
+        factors = weights_of(slot)
+        weights = self.objective.spread(y, y_pred, factors)
+        if self.mask is None:
+            self._write(slot[IDS], self._values(total, x, y, y_pred), slot.get(BASE))
+            return total(x, y, y_pred, weights)
+        share = self._share(slot[IDS], y, self.objective.pick(y_pred))
+        self._open = slot[IDS], slot.get(BASE), ops.cast(factors, "float32") * share
+        return self._backend.tap(total(x, y, y_pred, weights), self._see_total)
+
+    def tap(self, hidden: Any) -> Any:
+        """Return `hidden`, whose backward records.
+
+        Parameters
+        ----------
+        hidden : tensor of float, shape (B, ...)
+            The inner site.
+
+        Returns
+        -------
+        tensor of float, shape (B, ...)
+            The same numbers.
+        """
+        return self._backend.tap(hidden, self._see_mask)
+
+    def forget(self) -> None:
+        """Let go of the last step's tensors."""
+        self._open = self._upstream = None
+
+    def _values(self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any) -> Any:
+        outputs = self.objective.pick(y_pred)
+        own = self.objective.overridden
+        tokens = None if own else self.objective.tokens(y, outputs)
+        if backend.standardize_dtype(outputs.dtype) != "float64":
+            outputs = ops.cast(outputs, "float32")
+
+        def scored(at: Any) -> Any:
+            if not own:
+                return ops.sum(self.objective.losses(y, at, tokens))
+            batch = ops.cast(ops.shape(at)[0] * self._replicas, at.dtype)
+            return total(x, y, self.objective.put(y_pred, at), None) * batch
+
+        if self._signal == "loss":
+            return self.objective.losses(y, outputs, tokens)
+        at, gradient = self._backend.gradient(scored, outputs)
+        kind = self.objective.activation(y, at)
+        if kind != "linear":
+            at, gradient = pre_activation(at, gradient, activation=kind)
+        return mask_gradient(at, gradient)
+
+    def _share(self, ids: Any, y: Any, outputs: Any) -> Any:
+        """Return what the total's reduction multiplies each sample's loss with."""
+        own, tokens = self.objective.overridden, None
+        if not own and self.objective.reduction == "sum":
+            return 1.0
+        if not own:
+            tokens = self.objective.tokens(y, outputs)
+        if tokens is None:
+            return 1 / ops.cast(ops.shape(ids)[0] * self._replicas, "float32")
+        rows = ops.sum(tokens, axis=tuple(range(1, len(tokens.shape))))
+        return rows / (ops.sum(rows) * self._replicas)
+
+    def _see_total(self, total: Any, upstream: Any) -> None:
+        del total
+        self._upstream = upstream  # 1, times the factor of mixed precision
+
+    def _see_mask(self, hidden: Any, gradient: Any) -> None:
+        if self._open is None:
+            return  # not a step of a session
+        ids, base, weights = self._open
+        factor = weights * ops.cast(self._upstream, "float32")
+        some = ops.not_equal(factor, 0)
+        values = mask_gradient(hidden, gradient)
+        values = values / ops.where(some, ops.absolute(factor), 1.0)
+        self._write(ids, values, base)
+
+    def _write(self, ids: Any, values: Any, base: Any) -> None:
+        values = ops.cast(values, "float32")
+        code = ops.ones_like(values) * (SEEN + VALID)
+        if base is not None:
+            some = ops.not_equal(base, 0)
+            values = ops.where(some, values, 0.0)
+            code = ops.where(some, code, float(SEEN))
+        self.store.add(ids, ops.stack([values, code], axis=1))
+
+
+def weights_of(slot: Any) -> Any:
+    """Return the weight of each sample's loss: the user's times TED's.
+
+    Parameters
+    ----------
+    slot : dict of str to tensor, shapes (B,)
+        What a batch of a session has in place of sample weights.
+
+    Returns
+    -------
+    tensor of float32, shape (B,)
+        Weights.
+    """
+    base = slot.get(BASE)
+    return slot[SCALE] if base is None else slot[SCALE] * base

@@ -1,0 +1,164 @@
+"""Killed and resumed equals never stopped, on every backend."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras_checks.common import (
+    KillAfter,
+    KilledError,
+    Seen,
+    fit,
+    network,
+    samples,
+    session,
+    weights,
+)
+
+from ted_core import load_state
+
+PRUNED = 3
+
+
+def fresh():
+    model = network()
+    model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.1), "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def data():
+    x, y = samples()
+    return x, np.eye(3, dtype="float32")[y]
+
+
+def straight():
+    model = fresh()
+    ted = session(model, data())
+    seen = Seen(ted)
+    fit(ted, model, seen)
+    return model, ted, seen
+
+
+def same(one, other):
+    for first, second in zip(weights(one[0]), weights(other[0]), strict=True):
+        np.testing.assert_array_equal(first, second)
+    a, b = one[1].state_dict(), other[1].state_dict()
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        np.testing.assert_array_equal(value, b[name], err_msg=name)
+    assert int(other[0].optimizer.iterations) == other[1].total_steps
+
+
+def killed(model, ted, *callbacks):
+    try:
+        with ted:
+            fit(ted, model, *callbacks)
+    except KilledError:
+        return
+    raise AssertionError
+
+
+def backup_and_restore_beside_a_backup():
+    never = straight()
+    with tempfile.TemporaryDirectory() as folder:
+
+        def begin():
+            model = fresh()
+            ted = session(model, data(), backup=f"{folder}/ted/state.npz")
+            return model, ted, keras.callbacks.BackupAndRestore(f"{folder}/keras")
+
+        model, ted, backup = begin()
+        killed(model, ted, backup, KillAfter(PRUNED))
+        model, ted, backup = begin()
+        seen = Seen(ted)
+        fit(ted, model, backup, seen)
+        # The epochs after a resume at a pruned one are as long as they ever were.
+        assert seen.steps == never[2].steps[PRUNED + 1 :]
+        assert seen.kept == never[2].kept[PRUNED + 1 :]
+        assert max(seen.steps) > seen.steps[0]
+        same(never, (model, ted))
+        assert not list(Path(folder).rglob("*.npz*"))
+
+
+def a_kill_between_the_two_savings():
+    class Slow(keras.callbacks.BackupAndRestore):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == PRUNED:
+                raise KilledError  # TED has saved, Keras has not
+            super().on_epoch_end(epoch, logs)
+
+    never = straight()
+    with tempfile.TemporaryDirectory() as folder:
+        model = fresh()
+        ted = session(model, data(), backup=f"{folder}/ted.npz")
+        killed(model, ted, Slow(f"{folder}/keras"))
+        model = fresh()
+        ted = session(model, data(), backup=f"{folder}/ted.npz")
+        fit(ted, model, keras.callbacks.BackupAndRestore(f"{folder}/keras"))
+        same(never, (model, ted))
+
+
+def checkpoints_of_the_model_and_a_saved_state():
+    never = straight()
+    with tempfile.TemporaryDirectory() as folder:
+
+        class Save(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                ted.save(f"{folder}/ted.npz")
+
+        model = fresh()
+        ted = session(model, data())
+        whole = keras.callbacks.ModelCheckpoint(f"{folder}/model.keras")
+        killed(model, ted, whole, Save(), KillAfter(PRUNED))
+        model = keras.saving.load_model(f"{folder}/model.keras")
+        ted = session(model, data())
+        ted.load_state_dict(load_state(f"{folder}/ted.npz"))
+        assert ted.epoch == PRUNED + 1
+        fit(ted, model, initial_epoch=ted.epoch)
+        same(never, (model, ted))
+
+
+def a_state_of_an_open_epoch():
+    resumed_after(lambda batch, steps: batch == 1)
+
+
+def a_state_of_an_epoch_met_to_its_end():
+    resumed_after(lambda batch, steps: batch == steps - 1)
+
+
+def resumed_after(is_last):
+    never = straight()
+    states = []
+
+    class Save(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            steps = never[2].steps[PRUNED]
+            if ted.pruner.epoch == PRUNED and is_last(batch, steps):
+                states.append((self.model.get_weights(), ted.state_dict()))
+                states.append([np.array(v) for v in self.model.optimizer.variables])
+                raise KilledError
+
+    model = fresh()
+    ted = session(model, data())
+    killed(model, ted, Save())
+    again = fresh()
+    again.set_weights(states[0][0])
+    for variable, value in zip(again.optimizer.variables, states[1], strict=True):
+        variable.assign(value)
+    other = session(again, data())
+    other.load_state_dict(states[0][1])
+    fit(other, again, initial_epoch=other.epoch)
+    same(never, (again, other))
+
+
+CHECKS = (
+    backup_and_restore_beside_a_backup,
+    a_kill_between_the_two_savings,
+    checkpoints_of_the_model_and_a_saved_state,
+    a_state_of_an_open_epoch,
+    a_state_of_an_epoch_met_to_its_end,
+)
