@@ -175,7 +175,7 @@ def _elements(loss: Any, y: Any, outputs: Any) -> Any:
         values = found.call(y, outputs)
     else:
         values = found(*_same_rank(y, outputs))
-    if not values.shape:
+    if len(values.shape) == 0:  # a TensorShape without axes is true
         msg = (
             f"`loss` must give a loss for each sample, got one number from {loss!r}; "
             "leave the mean over the batch to Keras"

@@ -119,7 +119,7 @@ def _log(p: Any) -> Any:
 
 def _pair(name: str, value: Any, gradient: Any) -> tuple[Any, Any]:
     value, gradient = ops.convert_to_tensor(value), ops.convert_to_tensor(gradient)
-    if tuple(value.shape) != tuple(gradient.shape) or not value.shape:
+    if tuple(value.shape) != tuple(gradient.shape) or len(value.shape) == 0:
         msg = (
             f"`{name}` and `gradient` must have one shape (B, ...), got shapes "
             f"{tuple(value.shape)} and {tuple(gradient.shape)}"

@@ -102,6 +102,8 @@ def test_what_does_not_fit_is_refused_by_name():
         mask_gradient(two, three)
     with pytest.raises(ValueError, match="`outputs` and `gradient` must have one"):
         pre_activation(two, three)
+    with pytest.raises(ValueError, match=r"one shape .* got shapes \(\) and \(\)"):
+        mask_gradient(np.float32(1), np.float32(1))
     with pytest.raises(TypeError, match=r"must be floating, got .*int32"):
         mask_gradient(two.astype("int32"), two)
     with pytest.raises(ValueError, match=r"`activation` must be .* got 'relu'"):

@@ -1,0 +1,190 @@
+"""What a session refuses, and how it says so; and data behind a pipeline."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras_checks.common import N, compiled, fit, network, samples, session
+from ted_keras import TED, Mask
+
+from ted_core import EpochError
+
+X, Y = samples()
+WEIGHTS = np.ones(N, "float32")
+
+
+def fetch(ids):
+    return X[ids], Y[ids]
+
+
+def negative():
+    found = WEIGHTS.copy()
+    found[3] = -1
+    return found
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "kind", "said"),
+    [
+        (tf.data.Dataset.range(3), {}, TypeError, "put a pipeline behind a function"),
+        ([X, Y], {}, TypeError, r"`data` must be \(x, y\).* got builtins.list"),
+        ((X,), {}, TypeError, "`data` must be .* got builtins.tuple"),
+        ((X, None), {}, TypeError, "`data` must have inputs and targets, got None"),
+        ((X, "labels"), {}, TypeError, "`data` must hold arrays, got builtins.str"),
+        ((X, Y[:-1]), {}, ValueError, rf"must have {N} rows everywhere, .*\(63,\)"),
+        ((X, Y), {"n": 5}, ValueError, f"`n` must be the number .* {N}, got 5"),
+        (fetch, {}, ValueError, "`n` must be given with a function"),
+        ((X, Y, WEIGHTS[1:]), {}, ValueError, r"`weights` must have shape \(64,\)"),
+        ((X, Y, negative()), {}, ValueError, "`weights` must be finite and at least"),
+        ((X, Y), {"class_weight": [1]}, TypeError, "`class_weight` must map classes"),
+        ((X, Y), {"batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
+        ((X, Y), {"batch_size": 8.0}, TypeError, "`batch_size` must be an integer"),
+        ((X, Y), {"batch_size": True}, TypeError, "`batch_size` must be an integer"),
+        ((X, Y), {"activation": "relu"}, ValueError, "`activation` must be one of"),
+        ((X, Y), {"signal": "gradient"}, ValueError, "`signal` must be one of"),
+        ((X, Y), {"prune_ratio": 1.5}, ValueError, "`prune_ratio` must be"),
+    ],
+)
+def test_what_a_session_cannot_work_with_is_refused_by_name(data, options, kind, said):
+    with pytest.raises(kind, match=said):
+        session(compiled(network()), data, **options)
+
+
+def test_only_a_model_is_trained():
+    with pytest.raises(TypeError, match=r"`model` must be a keras\.Model, got Dense"):
+        TED(keras.layers.Dense(3), (X, Y), epochs=5)
+
+
+def mixed_reductions():
+    inputs = keras.Input((4,))
+    heads = [keras.layers.Dense(1, name=name)(inputs) for name in "ab"]
+    model = keras.Model(inputs, heads)
+    sums = keras.losses.MeanSquaredError(reduction="sum")
+    model.compile("sgd", ["mse", sums])
+    return model, (X, (X[:, :1], X[:, :1])), {"output": "a"}
+
+
+def two_outputs(**options):
+    model, data, _ = mixed_reductions()
+    model.compile("sgd", ["mse", "mse"])
+    return model, data, options
+
+
+def with_loss(loss):
+    return compiled(network(), loss=loss), (X, Y), {}
+
+
+def two_masks():
+    dense = keras.layers.Dense(3)
+    layers = [keras.Input((4,)), Mask(name="a"), dense, Mask(name="b")]
+    return compiled(keras.Sequential(layers)), (X, Y), {}
+
+
+def one_number(y, z):
+    return keras.ops.mean((y - z) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("made", "kind", "said"),
+    [
+        (mixed_reductions(), ValueError, "`reduction` must be the same for all"),
+        (two_outputs(), ValueError, "`output` must be one of a, b, got None"),
+        (two_outputs(output="c"), ValueError, "`output` must be one of a, b, got 'c'"),
+        (
+            two_outputs(output="a", class_weight={0: 2.0}),
+            ValueError,
+            "`class_weight` must go with one output",
+        ),
+        (
+            with_loss(keras.losses.MeanSquaredError("mean_with_sample_weight")),
+            ValueError,
+            "must not be 'mean_with_sample_weight'",
+        ),
+        (
+            with_loss(keras.losses.MeanSquaredError(reduction=None)),
+            ValueError,
+            "`reduction` of the loss must be 'sum_over_batch_size' or 'sum'",
+        ),
+        (with_loss(one_number), TypeError, "`loss` must give a loss for each sample"),
+        (two_masks(), ValueError, "`model` must have at most one Mask, got a, b"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_when_the_fit_begins(made, kind, said):
+    model, data, options = made
+    ted = session(model, data, **options)
+    with pytest.raises(kind, match=said), ted:
+        fit(ted, model)
+    assert "compute_loss" not in model.__dict__
+
+
+def test_a_fit_of_another_model_is_refused():
+    ted = session(compiled(network()))
+    with pytest.raises(EpochError, match="`fit` must be that of the model given"), ted:
+        fit(ted, compiled(network()))
+
+
+def test_a_fit_on_other_data_is_refused():
+    model = compiled(network())
+    ted = session(model)
+    with pytest.raises(EpochError, match=r"must be given this session's `ted\.data`"):
+        model.fit(X, Y, epochs=ted.pruner.epochs, callbacks=[ted], verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda ids: X[ids], r"`data\(ids\)` must be \(x, y\)"),
+        (lambda ids: (X[ids][1:], Y[ids]), "must have 8 rows everywhere"),
+        (lambda ids: (X[ids], Y[ids], ids[1:]), r"`weights` must have shape \(8,\)"),
+    ],
+)
+def test_a_function_that_gives_something_else_is_refused(given, said):
+    ted = session(compiled(network()), given, n=N)
+    with pytest.raises((TypeError, ValueError), match=said):
+        ted.data[0]
+
+
+def test_a_pipeline_behind_a_function_gives_the_run_of_the_arrays():
+    def row(k):
+        return tf.gather(X, k), tf.gather(Y, k)
+
+    def piped(ids):
+        rows = tf.data.Dataset.from_tensor_slices(ids)
+        rows = rows.map(row, num_parallel_calls=2, deterministic=True)
+        return rows.batch(len(ids)).get_single_element()
+
+    scores = []
+    for data, n in ((piped, N), ((X, Y), None)):
+        model = compiled(network())
+        ted = session(model, data, n=n)
+        fit(ted, model)
+        scores.append(ted.pruner.scores)
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_batch_that_the_epoch_has_not_is_refused():
+    ted = session(compiled(network()))
+    with pytest.raises(IndexError, match=r"`index` must be in \[0, \d+\), got 99"):
+        ted.data[99]
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    ted = session(compiled(network()))
+    before = ted.state_dict()
+    for state, said in (
+        (3, "`state` must be a mapping"),
+        ({**before, "ted_keras.seen": np.zeros(3)}, "`ted_keras.seen` must be uint8"),
+        (
+            {**before, "ted_keras.seen": np.ones(N, np.uint8), "ted_keras.order": 1},
+            "`ted_keras.order` must be",
+        ),
+        ({**before, "seed": 9}, "seed"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            ted.load_state_dict(state)
+    after = ted.state_dict()
+    assert after.keys() == before.keys()
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value)
