@@ -6,6 +6,7 @@ Internal Generalization*, ECAI 2024.
 
 from __future__ import annotations
 
+from ted_core import signals
 from ted_core._version import __version__
 from ted_core.checkpoint import load_state, save_state
 from ted_core.counts import keep_count, steps_for
@@ -28,19 +29,34 @@ from ted_core.schedules import (
 )
 from ted_core.scores import ScoreBook
 from ted_core.selection import redundant_subset, top_ids
-from ted_core.strategies import Random, Request, Selection, TopScore
+from ted_core.strategies import (
+    UCB,
+    EpsilonGreedy,
+    InfoBatch,
+    MeanAndVariance,
+    Random,
+    Request,
+    Selection,
+    SoftTop,
+    Static,
+    TopScore,
+)
 from ted_core.ties import highest_hashes, tie_hash
 
 __all__ = [
+    "UCB",
     "CheckpointError",
     "Constant",
     "Cosine",
     "Count",
     "EpochError",
     "EpochPlan",
+    "EpsilonGreedy",
+    "InfoBatch",
     "Last",
     "Linear",
     "Mean",
+    "MeanAndVariance",
     "Polyak",
     "Pruner",
     "Random",
@@ -50,6 +66,8 @@ __all__ = [
     "Savings",
     "ScoreBook",
     "Selection",
+    "SoftTop",
+    "Static",
     "TedWarning",
     "TopScore",
     "__version__",
@@ -67,6 +85,7 @@ __all__ = [
     "save_ratio",
     "save_state",
     "segment_mask_gradient",
+    "signals",
     "steps_for",
     "tie_hash",
     "top_ids",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.errors import CheckpointError
-from ted_core.state import FORMAT, VERSION
+from ted_core.state_fields import FORMAT, VERSION
 from ted_core.typing import State, StateValue
 
 __all__ = ["load_state", "save_state"]

@@ -17,13 +17,11 @@ from ted_core.errors import TedWarning
 from ted_core.reductions import Reduction
 from ted_core.savings import planned_save_ratio
 from ted_core.schedules import Schedule, keep_ratios
+from ted_core.signals import check_pairs
 from ted_core.strategies import Strategy
 from ted_core.typing import State
 
-__all__ = ["SIGNALS", "RunConfig", "StepOptions"]
-
-SIGNALS = ("mask_gradient", "loss")
-"""Names of the signals a run may observe."""
+__all__ = ["RunConfig", "StepOptions"]
 
 _FEW_EPOCHS = 5
 _TABLE = np.dtype(
@@ -106,25 +104,20 @@ class RunConfig:
             if isinstance(value, type) or not isinstance(value, kind):
                 msg = f"`{name}` must be a {kind.__name__}, got {value!r}"
                 raise TypeError(msg)
-        if self.signal not in SIGNALS:
-            msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {self.signal!r}"
-            raise ValueError(msg)
+        check_pairs(self.signal, self.strategy, self.reduction)
         if not isinstance(self.scale_loss, bool):
             msg = f"`scale_loss` must be True or False, got {self.scale_loss!r}"
             raise TypeError(msg)
-        needed = self.strategy.reduction
-        if needed is not None and needed != self.reduction:
-            msg = f"`reduction` must be {needed!r} for {self.strategy!r}, got "
-            raise ValueError(msg + repr(self.reduction))
         self._check_labels()
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
         if self.epochs < _FEW_EPOCHS:
             saved = planned_save_ratio(
                 self.schedule, self.epochs, n=self.n, multiple_of=self.multiple_of
             )
+            most = "" if self.strategy.known_count else "at most "
             msg = (
-                f"`epochs`={self.epochs} saves little: {saved:.1%} of the samples are "
-                "planned to be saved; pruning pays over many epochs"
+                f"`epochs`={self.epochs} saves little: {most}{saved:.1%} of the "
+                "samples are planned to be saved; pruning pays over many epochs"
             )
             warnings.warn(msg, TedWarning, stacklevel=4)
 

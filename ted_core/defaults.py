@@ -8,8 +8,9 @@ from numpy.typing import ArrayLike
 
 from ted_core._checks import to_numpy
 from ted_core.config import RunConfig
-from ted_core.reductions import Polyak, Reduction
+from ted_core.reductions import Reduction
 from ted_core.schedules import RollerCoaster, Schedule
+from ted_core.signals import default_reduction
 from ted_core.strategies import Strategy, TopScore
 
 __all__ = ["RunOptions", "make_config"]
@@ -65,16 +66,16 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     if schedule is None:
         schedule = RollerCoaster(0.7 if prune_ratio is None else prune_ratio)
     strategy = options.get("strategy") or TopScore()
-    reduction = options.get("reduction")
+    signal, reduction = options.get("signal", "mask_gradient"), options.get("reduction")
     if reduction is None:
-        reduction = getattr(strategy, "reduction", None) or Polyak()
+        reduction = getattr(strategy, "reduction", None) or default_reduction(signal)
     labels = options.get("labels")
     return RunConfig(
         n=n,
         epochs=epochs,
         schedule=schedule,
         strategy=strategy,
-        signal=options.get("signal", "mask_gradient"),
+        signal=signal,
         reduction=reduction,
         seed=options.get("seed", 0),
         multiple_of=options.get("multiple_of", 1),

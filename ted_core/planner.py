@@ -44,6 +44,7 @@ def make_plan(config: RunConfig, book: ScoreBook, epoch: int) -> EpochPlan:
             ranking=book.ranking,
             columns=book.columns,
             labels=config.labels,
+            multiple_of=config.multiple_of,
         )
     )
     generator = stream(config.seed, purpose=ORDER, epoch=epoch)

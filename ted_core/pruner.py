@@ -35,9 +35,9 @@ class Pruner:
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
     strategy : Strategy, default ``TopScore()``
         Which samples are kept.
-    signal : {"mask_gradient", "loss"}, default "mask_gradient"
-        What the observed values are; two never mix in a state.
-    reduction : Reduction, default ``Polyak(0.9)``
+    signal : str, default "mask_gradient"
+        What the observed values are, of `ted_core.signals`; two never mix in a state.
+    reduction : Reduction, default ``Polyak(0.9)`` or the strategy's or signal's own
         How the values over the epochs become a score (Eq. 19).
     seed : int, default 0
         Seed of order, draws and ties, in [0, 2^64).

@@ -15,15 +15,17 @@ from ted_core.errors import CheckpointError
 from ted_core.planner import make_plan
 from ted_core.report import HISTORY
 from ted_core.scores import ScoreBook
+from ted_core.state_fields import (
+    FORMAT,
+    VERSION,
+    array_field,
+    check_header,
+    check_scores,
+    plain_field,
+)
 from ted_core.typing import State
 
-__all__ = ["FORMAT", "VERSION", "Loaded", "read_state", "write_state"]
-
-FORMAT = "ted_core.Pruner"
-"""What a pruner's state calls itself."""
-
-VERSION = 1
-"""Version of the state that this library writes."""
+__all__ = ["Loaded", "read_state", "write_state"]
 
 
 @dataclass(frozen=True)
@@ -69,32 +71,32 @@ def read_state(
         if name != "epochs":
             msg = f"`allow` must hold only 'epochs', got {name!r}"
             raise ValueError(msg)
-    _check_header(state)
+    check_header(state)
     for name, here in config.describe().items():
-        saved = _plain(state, name, type(here))
+        saved = plain_field(state, name, type(here))
         if saved != here and name not in allow:
             msg = f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}"
             raise CheckpointError(msg)
-    epoch = _plain(state, "epoch", int)
+    epoch = plain_field(state, "epoch", int)
     if not 0 <= epoch <= config.epochs:
         msg = f"`epoch` must be in [0, {config.epochs}], saved {epoch}"
         raise CheckpointError(msg)
     history = {}
     for name in HISTORY:
         row = np.empty(epoch, np.int64)
-        history[name] = _array(state, f"history.{name}", row).tolist()
+        history[name] = array_field(state, f"history.{name}", row).tolist()
     book = ScoreBook(config.n, reduction=config.reduction)
     book.restore(
         {
-            name: _array(state, f"book.{name}", array)
+            name: array_field(state, f"book.{name}", array)
             for name, array in book.arrays().items()
         }
     )
-    stopped = _plain(state, "stopped", bool)
-    pending = _plain(state, "pending", int)
+    stopped = plain_field(state, "stopped", bool)
+    pending = plain_field(state, "pending", int)
     if pending:
         _fill(book.open(), state, pending)
-    _check_scores(book)
+    check_scores(book)
     _check_names(state, book, pending=bool(pending))
     loaded = Loaded(book, history, epoch, stopped)
     if pending:
@@ -102,51 +104,9 @@ def read_state(
     return loaded
 
 
-def _check_header(state: Mapping[str, Any]) -> None:
-    if not isinstance(state, Mapping):
-        msg = f"`state` must be a mapping, got {type(state).__name__}"
-        raise TypeError(msg)
-    for name, here in (("format", FORMAT), ("version", VERSION)):
-        saved = _plain(state, name, type(here))
-        if saved != here:
-            msg = f"`{name}` must be {here!r}, saved {saved!r}"
-            raise CheckpointError(msg)
-
-
-def _plain(state: Mapping[str, Any], name: str, kind: type) -> Any:
-    if name not in state:
-        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
-        raise CheckpointError(msg)
-    value = state[name]
-    if type(value) is not kind:
-        msg = f"`{name}` must be {kind.__name__}, saved {value!r}"
-        raise CheckpointError(msg)
-    return value
-
-
-def _array(state: Mapping[str, Any], name: str, like: NDArray[Any]) -> NDArray[Any]:
-    if name not in state:
-        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
-        raise CheckpointError(msg)
-    array = state[name]
-    wanted = like.dtype.newbyteorder("<")
-    if (
-        not isinstance(array, np.ndarray)
-        or array.dtype != wanted
-        or array.shape != like.shape
-    ):
-        found = getattr(array, "dtype", type(array).__name__)
-        msg = (
-            f"`{name}` must be {wanted} of shape {like.shape}, saved {found} of shape "
-            f"{getattr(array, 'shape', ())}"
-        )
-        raise CheckpointError(msg)
-    return array
-
-
 def _fill(buffer: EpochBuffer, state: Mapping[str, Any], pending: int) -> None:
-    buffer.sums[...] = _array(state, "pending.sums", buffer.sums)
-    buffer.counts[...] = _array(state, "pending.counts", buffer.counts)
+    buffer.sums[...] = array_field(state, "pending.sums", buffer.sums)
+    buffer.counts[...] = array_field(state, "pending.counts", buffer.counts)
     counted = int(buffer.counts.sum(dtype=np.int64))
     if pending < 0 or counted != pending:
         msg = f"`pending` must equal the sum of its counts, saved {pending}, {counted}"
@@ -167,25 +127,12 @@ def _check_open_epoch(
             f"with {pending} observations of epoch {epoch}, here {config.epochs}"
         )
         raise CheckpointError(msg)
-    saved = _plain(state, "pending.checksum", int)
+    saved = plain_field(state, "pending.checksum", int)
     here = make_plan(config, loaded.book, epoch).checksum
     if saved != here:
         msg = (
             f"`state` must have the order of this epoch, saved checksum {saved}, here "
             f"{here}; resume with the NumPy that saved it, or from an epoch's end"
-        )
-        raise CheckpointError(msg)
-
-
-def _check_scores(book: ScoreBook) -> None:
-    arrays = book.arrays()
-    seen = arrays["visits"] > 0
-    wrong = np.flatnonzero(np.isfinite(arrays["score"]) != seen)
-    if wrong.size:
-        at = int(wrong[0])
-        msg = (
-            "`book.score` must be finite where visited and NaN elsewhere, saved "
-            f"{arrays['score'][at]} at {at} with {arrays['visits'][at]} visits"
         )
         raise CheckpointError(msg)
 

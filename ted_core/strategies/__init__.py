@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from ted_core.strategies.base import Request, Selection, Strategy
+from ted_core.strategies.epsilon_greedy import EpsilonGreedy
+from ted_core.strategies.infobatch import InfoBatch
 from ted_core.strategies.random import Random
+from ted_core.strategies.soft_top import SoftTop
+from ted_core.strategies.static import Static
 from ted_core.strategies.top_score import TopScore
+from ted_core.strategies.ucb import UCB, MeanAndVariance
 
-__all__ = ["Random", "Request", "Selection", "Strategy", "TopScore"]
+__all__ = [
+    "UCB",
+    "EpsilonGreedy",
+    "InfoBatch",
+    "MeanAndVariance",
+    "Random",
+    "Request",
+    "Selection",
+    "SoftTop",
+    "Static",
+    "Strategy",
+    "TopScore",
+]

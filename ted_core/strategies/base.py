@@ -36,6 +36,9 @@ class Request:
         The reduction's state columns, shape (n,); read-only by contract.
     labels : ndarray of int, shape (n,), or None
         Class of each sample.
+    multiple_of : int, default 1
+        `count` is rounded up to a multiple of this; a strategy that finds its own
+        count does the same.
     """
 
     n: int
@@ -46,6 +49,7 @@ class Request:
     ranking: Callable[[], Scores]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     labels: NDArray[np.signedinteger[Any]] | None = None
+    multiple_of: int = 1
 
     def generator(self) -> np.random.Generator:
         """Return the epoch's stream for draws of the strategy."""

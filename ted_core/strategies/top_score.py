@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_real
 from ted_core.counts import id_dtype
 from ted_core.reductions import Reduction
-from ted_core.selection import top_ids
 from ted_core.strategies.base import Request, Selection
-from ted_core.ties import tie_hash
+from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
 from ted_core.typing import Ids
 
 __all__ = ["TopScore"]
@@ -61,8 +58,7 @@ class TopScore:
 
     def __post_init__(self) -> None:
         """Refuse a floor that is no share."""
-        floor = check_real("class_floor", self.class_floor, low=0, high=1)
-        object.__setattr__(self, "class_floor", floor)
+        object.__setattr__(self, "class_floor", check_class_floor(self.class_floor))
 
     @property
     def uses_scores(self) -> bool:
@@ -89,54 +85,13 @@ class TopScore:
     ) -> None:
         """Refuse missing labels and floors above the smallest epoch."""
         del n
-        if self.class_floor == 0:
-            return
-        if labels is None:
-            msg = f"`labels` must be given for `class_floor`={self.class_floor:g}"
-            raise ValueError(msg)
-        _, sizes = np.unique(labels, return_counts=True)
-        needed = sum(_floor(int(size), self.class_floor) for size in sizes)
-        if needed > smallest:
-            msg = (
-                f"`class_floor` must leave at most {smallest} samples, the smallest "
-                f"epoch of the schedule, got {self.class_floor:g} which keeps {needed}"
-            )
-            raise ValueError(msg)
+        check_floors(self.class_floor, smallest, labels)
 
     def select(self, request: Request) -> Selection:
         """Return the ids of the highest `request.count` ranks."""
         if request.count == request.n:
             everything: Ids = np.arange(request.n, dtype=id_dtype(request.n))
             return Selection(everything)
-        if self.class_floor > 0 and request.labels is not None:
-            return Selection(self._with_floors(request, request.labels))
-        kept = top_ids(
-            request.ranking(), request.count, seed=request.seed, epoch=request.epoch
+        return Selection(
+            keep_highest(request.ranking(), request, floor=self.class_floor)
         )
-        return Selection(kept)
-
-    def _with_floors(
-        self, request: Request, labels: NDArray[np.signedinteger[Any]]
-    ) -> Ids:
-        """Return the best of each class up to its floor, then the best of the rest."""
-        ranking = request.ranking()
-        ranks = np.lexsort(
-            (
-                tie_hash(np.arange(request.n), seed=request.seed, epoch=request.epoch),
-                ranking,
-            )
-        )[::-1]
-        by_class = ranks[np.argsort(labels[ranks], kind="stable")]
-        sizes = np.unique(labels, return_counts=True)[1]
-        starts = np.cumsum(sizes) - sizes
-        floors = np.array([_floor(int(size), self.class_floor) for size in sizes])
-        place = np.arange(request.n) - np.repeat(starts, sizes)
-        reserved = np.zeros(request.n, dtype=bool)
-        reserved[by_class[place < np.repeat(floors, sizes)]] = True
-        rest = ranks[~reserved[ranks]][: request.count - int(reserved.sum())]
-        reserved[rest] = True
-        return np.flatnonzero(reserved).astype(id_dtype(request.n))
-
-
-def _floor(size: int, share: float) -> int:
-    return max(1, math.floor(share * size))

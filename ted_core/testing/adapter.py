@@ -60,7 +60,7 @@ class Adapter(Protocol):
         """Return the optimizer steps of the run, known at its start."""
 
     def loss_scale(self) -> float:
-        """Return the factor that the last step put on the mean loss."""
+        """Return what the last step's total was, divided by the mean of its losses."""
 
     def save(self) -> Any:
         """Return the state as the adapter's users save it."""
@@ -127,6 +127,10 @@ class LoopAdapter:
         while self.position < len(plan) and len(trained) != steps:
             ids = plan.order[self.position : self.position + self.batch_size]
             self.pruner.observe(ids, values[ids])
+            self.scale = plan.loss_scale
+            if plan.weights is not None:
+                weights = plan.weights[self.position : self.position + ids.size]
+                self.scale *= float(weights.mean())
             self.position += ids.size
             trained.append(ids.astype(np.int64))
         return trained
@@ -140,8 +144,8 @@ class LoopAdapter:
         return self.pruner.total_steps(self.batch_size)
 
     def loss_scale(self) -> float:
-        """Return the plan's factor."""
-        return self.pruner.plan().loss_scale
+        """Return the plan's factor, times the mean of the last step's weights."""
+        return self.scale
 
     def save(self) -> Any:
         """Return the core's state and the position in the epoch."""

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from ted_core.reductions import Count, Last, Mean, Polyak
+from ted_core.reductions import Last, Mean, Polyak
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
-from ted_core.strategies import Random, TopScore
+from ted_core.signals import SIGNALS
+from ted_core.strategies import UCB, EpsilonGreedy, Random, SoftTop, TopScore
 
 __all__ = ["run_options", "schedules", "values"]
 
@@ -41,18 +42,42 @@ def run_options() -> st.SearchStrategy[dict[str, Any]]:
     Returns
     -------
     hypothesis.strategies.SearchStrategy
-        Draws keyword arguments, ``epochs`` included.
+        Draws keyword arguments, ``epochs`` included, of runs whose counts are known.
     """
-    return st.fixed_dictionaries(
+    common = st.fixed_dictionaries(
         {
             "epochs": st.integers(5, 9),
             "schedule": schedules(),
-            "strategy": st.sampled_from([TopScore(), Random()]),
-            "reduction": st.sampled_from([Polyak(), Last(), Mean(), Count()]),
             "seed": st.integers(0, 2**64 - 1),
             "multiple_of": st.integers(1, 4),
             "scale_loss": st.booleans(),
         }
+    )
+    free = st.fixed_dictionaries(
+        {
+            "strategy": st.one_of(
+                st.sampled_from([TopScore(), Random()]),
+                st.builds(EpsilonGreedy, epsilon=st.floats(0, 1)),
+                st.builds(SoftTop, sharpness=st.floats(0, 100)),
+            ),
+            "reduction": st.sampled_from([Polyak(), Last(), Mean()]),
+            "signal": st.sampled_from(sorted(set(SIGNALS) - {"forgetting"})),
+        }
+    )
+    bounded = st.fixed_dictionaries(
+        {
+            "strategy": st.builds(
+                UCB,
+                confidence=st.floats(0, 100),
+                bonus=st.sampled_from(["variance", "deviation"]),
+            )
+        }
+    )
+    counted = st.just({"strategy": TopScore(), "signal": "forgetting"})
+    return st.builds(
+        lambda options, pair: {**options, **pair},
+        common,
+        st.one_of(free, bounded, counted),
     )
 
 

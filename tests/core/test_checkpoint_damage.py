@@ -11,7 +11,7 @@ import ted_core as ted
 
 
 def pruner():
-    return ted.Pruner(20, epochs=8, seed=2**63, reduction=ted.Count())
+    return ted.Pruner(20, epochs=8, seed=2**63, signal="forgetting")
 
 
 def state_of(epochs=3):

@@ -35,24 +35,43 @@ class ForgetsTheScale(LoopAdapter):
         return 1.0
 
 
+class ForgetsTheWeights(LoopAdapter):
+    def loss_scale(self):
+        return self.pruner.plan().loss_scale
+
+
+class MixesUpTheWeights(LoopAdapter):
+    def loss_scale(self):
+        plan = self.pruner.plan()
+        if plan.weights is None:
+            return plan.loss_scale
+        return float(plan.weights[plan.order.argmin()])
+
+
 class ForgetsThePosition(LoopAdapter):
     def restore(self, saved):
         super().restore({**saved, "position": 0})
 
 
-@pytest.mark.parametrize(
-    ("broken", "name"),
-    [
-        (Shuffles, "same_ids_in_the_same_order"),
-        (Rescales, "same_scores"),
-        (Miscounts, "total_steps_are_the_steps_run"),
-        (ForgetsTheScale, "the_loss_is_divided_by_the_keep_ratio"),
-        (ForgetsThePosition, "resumed_equals_never_stopped"),
-    ],
-)
+BROKEN = [
+    (Shuffles, "same_ids_in_the_same_order"),
+    (Rescales, "same_scores"),
+    (Miscounts, "total_steps_are_the_steps_run"),
+    (ForgetsTheScale, "the_loss_is_divided_by_the_keep_ratio"),
+    (ForgetsTheWeights, "the_weights_multiply_the_losses"),
+    (MixesUpTheWeights, "the_weights_multiply_the_losses"),
+    (ForgetsThePosition, "resumed_equals_never_stopped"),
+]
+
+
+@pytest.mark.parametrize(("broken", "name"), BROKEN)
 def test_every_check_finds_the_adapter_that_breaks_it(broken, name):
     with pytest.raises(ConformanceError):
         CHECKS[name](broken)
+
+
+def test_every_check_is_shown_to_fail():
+    assert {name for _, name in BROKEN} == set(CHECKS)
 
 
 @settings(max_examples=40, deadline=None)

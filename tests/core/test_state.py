@@ -21,11 +21,17 @@ def half_way(**options):
 
 
 @pytest.mark.parametrize(
-    "reduction", [ted.Polyak(start="debiased"), ted.Last(), ted.Mean(), ted.Count()]
+    "options",
+    [
+        {"reduction": ted.Polyak(start="debiased")},
+        {"reduction": ted.Last()},
+        {"reduction": ted.Mean()},
+        {"signal": "forgetting"},
+    ],
 )
-def test_a_run_resumed_in_mid_epoch_goes_on_bit_for_bit(reduction):
-    straight = half_way(reduction=reduction)
-    resumed = pruner(reduction=reduction)
+def test_a_run_resumed_in_mid_epoch_goes_on_bit_for_bit(options):
+    straight = half_way(**options)
+    resumed = pruner(**options)
     resumed.load_state_dict(straight.state_dict())
     for run in (straight, resumed):
         order = run.plan().order

@@ -75,16 +75,45 @@ def every_strategy_is_one(labels: NDArray[np.int64]) -> None:
         ted.TopScore(),
         ted.TopScore(class_floor=0.1),
         ted.Random(),
+        ted.EpsilonGreedy(epsilon=0.1),
+        ted.UCB(confidence=1.0, alpha=0.9, bonus="deviation", class_floor=0.1),
+        ted.InfoBatch(),
+        ted.SoftTop(sharpness=2.0, class_floor=0.1),
+        ted.Static(labels, class_floor=0.1),
     ]
     for strategy in strategies:
         ted.Pruner(100, epochs=10, strategy=strategy, labels=labels)
+
+
+def a_static_ranking_comes_from_scores_or_a_state(path: Path, scores: Scores) -> None:
+    assert_type(ted.Static([0.5, 1.0]), ted.Static)
+    assert_type(ted.Static(scores).scores, Scores)
+    assert_type(ted.Static.from_state(ted.load_state(path)), ted.Static)
+    assert_type(ted.Static.from_state(ted.Pruner(9, epochs=9).state_dict()), ted.Static)
+
+
+def signals_are_functions_of_arrays(logits: NDArray[np.float32]) -> None:
+    labels = np.zeros(3, np.int64)
+    ted.signals.loss(logits[:, 0])
+    ted.signals.el2n(logits, labels)
+    ted.signals.grand(logits, labels, logits, bias=False)
+    ted.signals.margin(logits)
+    ted.signals.least_confidence(logits)
+    ted.signals.forgetting(logits, labels)
+    ted.signals.normalize(logits[:, 0])
+    ted.signals.compute("el2n", logits=logits, labels=labels)
+    assert_type(ted.signals.INPUTS["grand"], tuple[str, ...])
+    ted.signals.compute("el2n", logits, labels)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ted.signals.loss(logits, labels)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ted.UCB(1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def every_reduction_is_one() -> None:
     ted.Pruner(100, epochs=10, reduction=ted.Polyak(alpha=0.9, start="zero"))
     ted.Pruner(100, epochs=10, reduction=ted.Last())
     ted.Pruner(100, epochs=10, reduction=ted.Mean())
-    ted.Pruner(100, epochs=10, reduction=ted.Count())
+    ted.Pruner(100, epochs=10, signal="forgetting", reduction=ted.Count())
+    ted.Pruner(100, epochs=10, strategy=ted.UCB(), reduction=ted.MeanAndVariance(0.9))
 
 
 def functions_of_numbers_give_numbers(scores: Scores, ids: NDArray[np.int32]) -> None:

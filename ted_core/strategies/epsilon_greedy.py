@@ -1,0 +1,112 @@
+"""The greedy selection with a share of random samples (Raju et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core._checks import check_real
+from ted_core.counts import id_dtype
+from ted_core.reductions import Reduction
+from ted_core.selection import top_ids
+from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.draws import draw
+from ted_core.typing import Ids
+
+__all__ = ["EpsilonGreedy"]
+
+
+@dataclass(frozen=True)
+class EpsilonGreedy:
+    r"""Keep the highest scores, and a uniform draw of the others: S_t = G_t + R_t.
+
+    Of the k samples that the schedule keeps, ``floor(epsilon k + 1/2)`` are R_t, drawn
+    at random from the data without G_t; G_t are the samples of the highest scores. The
+    prune ratio is the share of the data that is pruned, as for TED.
+
+    Parameters
+    ----------
+    epsilon : float, default 0.1
+        Share of the kept samples that is drawn, in [0, 1]; 0 is :class:`TopScore`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `epsilon` is out of range.
+
+    Notes
+    -----
+    A sample never presented outranks the draw: R_t begins where they end. The paper
+    trains on S_t with the loss as it is; here 1 / r_t is the run's `scale_loss`. Its
+    code is not public: the default of `epsilon` is ours. O(n).
+
+    References
+    ----------
+    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
+    data pruning, arXiv 2111.12621, 2021.
+
+    Examples
+    --------
+    >>> import ted_core as ted
+    >>> greedy = ted.EpsilonGreedy(epsilon=0.5)
+    >>> half = ted.Constant(0.5)
+    >>> pruner = ted.Pruner(8, epochs=5, schedule=half, strategy=greedy)
+    >>> pruner.observe(range(8), [0, 1, 2, 3, 4, 5, 6, 7])
+    >>> pruner.advance()
+    >>> kept = pruner.plan().kept.tolist()
+    >>> len(kept), kept[-2:]
+    (4, [6, 7])
+    """
+
+    _: KW_ONLY
+    epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        share = check_real("epsilon", self.epsilon, low=0, high=1)
+        object.__setattr__(self, "epsilon", share)
+
+    @property
+    def uses_scores(self) -> bool:
+        """An epoch without values is an error."""
+        return True
+
+    @property
+    def known_count(self) -> bool:
+        """The schedule decides."""
+        return True
+
+    @property
+    def scales_loss(self) -> bool:
+        """The loss is divided by r_t, as TED's."""
+        return True
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """The signal's own."""
+        return None
+
+    def check(
+        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
+    ) -> None:
+        """Accept any data set."""
+
+    def select(self, request: Request) -> Selection:
+        """Return G_t and R_t together."""
+        seed, epoch = request.seed, request.epoch
+        ranking = request.ranking()
+        greedy = request.count - math.floor(self.epsilon * request.count + 0.5)
+        unseen = int(np.count_nonzero(np.isposinf(ranking)))
+        greedy = max(greedy, min(unseen, request.count))
+        best = top_ids(ranking, greedy, seed=seed, epoch=epoch)
+        others = np.ones(request.n, dtype=bool)
+        others[best] = False
+        left: Ids = np.flatnonzero(others).astype(id_dtype(request.n))
+        drawn = draw(left, request.count - greedy, seed=seed, epoch=epoch)
+        kept = np.concatenate([best, drawn])
+        kept.sort(kind="stable")
+        return Selection(kept)

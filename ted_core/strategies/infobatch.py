@@ -1,0 +1,116 @@
+"""Unbiased pruning below the mean score (Qin et al. 2024)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core.counts import id_dtype, keep_count
+from ted_core.reductions import Last, Reduction
+from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.draws import draw
+from ted_core.typing import Scores
+
+__all__ = ["InfoBatch"]
+
+
+@dataclass(frozen=True)
+class InfoBatch:
+    r"""Prune at random below the mean score, without bias: E[sum w l] = sum l.
+
+    Of the m samples whose score is below the mean, k = max(1, floor((1 - r) m + 1/2))
+    stay, a uniform draw, each with the weight m / k; all others stay with the weight
+    1. Given the scores, the expected weighted sum of any losses over the draw is their
+    sum over the data.
+
+    The prune ratio is r, the share that is pruned of the samples below the mean: with
+    half the data below it, r = 0.5 prunes a quarter of the data. It follows the
+    schedule, r_t of the pruner being 1 - r; the paper's is ``Constant(r)``, with the
+    annealing tail of full data. How many samples an epoch keeps depends on the scores:
+    ``total_steps`` and ``schedule_table`` refuse, ``max_total_steps`` gives the bound.
+
+    Notes
+    -----
+    The score is the newest value. The loss is not divided by r_t: the weights do that.
+    The paper prunes each sample on its own with probability r and weights by
+    1 / (1 - r); here, as in the authors' code, the number is fixed, and the weight is
+    exact for the rounded number. With `multiple_of` k grows until the epoch fits.
+    A sample at the mean is not below it, one never presented neither; in a full epoch
+    there are no weights. O(n).
+
+    References
+    ----------
+    Z. Qin et al., InfoBatch: lossless training speed up by unbiased dynamic data
+    pruning, ICLR 2024.
+
+    Examples
+    --------
+    >>> import ted_core as ted
+    >>> half = ted.Constant(0.5)
+    >>> pruner = ted.Pruner(6, epochs=8, schedule=half, strategy=ted.InfoBatch())
+    >>> pruner.observe(range(6), [1, 1, 1, 1, 9, 9])
+    >>> pruner.advance()
+    >>> plan = pruner.plan()
+    >>> len(plan), sorted(plan.weights.tolist()), plan.loss_scale
+    (4, [1.0, 1.0, 2.0, 2.0], 1.0)
+    >>> pruner.max_total_steps(2)
+    24
+    """
+
+    @property
+    def uses_scores(self) -> bool:
+        """An epoch without values is an error."""
+        return True
+
+    @property
+    def known_count(self) -> bool:
+        """The scores decide how many are below their mean."""
+        return False
+
+    @property
+    def scales_loss(self) -> bool:
+        """The weights keep the sum of the losses."""
+        return False
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """The newest value."""
+        return Last()
+
+    def check(
+        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
+    ) -> None:
+        """Accept any data set."""
+
+    def select(self, request: Request) -> Selection:
+        """Draw among the samples below the mean, and weight them."""
+        n, dtype = request.n, id_dtype(request.n)
+        below = np.empty(0, dtype)
+        if request.keep_ratio < 1:
+            below = np.flatnonzero(_below_mean(request.ranking())).astype(dtype)
+        if below.size == 0:
+            return Selection(np.arange(n, dtype=dtype))
+        certain = n - below.size
+        stay = keep_count(below.size, request.keep_ratio)
+        step = request.multiple_of
+        stay = min(below.size, -(-(certain + stay) // step) * step - certain)
+        drawn = draw(below, stay, seed=request.seed, epoch=request.epoch)
+        keep = np.ones(n, dtype=bool)
+        keep[below] = False
+        keep[drawn] = True
+        weights = np.ones(n, np.float32)
+        weights[drawn] = below.size / stay
+        return Selection(np.flatnonzero(keep).astype(dtype), weights[keep])
+
+
+def _below_mean(ranking: Scores) -> NDArray[np.bool_]:
+    """Tell who is below the mean of the samples presented; never when all are equal."""
+    known = ranking[np.isfinite(ranking)]
+    if known.size == 0:
+        return np.zeros(ranking.shape, dtype=bool)
+    mean = known.mean(dtype=np.float64)
+    # rounding may put the mean of equal numbers above each of them
+    return np.asarray(ranking < np.float64(np.clip(mean, known.min(), known.max())))

@@ -1,0 +1,121 @@
+"""A draw in which high scores are likely: TopScore made soft."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core._checks import check_real
+from ted_core.counts import id_dtype
+from ted_core.reductions import Reduction
+from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.draws import uniforms
+from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
+from ted_core.strategies.ranks import mid_ranks
+from ted_core.typing import Ids
+
+__all__ = ["SoftTop"]
+
+
+@dataclass(frozen=True)
+class SoftTop:
+    r"""Draw without replacement, in proportion to a power of the score's rank.
+
+    One sample after the other is drawn from those left, sample k with a probability
+    proportional to ``w_k = q_k^sharpness``; q_k in (0, 1) is the share of the samples
+    that score below k, half of the equal ones counted. No sample is sure to stay, and
+    none is out for good. The prune ratio is the share of the data that is pruned, as
+    for TED.
+
+    Parameters
+    ----------
+    sharpness : float, default 1
+        Power of the rank, in [0, 1e30]: 0 draws uniformly as :class:`Random`; the
+        higher, the closer the draw comes to :class:`TopScore`.
+    class_floor : float, default 0
+        Least share of each class that every epoch keeps, in [0, 1], those drawn first.
+        Needs ``labels``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of its range; and from the pruner: see :class:`TopScore`.
+
+    Notes
+    -----
+    The draw is the `count` highest of ``log w_k - log(-log u_k)`` with u_k uniform in
+    (0, 1) by a hash of (seed, epoch, k), which is the same as drawing one by one. A
+    sample never presented comes first. Only ranks matter: any increasing function of
+    the values draws the same samples. Ours, not from a paper. O(n).
+
+    References
+    ----------
+    P. S. Efraimidis, P. G. Spirakis, Weighted random sampling with a reservoir,
+    Information Processing Letters 97, 2006.
+    W. Kool, H. van Hoof, M. Welling, Stochastic beams and where to find them: the
+    Gumbel-top-k trick for sampling sequences without replacement, ICML 2019.
+
+    Examples
+    --------
+    >>> import ted_core as ted
+    >>> pruner = ted.Pruner(
+    ...     1000, epochs=5, schedule=ted.Constant(0.5), strategy=ted.SoftTop()
+    ... )
+    >>> pruner.observe(range(1000), range(1000))
+    >>> pruner.advance()
+    >>> kept = pruner.plan().kept
+    >>> kept.size, bool(350 < (kept >= 500).sum() < 420)
+    (500, True)
+    """
+
+    _: KW_ONLY
+    sharpness: float = 1.0
+    class_floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse parameters out of range."""
+        power = check_real("sharpness", self.sharpness, low=0, high=1e30)
+        object.__setattr__(self, "sharpness", power)
+        object.__setattr__(self, "class_floor", check_class_floor(self.class_floor))
+
+    @property
+    def uses_scores(self) -> bool:
+        """An epoch without values is an error."""
+        return True
+
+    @property
+    def known_count(self) -> bool:
+        """The schedule decides."""
+        return True
+
+    @property
+    def scales_loss(self) -> bool:
+        """The loss is divided by r_t, as TED's."""
+        return True
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """The signal's own."""
+        return None
+
+    def check(
+        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
+    ) -> None:
+        """Refuse missing labels and floors above the smallest epoch."""
+        del n
+        check_floors(self.class_floor, smallest, labels)
+
+    def select(self, request: Request) -> Selection:
+        """Return the ids of the highest keys."""
+        if request.count == request.n:
+            everything: Ids = np.arange(request.n, dtype=id_dtype(request.n))
+            return Selection(everything)
+        keys = request.ranking()
+        known = np.flatnonzero(~np.isposinf(keys))
+        u = uniforms(known, seed=request.seed, epoch=request.epoch)
+        log_weights = self.sharpness * np.log(mid_ranks(keys[known]))
+        keys[known] = log_weights - np.log(-np.log(u))
+        return Selection(keep_highest(keys, request, floor=self.class_floor))

@@ -1,0 +1,197 @@
+"""The upper confidence bound of each sample's score (Raju et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core._checks import check_real
+from ted_core.reductions import Columns, Reduction, polyak_update
+from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
+from ted_core.typing import Scores
+
+__all__ = ["UCB", "MeanAndVariance"]
+
+_MOST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class MeanAndVariance:
+    r"""Averages over time of a sample's value x and of its squared distance.
+
+    ``v = alpha v + (1 - alpha) (x - mu)^2``, then ``mu = alpha mu + (1 - alpha) x``;
+    the first value sets mu, and v = 0.
+
+    Parameters
+    ----------
+    alpha : float, default 0.9
+        Share of the past, in [0, 1).
+
+    Raises
+    ------
+    ValueError, TypeError
+        `alpha` is out of range.
+
+    References
+    ----------
+    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
+    data pruning, arXiv 2111.12621, 2021.
+
+    Examples
+    --------
+    >>> from ted_core.strategies import MeanAndVariance
+    >>> MeanAndVariance(0.8)
+    MeanAndVariance(alpha=0.8)
+    """
+
+    alpha: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse a share that makes no average."""
+        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
+        object.__setattr__(self, "alpha", alpha)
+
+    @property
+    def extra_columns(self) -> Mapping[str, type[np.generic]]:
+        """The variance, four bytes a sample."""
+        return {"variance": np.float32}
+
+    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+        """Move the variance about the old mean, then the mean."""
+        fresh = visits == 0
+        mean = np.where(fresh, value, columns["score"])
+        with np.errstate(over="ignore"):
+            squared = np.minimum(np.square(value.astype(np.float64) - mean), _MOST)
+        variance = polyak_update(
+            columns["variance"], squared.astype(np.float32), alpha=self.alpha
+        )
+        return {
+            "score": np.where(
+                fresh, value, polyak_update(mean, value, alpha=self.alpha)
+            ),
+            "variance": variance,
+        }
+
+    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+        """Return the mean."""
+        del visits
+        score: Scores = columns["score"]
+        return score
+
+    def begin(self, scores: Scores) -> Columns:
+        """Return `scores` as means without variance."""
+        return {"score": scores, "variance": np.zeros_like(scores)}
+
+
+@dataclass(frozen=True)
+class UCB:
+    r"""Keep the highest upper confidence bounds, mu_k + c v_k.
+
+    mu and v are averages over time of the sample's value and of its squared distance
+    from mu. The prune ratio is the share of the data that is pruned, as for TED.
+
+    Parameters
+    ----------
+    confidence : float, default 1
+        Factor c of the bonus, at least 0; 0 is :class:`TopScore`.
+    alpha : float, default 0.9
+        Share of the past in mu and v, in [0, 1).
+    bonus : {"variance", "deviation"}, default "variance"
+        v itself, or its square root, which keeps the selection the same when all
+        values are multiplied by one number.
+    class_floor : float, default 0
+        Least share of each class that every epoch keeps, in [0, 1]. Needs ``labels``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of its range; and from the pruner: see :class:`TopScore`.
+
+    Notes
+    -----
+    A sample never presented comes first. The bonus of a pruned sample stays as it
+    was: nothing new is known of it. The paper trains with the loss as it is; here
+    1 / r_t is the run's `scale_loss`. Its code is not public: `alpha`, the start at
+    the first value, ``"deviation"``, class floors and the default of `confidence` are
+    ours. O(n), 4 bytes a sample of state.
+
+    References
+    ----------
+    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
+    data pruning, arXiv 2111.12621, 2021.
+
+    Examples
+    --------
+    >>> import ted_core as ted
+    >>> half = ted.Constant(0.5)
+    >>> pruner = ted.Pruner(2, epochs=5, schedule=half, strategy=ted.UCB(alpha=0.5))
+    >>> for values in ([1.0, 1.5], [3.0, 1.5]):
+    ...     pruner.observe([0, 1], values)
+    ...     pruner.advance()
+    >>> pruner.scores.tolist(), pruner.plan().kept.tolist()
+    ([2.0, 1.5], [0])
+    """
+
+    _: KW_ONLY
+    confidence: float = 1.0
+    alpha: float = 0.9
+    bonus: Literal["variance", "deviation"] = "variance"
+    class_floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse parameters out of range."""
+        factor = check_real(
+            "confidence", self.confidence, low=0, high=float("inf"), closed="left"
+        )
+        if self.bonus not in ("variance", "deviation"):
+            msg = f"`bonus` must be 'variance' or 'deviation', got {self.bonus!r}"
+            raise ValueError(msg)
+        for name, value in (
+            ("confidence", factor),
+            ("alpha", MeanAndVariance(self.alpha).alpha),
+            ("class_floor", check_class_floor(self.class_floor)),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def uses_scores(self) -> bool:
+        """An epoch without values is an error."""
+        return True
+
+    @property
+    def known_count(self) -> bool:
+        """The schedule decides."""
+        return True
+
+    @property
+    def scales_loss(self) -> bool:
+        """The loss is divided by r_t, as TED's."""
+        return True
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """Mean and variance over time."""
+        return MeanAndVariance(self.alpha)
+
+    def check(
+        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
+    ) -> None:
+        """Refuse missing labels and floors above the smallest epoch."""
+        del n
+        check_floors(self.class_floor, smallest, labels)
+
+    def select(self, request: Request) -> Selection:
+        """Return the ids of the highest bounds."""
+        ranking = request.ranking()
+        spread = request.columns["variance"].astype(np.float64)
+        if self.bonus == "deviation":
+            spread = np.sqrt(spread)
+        with np.errstate(over="ignore"):
+            bound = np.clip(ranking + self.confidence * spread, -_MOST, _MOST)
+        keys = np.where(np.isposinf(ranking), ranking, bound).astype(np.float32)
+        return Selection(keep_highest(keys, request, floor=self.class_floor))

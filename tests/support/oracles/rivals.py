@@ -1,0 +1,77 @@
+"""The rivals in their papers' letters: lists, loops, full sorts, no array in sight."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+
+from oracles.algorithm1 import kept_by_definition_3
+
+
+def nearest(x):
+    return math.floor(x + 0.5)
+
+
+def greedy_part(score, k, epsilon, *, seed, epoch):
+    """Raju et al.: the (1 - epsilon) k highest; `score` holds None if never seen."""
+    unseen = sum(s is None for s in score)
+    g = max(k - nearest(epsilon * k), min(unseen, k))
+    return kept_by_definition_3(score, g, seed=seed, epoch=epoch)
+
+
+class MeanAndVariance:
+    """Raju et al.: mu and v of one sample."""
+
+    def __init__(self, alpha):
+        self.alpha, self.mu, self.v = alpha, None, 0.0
+
+    def see(self, x):
+        if self.mu is None:
+            self.mu = x
+            return
+        self.v = self.alpha * self.v + (1 - self.alpha) * (x - self.mu) ** 2
+        self.mu = self.alpha * self.mu + (1 - self.alpha) * x
+
+
+def below_the_mean(H):  # noqa: N803 - the paper's letter
+    """Qin et al.: ids below the mean of the scores H, exactly; None is never seen."""
+    known = [h for h in H if h is not None]
+    if not known:
+        return []
+    total = sum(map(Fraction, known))
+    return [z for z, h in enumerate(H) if h is not None and h * len(known) < total]
+
+
+def inclusion(w, k):
+    """Chance of each sample to be among k drawn one by one in proportion to w."""
+    chance = [0.0] * len(w)
+    for drawn in itertools.permutations(range(len(w)), k):
+        p, left = 1.0, sum(w)
+        for i in drawn:
+            p *= w[i] / left
+            left -= w[i]
+        for i in drawn:
+            chance[i] += p
+    return chance
+
+
+def q(score):
+    """Share of the samples below each, half of the equal ones counted."""
+    n = len(score)
+    return [
+        (sum(a < b for a in score) + sum(a == b for a in score) / 2) / n for b in score
+    ]
+
+
+def with_floors(rank, m, share, y):
+    """Keep each class's best up to its floor, then the best of all.
+
+    `rank` are the ids from best to worst, y their classes.
+    """
+    kept = set()
+    for j in set(y):
+        members = [k for k in rank if y[k] == j]
+        kept |= set(members[: max(1, math.floor(share * len(members)))])
+    rest = [k for k in rank if k not in kept]
+    return sorted(kept | set(rest[: m - len(kept)]))
