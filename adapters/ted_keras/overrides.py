@@ -119,8 +119,7 @@ class Attachment:
         recorder = Recorder(
             model,
             Objective(model, **self._scored),
-            n=session.pruner.n,
-            signal=session.pruner.config.signal,
+            session.pruner.config,
             mask=find_mask(model) if self._mask is None else self._mask,
         )
         session.store = recorder.store

@@ -7,10 +7,13 @@ from typing import Any
 
 from keras import backend, ops
 
+from ted_core.config import RunConfig
+from ted_core.signals import INPUTS
 from ted_keras.backends import adapt
 from ted_keras.datasets import BASE, IDS, SCALE
 from ted_keras.masks import mask_gradient, pre_activation
 from ted_keras.objectives import Objective
+from ted_keras.signals import head_has_bias, observe
 from ted_keras.sites import Mask
 
 __all__ = ["SEEN", "VALID", "Recorder"]
@@ -28,10 +31,8 @@ class Recorder:
         Compiled.
     objective : Objective
         Output and loss.
-    n : int
-        Samples.
-    signal : {"mask_gradient", "loss"}
-        What is recorded.
+    config : RunConfig
+        Samples, signal, and whether the strategy ranks at all.
     mask : Mask, optional
         Inner site; the pre-activation of the scored output without one.
 
@@ -49,17 +50,20 @@ class Recorder:
         self,
         model: Any,
         objective: Objective,
+        config: RunConfig,
         *,
-        n: int,
-        signal: str = "mask_gradient",
         mask: Mask | None = None,
     ) -> None:
         self._backend = adapt()
-        self.store = self._backend.Store(n, model)
-        self.objective, self._signal = objective, signal
+        self.store = self._backend.Store(config.n, model)
+        self.objective, self._bias = objective, head_has_bias(model)
+        self._signal = config.signal if config.strategy.uses_scores else None
         strategy = getattr(model, "distribute_strategy", None)
         self._replicas = getattr(strategy, "num_replicas_in_sync", 1)
-        self.mask = mask if signal == "mask_gradient" else None
+        inner = self._signal == "mask_gradient" and mask is not None
+        reads = self._signal is not None and "hidden" in INPUTS[self._signal]
+        self.mask = mask if inner or reads else None
+        self._inner, self._hidden = inner, None
         self.recording = False
         self._open: tuple[Any, Any, Any] | None = None
         self._upstream: Any = None
@@ -90,7 +94,7 @@ class Recorder:
         """
         factors = weights_of(slot)
         weights = self.objective.spread(y, y_pred, factors)
-        if self.mask is None:
+        if not self._inner:
             self._write(slot[IDS], self._values(total, x, y, y_pred), slot.get(BASE))
             return total(x, y, y_pred, weights)
         share = self._share(slot[IDS], y, self.objective.pick(y_pred))
@@ -110,18 +114,35 @@ class Recorder:
         tensor of float, shape (B, ...)
             The same numbers.
         """
+        if not self._inner:
+            self._hidden = ops.stop_gradient(hidden)
+            return hidden
         return self._backend.tap(hidden, self._see_mask)
 
     def forget(self) -> None:
         """Let go of the last step's tensors."""
-        self._open = self._upstream = None
+        self._open = self._upstream = self._hidden = None
 
     def _values(self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any) -> Any:
         outputs = self.objective.pick(y_pred)
+        if self._signal is None:  # a strategy that ranks nothing: who came by counts
+            return ops.zeros(ops.shape(outputs)[:1], dtype="float32")
         own = self.objective.overridden
         tokens = None if own else self.objective.tokens(y, outputs)
-        if backend.standardize_dtype(outputs.dtype) != "float64":
-            outputs = ops.cast(outputs, "float32")
+        outputs = _wide(outputs)
+        if self._signal != "mask_gradient":
+            needs = INPUTS[self._signal]
+            return observe(
+                self._signal,
+                losses=self.objective.losses(y, outputs, tokens)
+                if "losses" in needs
+                else None,
+                labels=self.objective.pick(y),
+                outputs=outputs,
+                activation=self.objective.activation(y, outputs),
+                hidden=None if self._hidden is None else _wide(self._hidden),
+                bias=self._bias,
+            )
 
         def scored(at: Any) -> Any:
             if not own:
@@ -129,8 +150,6 @@ class Recorder:
             batch = ops.cast(ops.shape(at)[0] * self._replicas, at.dtype)
             return total(x, y, self.objective.put(y_pred, at), None) * batch
 
-        if self._signal == "loss":
-            return self.objective.losses(y, outputs, tokens)
         at, gradient = self._backend.gradient(scored, outputs)
         kind = self.objective.activation(y, at)
         if kind != "linear":
@@ -188,3 +207,8 @@ def weights_of(slot: Any) -> Any:
     """
     base = slot.get(BASE)
     return slot[SCALE] if base is None else slot[SCALE] * base
+
+
+def _wide(values: Any) -> Any:
+    kind = backend.standardize_dtype(values.dtype)
+    return values if kind == "float64" else ops.cast(values, "float32")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 __all__ = [
     "Ids",
+    "buffer_device",
     "check_graph",
     "check_ids",
     "check_masks",
@@ -54,6 +55,14 @@ def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor
             raise ValueError(msg)
         size = one.shape[0]
     return list(masks)
+
+
+def buffer_device(buffer: object, device: torch.device | str) -> torch.device | str:
+    """Return where values gather, for the words of the session's argument."""
+    if buffer not in {"device", "cpu"}:
+        msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
+        raise ValueError(msg)
+    return device if buffer == "device" else "cpu"
 
 
 def check_ids(ids: Ids, size: int, n: int) -> Tensor | list[tuple[Tensor, Tensor]]:

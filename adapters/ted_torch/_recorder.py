@@ -27,6 +27,7 @@ from ted_torch.losses import dense_weights, mean_loss, per_sample
 from ted_torch.masks import new_cotangent, record, tap
 from ted_torch.observations import Observations
 from ted_torch.samplers import TEDSampler
+from ted_torch.signals import SignalInputs, Values
 
 __all__ = ["Recorder"]
 
@@ -65,8 +66,7 @@ class Recorder:
         self.buffer, self.hints = buffer, Hints(device)
         self._observations = Observations(buffer)
         self._sampler, self._n = sampler, config.n
-        self._masked = config.signal == "mask_gradient"
-        self._needs_mask = self._masked and config.strategy.uses_scores
+        self._values = Values(config)
         # A tensor too: one compiled step serves every keep ratio.
         self._factor, self._scale = 1.0, torch.ones((), device=device)
         self._zero = torch.zeros((), device=device, requires_grad=True)
@@ -84,7 +84,7 @@ class Recorder:
         self._open, self._ready = None, True
         self._zero.grad = None
         if plan.epoch != self._epoch:
-            self._epoch, self._watching = plan.epoch, self._masked
+            self._epoch, self._watching = plan.epoch, self._values.masked
 
     def clear(self) -> None:
         """Forget the epoch and what it recorded."""
@@ -125,7 +125,7 @@ class Recorder:
         Tensor of float, shape (B, ...), or list of them
             `hidden`, with the hooks.
         """
-        if not torch.is_grad_enabled() or not self._masked:
+        if not torch.is_grad_enabled() or not self._values.masked:
             return hidden
         checked = check_masks("hidden", hidden)
         checked_ids = check_ids(ids, checked[0].shape[0], self._n)
@@ -136,19 +136,20 @@ class Recorder:
         self._open = _Open(ids, tap_losses, watched)
         return out[0] if isinstance(hidden, Tensor) else out
 
-    def loss(
+    def loss(  # noqa: PLR0917 - the session names them
         self,
         losses: Tensor,
         ids: Ids,
         mask: Tensor | Sequence[Tensor] | None,
         weights: Tensor | None,
         valid: Tensor | None,
+        inputs: SignalInputs,
     ) -> Tensor:
         """Return the scaled mean, whose backward records.
 
         Parameters
         ----------
-        losses, ids, mask, weights, valid
+        losses, ids, mask, weights, valid, inputs
             As :meth:`TED.loss` takes them.
 
         Returns
@@ -177,13 +178,13 @@ class Recorder:
             for alias, version in opened.watched:
                 check_unchanged(alias, version)
             losses = opened.tap(losses)
-        elif mask is not None and self._masked:
+        elif mask is not None and self._values.masked:
             masks = check_masks("mask", mask, size)
             for one in masks:
                 check_graph("mask", one)
             losses = self._attach(masks, checked, losses)(losses)
         else:
-            self._observe(losses, checked, weights)
+            self._observe(self._values(losses, inputs), checked, weights)
         scale = self._scale if torch.compiler.is_compiling() else self._factor
         return mean_loss(losses, scale=scale, weights=weights)
 
@@ -218,15 +219,8 @@ class Recorder:
         )
         return partial(tap, cotangent=cotangent)
 
-    def _observe(self, losses: Tensor, ids: Any, weights: Tensor | None) -> None:
-        """Record losses, or presence alone, without a mask."""
-        if self._needs_mask:
-            msg = (
-                "`mask` must be a tensor of this forward pass, got None; give the "
-                "logits, or call `ted.mask` before with the same `ids`"
-            )
-            raise ValueError(msg)
-        values = torch.zeros_like(losses) if self._masked else losses.detach()
+    def _observe(self, values: Tensor, ids: Any, weights: Tensor | None) -> None:
+        """Record values, or presence alone, that no backward has to bring."""
         seen = None if weights is None else weights.detach() != 0
         if not torch.compiler.is_compiling():
             self._observations.put(ids, values, seen)

@@ -11,13 +11,14 @@ from torch.utils.data import Dataset
 
 from ted_core import Pruner, Savings
 from ted_core.config import StepOptions
-from ted_torch._doors import Ids
+from ted_torch._doors import Ids, buffer_device
 from ted_torch._epochs import Epochs
 from ted_torch.buffers import EpochBuffer
 from ted_torch.collate import CollateWithIds
 from ted_torch.datasets import WithIds
 from ted_torch.distributed import find_ranks
 from ted_torch.options import RunOptions
+from ted_torch.signals import SignalInputs
 
 __all__ = ["TED"]
 
@@ -63,8 +64,7 @@ class TED(Generic[Item]):
 
     Notes
     -----
-    A step adds one pass over the mask; values stay on the device and reach NumPy
-    once an epoch, through one collective where there are ranks.
+    A step adds one pass over the mask, an epoch one collective if there are ranks.
 
     References
     ----------
@@ -105,13 +105,10 @@ class TED(Generic[Item]):
         group: Any = None,
         **options: Unpack[RunOptions],
     ) -> None:
-        if buffer not in {"device", "cpu"}:
-            msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
-            raise ValueError(msg)
+        place = buffer_device(buffer, device)
         self.dataset = WithIds(dataset)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
         self.ranks = find_ranks(num_replicas, rank, group)
-        place = device if buffer == "device" else "cpu"
         values = EpochBuffer(self.pruner.n, device=place)
         self._epochs = Epochs(self.pruner, self.ranks, torch.device(device), values)
         self.sampler = self._epochs.sampler
@@ -179,6 +176,7 @@ class TED(Generic[Item]):
         mask: Tensor | Sequence[Tensor] | None = None,
         weights: Tensor | None = None,
         valid: Tensor | None = None,
+        **inputs: Unpack[SignalInputs],
     ) -> Tensor:
         """Return the mean loss over r_t; its backward records the scores (Eq. 23).
 
@@ -191,11 +189,13 @@ class TED(Generic[Item]):
             value shared by weight. Ids on a device are checked when the epoch closes.
         mask : Tensor of float, shape (B, ...), or list of them, optional
             Where the mask stands, for example the logits; left out after :meth:`mask`,
-            for ``signal="loss"``, and for strategies that rank nothing.
+            for another `signal`, and for strategies that rank nothing.
         weights : Tensor of float, shape (B,), optional
             Weights of the samples; a weight of 0 is no observation.
         valid : Tensor of bool, shape (B, ...), optional
             Which losses count: False at padding and ignored tokens.
+        **inputs : SignalInputs
+            `logits`, `labels`, `hidden`, `bias`: what another `signal` is made of.
 
         Returns
         -------
@@ -209,7 +209,7 @@ class TED(Generic[Item]):
         EpochError
             :meth:`set_epoch` was not called.
         """
-        return self._epochs.recorder.loss(losses, ids, mask, weights, valid)
+        return self._epochs.recorder.loss(losses, ids, mask, weights, valid, inputs)
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the run's optimizer steps on all ranks; see `Pruner.total_steps`."""

@@ -77,3 +77,62 @@ def test_a_buffer_on_the_cpu_records_the_same():
         ValueError, match="`buffer` must be 'device' or 'cpu', got 'gpu'"
     ):
         TED(labelled(N), epochs=5, buffer="gpu")
+
+
+NEEDED = {
+    "el2n": ("logits", "labels"),
+    "grand": ("logits", "labels", "hidden"),
+    "margin": ("logits",),
+    "least_confidence": ("logits",),
+    "forgetting": ("logits", "labels"),
+}
+
+
+def step_inputs(net, x, y):
+    z = net(x)
+    return z, {"logits": z, "labels": y, "hidden": x}
+
+
+@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_other_signal_has_the_cores_values(name, compiled):
+    ted = opened(labelled(N), signal=name)
+    x, y = ted.dataset.dataset.tensors
+    torch.manual_seed(0)
+    net = nn.Linear(6, 4)
+
+    def step(ids):
+        z, inputs = step_inputs(net, x[ids], y[ids])
+        given = {one: inputs[one] for one in NEEDED[name]}
+        ted.loss(cross_entropy(z, y[ids]), ids=ids, **given).backward()
+
+    if compiled:
+        torch._dynamo.reset()
+        step = torch.compile(step, backend="aot_eager")
+    for ids in torch.arange(N).split(10):
+        step(ids)
+    ted.set_epoch(1)
+    arrays = {k: v.detach().numpy() for k, v in step_inputs(net, x, y)[1].items()}
+    needed = {one: arrays[one] for one in NEEDED[name]}
+    want = ted_core.signals.compute(name, **needed)
+    if name == "forgetting":  # counted: nothing was forgotten yet, or never right
+        want = np.where(want == 1, 0, np.finfo(np.float32).max)
+    np.testing.assert_allclose(ted.pruner.scores, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_what_a_signal_needs_is_asked_for_by_name(name):
+    ted = opened(labelled(N), signal=name)
+    losses = torch.ones(4, requires_grad=True)
+    last = NEEDED[name][-1]
+    tensors = {"logits": torch.zeros(4, 3), "labels": torch.arange(4) % 3}
+    given = {one: tensors[one] for one in NEEDED[name][:-1]}
+    with pytest.raises(ValueError, match=f"`{last}` must be given for the signal"):
+        ted.loss(losses, ids=torch.arange(4), **given)
+
+
+def test_a_strategy_that_ranks_nothing_needs_no_inputs():
+    ted = opened(labelled(N), signal="el2n", strategy=ted_core.Random())
+    losses = torch.ones(4, requires_grad=True)
+    ted.loss(losses, ids=torch.arange(4)).backward()
+    assert losses.grad is not None

@@ -9,7 +9,16 @@ import traceback
 import warnings
 from importlib import import_module
 
-MODULES = ("values", "epochs", "resume", "models", "inputs", "compiling", "adapter")
+MODULES = (
+    "values",
+    "observed",
+    "epochs",
+    "resume",
+    "models",
+    "inputs",
+    "compiling",
+    "adapter",
+)
 
 
 def checks(modules=MODULES):

@@ -162,14 +162,6 @@ def one_of_several_outputs():
         np.testing.assert_allclose(history["b_mae"][-1], mae.mean(), rtol=1e-5)
 
 
-def losses_as_the_signal():
-    x, y = samples()
-    model = network()
-    found = scores_of(model, signal="loss")
-    want = -np.log(softmax(logits(model, x)))[np.arange(N), y]
-    np.testing.assert_allclose(found, want, **CLOSE)
-
-
 def sequences_are_averaged_over_their_own_tokens():
     rng = np.random.default_rng(0)
     x = rng.integers(1, 9, size=(N, 5))
@@ -207,7 +199,6 @@ CHECKS = (
     an_inner_tensor_is_free_of_weights_and_scales,
     a_model_with_a_loss_of_its_own,
     one_of_several_outputs,
-    losses_as_the_signal,
     sequences_are_averaged_over_their_own_tokens,
     short_last_batches_count_as_long_ones,
 )
