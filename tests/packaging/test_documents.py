@@ -24,7 +24,7 @@ def test_the_gate_and_the_contributor_install_what_the_readme_does():
 def test_each_command_of_the_readme_starts_with_its_own_environment():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if ".venv/bin/python -m" in line]
-    assert len(commands) == 2
+    assert len(commands) == 3
     assert all(line.startswith("python3 -m venv .venv && ") for line in commands)
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from ted_core.demo import (
+    Images,
+    TimedRun,
+    digits_as_images,
+    load_images,
+    make_record,
+    make_result,
+    read_runs,
+)
 from ted_torch.demo.comparison import compare
-from ted_torch.demo.data import Images, digits_as_images, load_images
 from ted_torch.demo.network import make_network
-from ted_torch.demo.records import make_record, make_result, read_runs
-from ted_torch.demo.runs import Settings, TorchRun
+from ted_torch.demo.settings import Settings
 from ted_torch.demo.training import Training
 
 __all__ = [
     "Images",
     "Settings",
-    "TorchRun",
+    "TimedRun",
     "Training",
     "compare",
     "digits_as_images",

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
-from typing import Any
 
 import torch
 
-from ted_core.demo.pictures import draw
-from ted_core.demo.table import make_table
+from ted_core.demo.arguments import check_arguments
+from ted_core.demo.program import read_images, run_demo
 from ted_torch.demo.arguments import make_parser
-from ted_torch.demo.comparison import VARIANTS, compare, warm_up
-from ted_torch.demo.data import digits_as_images, load_images
-from ted_torch.demo.records import load_average, make_record, make_result
-from ted_torch.demo.runs import Settings, TorchRun
+from ted_torch.demo.comparison import compare, warm_up
+from ted_torch.demo.settings import Settings
 
 __all__ = ["main"]
-
-_NEEDED = ("sklearn", "matplotlib", "tqdm")
-_DIGITS_WIDTH, _DATA_WIDTH = 64, 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,17 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_parser("python -m ted_torch.demo")
     arguments = parser.parse_args(argv)
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        parser.exit(2, f"{missing[0]} is missing: pip install 'ted-core[demo]'\n")
-    for name in ("seeds", "batch_size", "threads"):
-        if getattr(arguments, name) < 1:
-            flag, value = name.replace("_", "-"), getattr(arguments, name)
-            parser.error(f"`--{flag}` must be at least 1, got {value}")
-    for name in ("out", "record"):
-        path = getattr(arguments, name)
-        if path is not None and not path.parent.is_dir():
-            parser.error(f"`--{name}` must be in a folder that is there, got {path}")
+    check_arguments(parser, arguments)
     try:
         torch.empty(0, device=arguments.device)
     except (RuntimeError, AssertionError):
@@ -72,17 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm  # noqa: PLC0415 - an extra
-
-    if arguments.data is None:
-        images, data = digits_as_images(), "scikit-learn's digits"
-        width = _DIGITS_WIDTH
-    else:
-        images, data, width = (
-            load_images(arguments.data),
-            arguments.data.name,
-            _DATA_WIDTH,
-        )
+    images, data, width = read_images(arguments)
     settings = Settings(
         epochs=arguments.epochs,
         prune_ratio=arguments.prune_ratio,
@@ -90,32 +62,16 @@ def _run(arguments: argparse.Namespace) -> None:
         width=width,
         device=arguments.device,
     )
-    runs: dict[str, list[TorchRun]] = {name: [] for name in VARIANTS}
-    results: list[dict[str, Any]] = []
     warm_up(images, settings)
-    total = arguments.seeds * len(VARIANTS) * settings.epochs
-    with tqdm(total=total, unit="epoch") as bar:
-        for seed in range(arguments.seeds):
-            load: list[float | None] = []
-
-            def note(load: list[float | None] = load) -> None:
-                load.append(load_average())
-                bar.update()
-
-            found = compare(images, settings, seed=seed, after_epoch=note)
-            for name, run in found.items():
-                runs[name].append(run)
-                results.append(make_result(run, variant=name, seed=seed, load=load))
-    print(make_table(runs))
-    if arguments.record is not None:
-        record = make_record(
-            results, name="ted_torch.demo", images=images, settings=settings, data=data
-        )
-        text = json.dumps(record, indent=1) + "\n"
-        arguments.record.write_text(text, encoding="utf-8")
-        print(f"wrote {arguments.record}")
-    draw(arguments.out, runs["TED"][0], images.x_train)
-    print(f"wrote {arguments.out}")
+    run_demo(
+        arguments,
+        name="ted_torch.demo",
+        images=images,
+        data=data,
+        settings=settings,
+        compare=compare,
+        versions={"torch": torch.__version__},
+    )
 
 
 if __name__ == "__main__":

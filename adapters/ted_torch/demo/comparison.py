@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ted_core.strategies import Random, Strategy, TopScore
-from ted_torch.demo.data import Images
-from ted_torch.demo.runs import Settings, TorchRun
+from ted_core.demo import Images, TimedRun
+from ted_core.demo.runs import VARIANTS
+from ted_core.strategies import TopScore
+from ted_torch.demo.settings import Settings
 from ted_torch.demo.training import Training
 
-__all__ = ["VARIANTS", "compare", "warm_up"]
-
-VARIANTS: dict[str, Strategy | None] = {
-    "full": None,
-    "random": Random(),
-    "TED": TopScore(),
-}
-"""What each variant keeps; None is a plain loop over all data."""
+__all__ = ["compare", "warm_up"]
 
 
 def compare(
@@ -25,7 +19,7 @@ def compare(
     *,
     seed: int,
     after_epoch: Callable[[], object] = lambda: None,
-) -> dict[str, TorchRun]:
+) -> dict[str, TimedRun]:
     """Train the three variants of one seed, an epoch of each in turn.
 
     Parameters
@@ -41,7 +35,7 @@ def compare(
 
     Returns
     -------
-    dict of str to TorchRun
+    dict of str to TimedRun
         One run for each of `VARIANTS`, in that order.
 
     Notes

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own habit
 from torch.utils.data import DataLoader
 
+from ted_core.demo import Images, TimedRun
 from ted_core.strategies import Strategy
 from ted_torch.demo.batches import Batch, Pictures, join, join_with_ids
-from ted_torch.demo.data import Images
 from ted_torch.demo.network import make_network
-from ted_torch.demo.runs import Settings, TorchRun
+from ted_torch.demo.settings import Settings
 from ted_torch.session import TED
 
 __all__ = ["Training"]
@@ -162,12 +162,12 @@ class Training:
         self._optimizer.step()
         self._scheduler.step()
 
-    def result(self) -> TorchRun:
+    def result(self) -> TimedRun:
         """Return accuracy, counts, times and scores of the epochs so far.
 
         Returns
         -------
-        TorchRun
+        TimedRun
             What was measured. Without a strategy there are no scores.
         """
         n, ted = len(self._images.y_train), self.ted
@@ -176,7 +176,7 @@ class Training:
             forwarded = sum(self.epoch_samples)
         else:
             visits, forwarded = ted.pruner.visits, ted.savings().forwarded
-        return TorchRun(
+        return TimedRun(
             accuracy=self._accuracy(),
             forwarded=forwarded,
             full=n * self.epoch,

@@ -1,12 +1,20 @@
-"""What a training of the demo is made of, and what it brought."""
+"""What a training of the adapters' demos is made of, and what it brought."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ted_core.demo.training import Run
+from ted_core.strategies import Random, Strategy, TopScore
 
-__all__ = ["Settings", "TorchRun"]
+__all__ = ["VARIANTS", "Settings", "TimedRun"]
+
+VARIANTS: dict[str, Strategy | None] = {
+    "full": None,
+    "random": Random(),
+    "TED": TopScore(),
+}
+"""What each variant keeps; None is a plain training on all data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +38,6 @@ class Settings:
         Nesterov momentum.
     weight_decay : float, default 0.0005
         Weight decay.
-    device : str, default "cpu"
-        Where to train.
     """
 
     epochs: int
@@ -41,11 +47,10 @@ class Settings:
     learning_rate: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TorchRun(Run):
+class TimedRun(Run):
     """What one training brought, measured; see `ted_core.demo.Run`.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Pictures of the demo: the digits, or arrays of one's own."""
+"""Pictures of the demos: the digits, or arrays of one's own."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def digits_as_images() -> Images:
 
     Examples
     --------
-    >>> from ted_torch.demo import digits_as_images
+    >>> from ted_core.demo import digits_as_images
     >>> digits_as_images().x_train.shape
     (1348, 8, 8)
     """

@@ -6,16 +6,14 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ted_core import __version__
-from ted_torch.demo.data import Images
-from ted_torch.demo.runs import Settings, TorchRun
+from ted_core._version import __version__
+from ted_core.demo.images import Images
+from ted_core.demo.runs import Settings, TimedRun
 
 __all__ = ["load_average", "machine", "make_record", "make_result", "read_runs"]
 
@@ -27,6 +25,8 @@ def make_record(
     images: Images,
     settings: Settings,
     data: str,
+    threads: int,
+    versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return a record that JSON can hold.
 
@@ -42,6 +42,10 @@ def make_record(
         Of the trainings.
     data : str
         What the data are.
+    threads : int
+        Threads of the framework.
+    versions : mapping of str to str
+        Versions of the framework.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def make_record(
         "name": name,
         "config": asdict(settings)
         | {
-            "threads": torch.get_num_threads(),
+            "threads": threads,
             "data": data,
             "x_train": list(images.x_train.shape),
             "x_test": list(images.x_test.shape),
@@ -60,8 +64,8 @@ def make_record(
         "versions": {
             "ted-core": __version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": version("numpy"),
+            **versions,
+            "numpy": np.__version__,
         },
         "machine": machine(),
         "results": list(results),
@@ -69,13 +73,13 @@ def make_record(
 
 
 def make_result(
-    run: TorchRun, *, variant: str, seed: int, load: Sequence[float | None]
+    run: TimedRun, *, variant: str, seed: int, load: Sequence[float | None]
 ) -> dict[str, Any]:
     """Return one run as plain values.
 
     Parameters
     ----------
-    run : TorchRun
+    run : TimedRun
         The run.
     variant : str
         Its variant.
@@ -104,7 +108,7 @@ def make_result(
     }
 
 
-def read_runs(record: Mapping[str, Any]) -> dict[str, list[TorchRun]]:
+def read_runs(record: Mapping[str, Any]) -> dict[str, list[TimedRun]]:
     """Return the runs of a record, by variant; scores are not in it.
 
     Parameters
@@ -114,13 +118,13 @@ def read_runs(record: Mapping[str, Any]) -> dict[str, list[TorchRun]]:
 
     Returns
     -------
-    dict of str to list of TorchRun
+    dict of str to list of TimedRun
         Runs in the order of the record.
     """
-    runs: dict[str, list[TorchRun]] = {}
+    runs: dict[str, list[TimedRun]] = {}
     n = record["config"]["x_train"][0]
     for result in record["results"]:
-        run = TorchRun(
+        run = TimedRun(
             accuracy=result["accuracy"],
             forwarded=result["samples_forwarded"],
             full=result["samples_full"],

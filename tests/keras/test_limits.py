@@ -1,0 +1,77 @@
+"""Limits that Keras sets, or that only a whole fit shows."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import backend
+from keras_checks.common import N, compiled, fit, network, samples, session
+from ted_keras import Mask
+from ted_keras.backends import adapt
+
+from ted_core import EpochError
+
+X, Y = samples()
+
+
+def test_a_mask_on_the_input_does_not_fire_and_the_first_epoch_says_so():
+    model = keras.Sequential([keras.Input((4,)), Mask(), keras.layers.Dense(3)])
+    ted = session(compiled(model))
+    with pytest.raises(EpochError, match=f"its {N} samples once, got 0"), ted:
+        fit(ted, model)
+    assert ted.epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"class_weight": {0: 2.0}}, "class_weight"),
+        ({"validation_split": 0.5}, "validation_split"),
+        ({"sample_weight": np.ones(N)}, "sample_weight"),
+        ({"y": Y}, "`y` should not be passed"),
+    ],
+)
+def test_keras_refuses_what_must_be_given_to_the_session(option, said):
+    model = compiled(network())
+    ted = session(model)
+    with pytest.raises(ValueError, match=said), ted:
+        fit(ted, model, **option)
+    assert "compute_loss" not in model.__dict__
+
+
+def test_the_batch_size_is_the_sessions():
+    model = compiled(network())
+    ted = session(model)
+    fit(ted, model, batch_size=1)
+    assert int(model.optimizer.iterations) == ted.total_steps
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_workers_read_in_the_planned_order_if_keras_does_not_shuffle(shuffled):
+    seen, planned = [], []
+
+    class Labels(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            found = keras.ops.convert_to_numpy(y_true)[:, 0].astype(int).tolist()
+            if seen[-1:] != [found]:
+                seen.append(found)
+            return keras.ops.mean(y_pred, axis=-1)
+
+    class Order(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            planned.extend(ted.pruner.plan().order.tolist())
+
+    model = compiled(network(), loss=Labels(), run_eagerly=True)
+    ids = np.arange(N, dtype="float32")[:, None]
+    ted = session(model, (X, ids), workers=2, signal="loss")
+    fit(ted, model, Order(), shuffle=shuffled)
+    order = [k for batch in seen for k in batch]
+    assert (order == planned) is not shuffled
+    assert sorted(order) == sorted(planned)
+
+
+def test_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(backend, "backend", lambda: "numpy")
+    with pytest.raises(ValueError, match=r"must be one of .* got 'numpy'"):
+        adapt()
