@@ -71,7 +71,7 @@ class Pruner:
     ...     pruner.observe(plan.order, plan.order % 7)
     ...     pruner.advance()
     >>> round(pruner.savings().ratio, 2)
-    0.48
+    0.49
     """
 
     def __init__(

@@ -24,7 +24,7 @@ def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
     )
 
 
-def tap(value: Any, seen: Callable[[Any, Any], None]) -> Any:
+def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
     """Return `value`; the backward calls ``seen(value, gradient)``."""
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -51,11 +51,12 @@ class Store:
             table = tf.Variable(tf.zeros((n, 2)), trainable=False, **how)
         self._tables = self._strategy.experimental_local_results(table)
 
-    def add(self, ids: Any, rows: Any) -> None:
-        """Add rows of shape (B, 2) to the samples `ids`, shape (B,)."""
+    def add(self, ids: Any, rows: Any) -> Any:
+        """Add rows of shape (B, 2) to the samples `ids`, shape (B,); return 0."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         table = self._tables[int(tf.get_static_value(replica))]
         table.scatter_nd_add(ids[:, None], rows)
+        return 0.0
 
     def read(self) -> NDArray[np.float32]:
         """Wait for the devices and return the sum of the tables."""

@@ -21,7 +21,7 @@ def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
     return detached.detach(), found
 
 
-def tap(value: Any, seen: Callable[[Any, Any], None]) -> Any:
+def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
     """Return `value`; the backward calls ``seen(value, gradient)``."""
     if not value.requires_grad:
         return value
@@ -42,9 +42,10 @@ class Store:
         del model
         self._table = ops.zeros((n, 2), dtype="float32")
 
-    def add(self, ids: Any, rows: Any) -> None:
-        """Add rows of shape (B, 2) to the samples `ids`, shape (B,)."""
+    def add(self, ids: Any, rows: Any) -> Any:
+        """Add rows of shape (B, 2) to the samples `ids`, shape (B,); return 0."""
         self._table.index_add_(0, ids, rows.detach())
+        return 0.0
 
     def read(self) -> NDArray[np.float32]:
         """Wait for the device and return the table."""

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from ted_core.typing import Ids
 from ted_keras.options import WorkerOptions
+from ted_keras.slots import add_weights, pack
 from ted_keras.sources import Source
 
-__all__ = ["BASE", "IDS", "SCALE", "TEDData"]
-
-IDS, SCALE, BASE = "ted_id", "ted_scale", "ted_weight"
-"""Names in the slot of the sample weights: ids, scale by TED, weight by the user."""
+__all__ = ["TEDData"]
 
 
 @dataclass
@@ -26,7 +24,7 @@ class _Epoch:
     """What is left of one epoch; a batch's place is fixed when first asked for."""
 
     order: Ids
-    scale: NDArray[np.float32]
+    rows: NDArray[np.float32]
     places: dict[int, int] = field(default_factory=dict)
 
 
@@ -48,11 +46,10 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
 
     Notes
     -----
-    A batch is ``(x, y, slot)``, where the slot of the sample weights holds a dict:
-    ids, TED's factor of each loss, and the user's weights if there are any. Its
-    length is one NumPy array without a dimension, which Keras keeps and which is
-    written anew at each epoch's begin: so ``fit`` reads the length of every epoch,
-    though it asks once.
+    A batch is ``(x, y, slot)``, where the slot of the sample weights holds ids, TED's
+    factor of each loss, and the user's weights if there are any. Its length is one
+    NumPy array without a dimension, which Keras keeps and which is written anew at each
+    epoch's begin: so ``fit`` reads the length of every epoch, though it asks once.
 
     Examples
     --------
@@ -79,7 +76,7 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
         self.source, self.batch_size = source, batch_size
         self._on_read, self._on_idle_epoch = on_read, on_idle_epoch
         self._length = np.zeros((), np.int64)
-        self._epoch = _Epoch(np.zeros(0, np.int64), np.zeros(0, np.float32))
+        self._epoch = _Epoch(np.zeros(0, np.int64), np.zeros((0, 3), np.float32))
         self._lock = threading.Lock()
         self._armed = self._ended = False
         # Batches that come in the order they were asked for undo Keras' shuffle
@@ -96,7 +93,7 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
         scale : ndarray of float32, shape (k,)
             Factor of each one's loss.
         """
-        self._epoch = _Epoch(order, scale)
+        self._epoch = _Epoch(order.astype(np.int64), pack(order, scale))
         self._length[...] = -(-order.size // self.batch_size)
 
     def arm(self) -> None:
@@ -131,7 +128,7 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
         -------
         x, y : nested structures of ndarray, shapes (B, ...)
             Inputs and targets.
-        slot : dict of str to ndarray, shapes (B,)
+        slot : dict of str to ndarray
             What TED needs in the step.
 
         Raises
@@ -146,12 +143,8 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
             raise IndexError(msg)
         place = self._place(epoch, int(index))
         part = slice(place * self.batch_size, (place + 1) * self.batch_size)
-        ids = epoch.order[part]
-        x, y, weights = self.source(ids.astype(np.int64))
-        slot = {IDS: ids.astype(np.int32), SCALE: epoch.scale[part]}
-        if weights is not None:
-            slot[BASE] = weights
-        return x, y, slot
+        x, y, weights = self.source(epoch.order[part])
+        return x, y, add_weights(epoch.rows[part], weights)
 
     def _place(self, epoch: _Epoch, index: int) -> int:
         if not self.in_turn:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from ted_keras.datasets import BASE, IDS
 from ted_keras.objectives import Objective
 from ted_keras.sessions import Session
 from ted_keras.sites import Mask, find_mask
-from ted_keras.training import Recorder, weights_of
+from ted_keras.slots import read
+from ted_keras.training import Recorder
 
 __all__ = ["Attachment", "Overrides"]
 
@@ -53,18 +53,18 @@ class Overrides:
             def total(x: Any, y: Any, y_pred: Any, weights: Any) -> Any:
                 return compute_loss(x, y, y_pred, weights, **options)
 
-            if not _is_slot(sample_weight):
+            slot = read(sample_weight)
+            if slot is None:
                 return total(x, y, y_pred, sample_weight)
             if not training or not recorder.recording:
-                weights = weights_of(sample_weight)
-                spread = recorder.objective.spread(y, y_pred, weights)
+                spread = recorder.objective.spread(y, y_pred, slot.weights)
                 return total(x, y, y_pred, spread)
-            return recorder.step(total, x, y, y_pred, sample_weight)
+            return recorder.step(total, x, y, y_pred, slot)
 
         def metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-            if _is_slot(sample_weight):
-                weights = sample_weight.get(BASE)
-                sample_weight = recorder.objective.spread(y, y_pred, weights)
+            slot = read(sample_weight)
+            if slot is not None:
+                sample_weight = recorder.objective.spread(y, y_pred, slot.base)
             return compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
         model.compute_loss, model.compute_metrics = loss, metrics
@@ -139,7 +139,3 @@ class Attachment:
             self._session.store = None
             self._overrides.remove()
             self._overrides = None
-
-
-def _is_slot(sample_weight: Any) -> bool:
-    return isinstance(sample_weight, dict) and IDS in sample_weight

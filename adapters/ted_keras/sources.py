@@ -27,8 +27,8 @@ class Source:
         Gives ``(x, y)`` or ``(x, y, weights)`` for ids.
     n : int
         Samples.
-    weighted : bool, default False
-        Whether every batch gets weights, of 1 where there are none.
+    checked : bool, default False
+        Whether what it gives needs no look: arrays of its own, weights or None last.
     class_weight : mapping of int to float, optional
         Factor of each class; 1 for one that is not named.
 
@@ -47,12 +47,12 @@ class Source:
         fetch: Fetch,
         n: int,
         *,
-        weighted: bool = False,
+        checked: bool = False,
         class_weight: Mapping[int, float] | None = None,
     ) -> None:
         self.n = n
         self._fetch = fetch
-        self._weighted = weighted or class_weight is not None
+        self._checked, self._weighted = checked, class_weight is not None
         self._class_weight = class_weight
 
     def __call__(self, ids: NDArray[np.int64]) -> tuple[Any, Any, Any]:
@@ -76,6 +76,8 @@ class Source:
             The function gave something else.
         """
         parts = self._fetch(ids)
+        if self._checked and not self._weighted:
+            return parts  # type: ignore[no-any-return]
         if not isinstance(parts, tuple) or len(parts) not in _PARTS:
             msg = f"`data(ids)` must be (x, y) or (x, y, weights), got {_say(parts)}"
             raise TypeError(msg)
@@ -156,7 +158,7 @@ def _from_arrays(
     if any(part is None for part in data[:2]):
         msg = "`data` must have inputs and targets, got None"
         raise TypeError(msg)
-    x, y = (tree.map_structure(_array, part) for part in data[:2])
+    x, y = (_tuples(tree.map_structure(_array, part)) for part in data[:2])
     size = len(tree.flatten(x)[0])
     for leaf in tree.flatten((x, y)):
         _check_rows("data", leaf, size)
@@ -168,10 +170,10 @@ def _from_arrays(
         weights = _check_weights(weights, size)
 
     def fetch(ids: NDArray[np.int64]) -> Any:
-        rows = tree.map_structure(lambda leaf: leaf[ids], (x, y))
-        return rows if weights is None else (*rows, weights[ids])
+        rows = tree.map_structure(lambda leaf: leaf.take(ids, axis=0), (x, y))
+        return *rows, None if weights is None else weights[ids]
 
-    return Source(fetch, size, class_weight=class_weight)
+    return Source(fetch, size, checked=True, class_weight=class_weight)
 
 
 def _array(leaf: Any) -> NDArray[Any]:

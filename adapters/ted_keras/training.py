@@ -10,11 +10,11 @@ from keras import backend, ops
 from ted_core.config import RunConfig
 from ted_core.signals import INPUTS
 from ted_keras.backends import adapt
-from ted_keras.datasets import BASE, IDS, SCALE
 from ted_keras.masks import mask_gradient, pre_activation
 from ted_keras.objectives import Objective
 from ted_keras.signals import head_has_bias, observe
 from ted_keras.sites import Mask
+from ted_keras.slots import Slot
 
 __all__ = ["SEEN", "VALID", "Recorder"]
 
@@ -32,7 +32,7 @@ class Recorder:
     objective : Objective
         Output and loss.
     config : RunConfig
-        Samples, signal, and whether the strategy ranks at all.
+        Samples and signal; a strategy that ranks nothing keeps values for reports.
     mask : Mask, optional
         Inner site; the pre-activation of the scored output without one.
 
@@ -57,19 +57,19 @@ class Recorder:
         self._backend = adapt()
         self.store = self._backend.Store(config.n, model)
         self.objective, self._bias = objective, head_has_bias(model)
-        self._signal = config.signal if config.strategy.uses_scores else None
+        self._signal = config.signal
         strategy = getattr(model, "distribute_strategy", None)
         self._replicas = getattr(strategy, "num_replicas_in_sync", 1)
         inner = self._signal == "mask_gradient" and mask is not None
-        reads = self._signal is not None and "hidden" in INPUTS[self._signal]
+        reads = "hidden" in INPUTS[self._signal]
         self.mask = mask if inner or reads else None
         self._inner, self._hidden = inner, None
         self.recording = False
-        self._open: tuple[Any, Any, Any] | None = None
+        self._open: tuple[Slot, Any] | None = None
         self._upstream: Any = None
 
     def step(
-        self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any, slot: Any
+        self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any, slot: Slot
     ) -> Any:
         """Record a batch, and return the loss that is trained on.
 
@@ -79,7 +79,7 @@ class Recorder:
             The model's own loss: of x, y, y_pred and weights.
         x, y, y_pred : tensor, or nested structure of tensors
             Inputs, targets and outputs.
-        slot : dict of str to tensor, shapes (B,)
+        slot : Slot
             Ids, scale, weights.
 
         Returns
@@ -92,14 +92,14 @@ class Recorder:
         At the output: one more evaluation of the loss and its gradient there,
         never of the network.
         """
-        factors = weights_of(slot)
-        weights = self.objective.spread(y, y_pred, factors)
+        weights = self.objective.spread(y, y_pred, slot.weights)
+        made = total(x, y, y_pred, weights)
         if not self._inner:
-            self._write(slot[IDS], self._values(total, x, y, y_pred), slot.get(BASE))
-            return total(x, y, y_pred, weights)
-        share = self._share(slot[IDS], y, self.objective.pick(y_pred))
-        self._open = slot[IDS], slot.get(BASE), ops.cast(factors, "float32") * share
-        return self._backend.tap(total(x, y, y_pred, weights), self._see_total)
+            zero = self._write(slot, self._values(total, x, y, y_pred))
+            return made + ops.cast(zero, made.dtype)
+        share = self._share(slot.ids, y, self.objective.pick(y_pred))
+        self._open = slot, ops.cast(slot.weights, "float32") * share
+        return self._backend.tap(made, self._see_total)
 
     def tap(self, hidden: Any) -> Any:
         """Return `hidden`, whose backward records.
@@ -125,8 +125,6 @@ class Recorder:
 
     def _values(self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any) -> Any:
         outputs = self.objective.pick(y_pred)
-        if self._signal is None:  # a strategy that ranks nothing: who came by counts
-            return ops.zeros(ops.shape(outputs)[:1], dtype="float32")
         own = self.objective.overridden
         tokens = None if own else self.objective.tokens(y, outputs)
         outputs = _wide(outputs)
@@ -168,45 +166,30 @@ class Recorder:
         rows = ops.sum(tokens, axis=tuple(range(1, len(tokens.shape))))
         return rows / (ops.sum(rows) * self._replicas)
 
-    def _see_total(self, total: Any, upstream: Any) -> None:
+    def _see_total(self, total: Any, upstream: Any) -> Any:
         del total
         self._upstream = upstream  # 1, times the factor of mixed precision
+        return 0.0
 
-    def _see_mask(self, hidden: Any, gradient: Any) -> None:
+    def _see_mask(self, hidden: Any, gradient: Any) -> Any:
         if self._open is None:
-            return  # not a step of a session
-        ids, base, weights = self._open
+            return 0.0  # not a step of a session
+        slot, weights = self._open
         factor = weights * ops.cast(self._upstream, "float32")
         some = ops.not_equal(factor, 0)
         values = mask_gradient(hidden, gradient)
         values = values / ops.where(some, ops.absolute(factor), 1.0)
-        self._write(ids, values, base)
+        return self._write(slot, values)
 
-    def _write(self, ids: Any, values: Any, base: Any) -> None:
+    def _write(self, slot: Slot, values: Any) -> Any:
+        """Bring values to the store; return the 0 that a step's result has to need."""
         values = ops.cast(values, "float32")
         code = ops.ones_like(values) * (SEEN + VALID)
-        if base is not None:
-            some = ops.not_equal(base, 0)
+        if slot.base is not None:
+            some = ops.not_equal(slot.base, 0)
             values = ops.where(some, values, 0.0)
             code = ops.where(some, code, float(SEEN))
-        self.store.add(ids, ops.stack([values, code], axis=1))
-
-
-def weights_of(slot: Any) -> Any:
-    """Return the weight of each sample's loss: the user's times TED's.
-
-    Parameters
-    ----------
-    slot : dict of str to tensor, shapes (B,)
-        What a batch of a session has in place of sample weights.
-
-    Returns
-    -------
-    tensor of float32, shape (B,)
-        Weights.
-    """
-    base = slot.get(BASE)
-    return slot[SCALE] if base is None else slot[SCALE] * base
+        return self.store.add(slot.ids, ops.stack([values, code], axis=1))
 
 
 def _wide(values: Any) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from networks import NETWORKS
 from step_parts import added_operations, closing_costs, device_evidence, profile_parts
+from step_summary import processor, summarise
 from step_table import markdown
 from ted_torch import TED
 from torch.nn import functional as F  # noqa: N812
@@ -129,33 +130,6 @@ def time_steps(steps, rounds):
     return times
 
 
-def interval(values, draws=1000):
-    """Give the median of paired values with its bootstrap 95 % interval."""
-    values = np.asarray(values)
-    chosen = np.random.default_rng(1).integers(0, values.size, (draws, values.size))
-    low, high = np.quantile(np.median(values[chosen], axis=1), [0.025, 0.975])
-    return [round(float(v), 5) for v in (np.median(values), low, high)]
-
-
-def summarise(times):
-    """Compare each site with the plain step of the same round."""
-    rows = []
-    for site, clocks in times.items():
-        row = {"site": site}
-        for clock, values in clocks.items():
-            plain, mine = np.array(times["plain"][clock]), np.array(values)
-            q1, median, q3 = np.quantile(mine, [0.25, 0.5, 0.75])
-            row[clock] = {
-                "median ms": round(float(median), 4),
-                "quartiles ms": [round(float(q1), 4), round(float(q3), 4)],
-            }
-            if site != "plain":
-                row[clock]["ratio, 95 % interval"] = interval(mine / plain)
-                row[clock]["extra ms, 95 % interval"] = interval(mine - plain)
-        rows.append(row)
-    return rows
-
-
 def measure(network, options):
     """Time one network's steps and look into them."""
     begun = os.getloadavg()[0]
@@ -181,13 +155,7 @@ def measure(network, options):
 
 def machine(options):
     """Describe what the numbers were measured on."""
-    model = platform.processor()
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        lines = facts.read_text(encoding="utf-8").splitlines()
-        named = [line.split(":")[1].strip() for line in lines if "model name" in line]
-        model = named[0] if named else model
-    found = {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    found = processor() | {"threads": torch.get_num_threads()}
     if options.device == "cuda":
         found |= {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
     return found

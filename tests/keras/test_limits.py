@@ -71,6 +71,23 @@ def test_workers_read_in_the_planned_order_if_keras_does_not_shuffle(shuffled):
     assert sorted(order) == sorted(planned)
 
 
+@pytest.mark.parametrize(
+    ("signal", "made", "said"),
+    [
+        ("grand", {}, r"must have a `ted_keras\.Mask\(\)` before its head"),
+        ("el2n", {"activation": "sigmoid"}, "for the activation 'sigmoid'"),
+        ("margin", {"units": 1}, "which is one of classes"),
+    ],
+)
+def test_a_signal_that_the_model_cannot_give_is_refused(signal, made, said):
+    target = np.ones((N, made.get("units", 3)), "float32")
+    model = compiled(network(**made), loss="mse")
+    ted = session(model, (X, target), signal=signal)
+    with pytest.raises(ValueError, match=said), ted:
+        fit(ted, model)
+    assert "compute_loss" not in model.__dict__
+
+
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(backend, "backend", lambda: "numpy")
     with pytest.raises(ValueError, match=r"must be one of .* got 'numpy'"):

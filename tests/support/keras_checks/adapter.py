@@ -24,14 +24,17 @@ class Steps(keras.callbacks.Callback):
         super().__init__()
         self.epoch, self.steps, self.taken = epoch, steps, 0
 
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.reset_metrics()  # so that they are the step's alone
+
     def on_train_batch_end(self, batch, logs=None):
         self.taken += 1
+        self.loss = logs["loss"]
         if self.taken == self.steps:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.stop_training = True
-        self.logs = logs
 
 
 class KerasAdapter:
@@ -59,8 +62,7 @@ class KerasAdapter:
 
         fit(self.ted, self.model, Begin(), stop, initial_epoch=epoch)
         trained = self.asked[: stop.taken]
-        data = values[np.concatenate(trained)]
-        self.scale = stop.logs["loss"] / data.mean()
+        self.scale = stop.loss / values[trained[-1]].mean()
         return trained
 
     def finish(self):
