@@ -147,6 +147,13 @@ class Session:
         wrong = int(np.count_nonzero(times != 1))
         if wrong or int(self.seen.sum(dtype=np.int64)) != len(plan):
             met = int(np.count_nonzero(times))
+            if not met:
+                msg = (
+                    f"an epoch must record its {len(plan)} samples, got none in "
+                    f"epoch {plan.epoch}; a Mask where no gradient arrives, on the "
+                    "model's input say, records nothing: put it behind a trained layer"
+                )
+                raise EpochError(msg)
             msg = (
                 f"an epoch must train on each of its {len(plan)} samples once, got "
                 f"{met} of them, {int((times > 1).sum())} more than once, in epoch "
