@@ -10,6 +10,7 @@ from keras_processes import result
 NOT_ON_TORCH = ("compiling.",)
 
 ALL = list(checks())
+GRID = list(checks(["grid"]))
 REPLICAS = list(checks(["replicas"]))
 
 
@@ -22,6 +23,13 @@ def test_jax(group, name):
 @pytest.mark.parametrize("name", [x for x in ALL if not x.startswith(NOT_ON_TORCH)])
 @pytest.mark.parametrize("group", ["torch"])
 def test_pytorch(group, name):
+    result(group, name)
+
+
+# Where a step that is not compiled is quickest.
+@pytest.mark.parametrize("name", GRID)
+@pytest.mark.parametrize("group", ["torch"])
+def test_the_grid(group, name):
     result(group, name)
 
 

@@ -9,7 +9,17 @@ from ted_torch import TED
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ted_core.testing import CHECKS, ConformanceError
+from ted_core.testing import (
+    CHECKS,
+    PAIRS,
+    SIGNAL_PAIRS,
+    ConformanceError,
+    trains_or_refuses,
+)
+
+LOSS_PAIRS = {
+    name: run for name, run in SIGNAL_PAIRS.items() if run["signal"] == "loss"
+}
 
 
 class TorchAdapter:
@@ -102,6 +112,29 @@ class Resaves(TorchAdapter):
 @pytest.mark.parametrize("adapter", [TorchAdapter, Inner, Accumulates, Resaves])
 def test_the_session_conforms(adapter, name):
     CHECKS[name](adapter)
+
+
+class Ranked(TorchAdapter):
+    """Ranked by the loss, which here is the value itself."""
+
+    def step(self, ids, x):
+        losses = self.net(x).abs().squeeze(1)
+        return self.ted.loss(losses, ids=ids), losses.mean()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_strategy_trains_with_every_schedule(name):
+    assert trains_or_refuses(TorchAdapter, PAIRS[name])
+
+
+@pytest.mark.parametrize("name", LOSS_PAIRS)
+def test_every_strategy_trains_with_the_loss(name):
+    assert trains_or_refuses(Ranked, LOSS_PAIRS[name])
+
+
+@pytest.mark.parametrize("name", ["UCB x forgetting", "InfoBatch x forgetting"])
+def test_pairs_without_meaning_are_refused(name):
+    assert not trains_or_refuses(TorchAdapter, SIGNAL_PAIRS[name])
 
 
 class ForgetsTheScale(TorchAdapter):

@@ -11,10 +11,14 @@ from ted_core.testing import CHECKS as CONFORMANCE
 
 
 class Products(keras.losses.Loss):
-    """A loss y z, whose mask gradient at z = 1 is y."""
+    """A loss c + y z, whose mask gradient at z = 1 is y."""
+
+    def __init__(self, constant=0.0):
+        super().__init__()
+        self.constant = constant
 
     def call(self, y_true, y_pred):
-        return y_true[:, 0] * y_pred[:, 0]
+        return self.constant + y_true[:, 0] * y_pred[:, 0]
 
 
 class Steps(keras.callbacks.Callback):
@@ -40,10 +44,14 @@ class Steps(keras.callbacks.Callback):
 class KerasAdapter:
     """Sample k yields the value it is given, through Keras' own steps."""
 
+    constant = 3.0
+
     def start(self, n, *, batch_size, **options):
         layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
         self.model = keras.Sequential([keras.Input((1,)), layer])
-        self.model.compile(keras.optimizers.SGD(0.0), Products(), run_eagerly=True)
+        self.model.compile(
+            keras.optimizers.SGD(0.0), Products(self.constant), run_eagerly=True
+        )
         self.values, self.asked = np.zeros(n, np.float32), []
         options = {"multiple_of": 1, **options}
         self.ted = TED(self.model, self.fetch, n=n, batch_size=batch_size, **options)
@@ -62,7 +70,7 @@ class KerasAdapter:
 
         fit(self.ted, self.model, Begin(), stop, initial_epoch=epoch)
         trained = self.asked[: stop.taken]
-        self.scale = stop.loss / values[trained[-1]].mean()
+        self.scale = stop.loss / (self.constant + values[trained[-1]]).mean()
         return trained
 
     def finish(self):
@@ -82,6 +90,12 @@ class KerasAdapter:
 
     def core_state(self):
         return self.ted.pruner.state_dict()
+
+
+class RankedByLoss(KerasAdapter):
+    """The value itself is the loss."""
+
+    constant = 0.0
 
 
 def _conforms(check):
