@@ -202,7 +202,7 @@ def load_flat_weights(model: nn.Module, theta: ArrayLike) -> None:
     if vector.shape != (size,):
         msg = f"`theta` must have shape ({size},), got shape {tuple(vector.shape)}"
         raise ValueError(msg)
-    parts = vector.split([weight.numel() for weight in weights])
+    parts = torch.split(vector, [weight.numel() for weight in weights])
     with torch.no_grad():
         for weight, part in zip(weights, parts, strict=True):
             weight.copy_(part.view_as(weight))

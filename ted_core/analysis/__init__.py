@@ -8,7 +8,9 @@ from ted_core.analysis.generalization import (
     leave_one_out_igd,
     retrained_igd,
 )
+from ted_core.analysis.gradients import gradient_correlation
 from ted_core.analysis.influence import quadratic_igd
+from ted_core.analysis.interpolation import interpolate, loss_along
 from ted_core.analysis.logistic import fit_logistic
 from ted_core.analysis.softmax import (
     logistic_gradients,
@@ -16,16 +18,26 @@ from ted_core.analysis.softmax import (
     logistic_losses,
     logistic_objective,
 )
+from ted_core.analysis.split import LossSummary, SplitLosses, split_losses
+from ted_core.analysis.timing import forwarded_samples, prune_from
 
 __all__ = [
+    "LossSummary",
+    "SplitLosses",
     "fit_logistic",
+    "forwarded_samples",
+    "gradient_correlation",
     "internal_generalization",
     "internal_generalization_distance",
+    "interpolate",
     "leave_one_out_igd",
     "logistic_gradients",
     "logistic_hessian",
     "logistic_losses",
     "logistic_objective",
+    "loss_along",
+    "prune_from",
     "quadratic_igd",
     "retrained_igd",
+    "split_losses",
 ]

@@ -1,0 +1,125 @@
+"""The loss along the straight line between two parameters (Fig. 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ted_core.analysis._doors import check_real_array
+
+__all__ = ["interpolate", "loss_along"]
+
+
+def interpolate(
+    theta_first: ArrayLike, theta_last: ArrayLike, alphas: ArrayLike
+) -> Iterator[NDArray[np.float64]]:
+    r"""Return an iterator over (1 - alpha) theta_1 + alpha theta_T.
+
+    Parameters
+    ----------
+    theta_first : array_like of float, shape (...)
+        theta_1, the parameters before training.
+    theta_last : array_like of float, shape (...)
+        theta_T, those after it, of the same shape.
+    alphas : array_like of float, shape (m,)
+        Where to stand: 0 is theta_1 and 1 theta_T, exactly; others go beyond.
+
+    Returns
+    -------
+    iterator of ndarray of float64, shape (...)
+        The m parameters, each a new array.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is not finite or not real, or the shapes do not fit.
+
+    Notes
+    -----
+    One of them is in memory at a time.
+
+    References
+    ----------
+    I. J. Goodfellow, O. Vinyals, A. M. Saxe, Qualitatively characterizing neural
+    network optimization problems, ICLR 2015.
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Sec. 4.5, Fig. 8.
+
+    Examples
+    --------
+    >>> from ted_core.analysis import interpolate
+    >>> [theta.tolist() for theta in interpolate([0.0, 4.0], [2.0, 0.0], [0, 0.5, 1])]
+    [[0.0, 4.0], [1.0, 2.0], [2.0, 0.0]]
+    """
+    first = check_real_array("theta_first", theta_first)
+    last = check_real_array("theta_last", theta_last)
+    if first.shape != last.shape:
+        msg = (
+            f"`theta_last` must have shape {first.shape} like `theta_first`, got shape "
+            f"{last.shape}"
+        )
+        raise ValueError(msg)
+    steps = check_real_array("alphas", alphas)
+    if steps.ndim != 1:
+        msg = f"`alphas` must have shape (m,), got shape {steps.shape}"
+        raise ValueError(msg)
+    return (np.asarray((1 - alpha) * first + alpha * last) for alpha in steps)
+
+
+def loss_along(
+    evaluate: Callable[[NDArray[np.float64]], ArrayLike],
+    theta_first: ArrayLike,
+    theta_last: ArrayLike,
+    alphas: ArrayLike,
+) -> NDArray[np.float64]:
+    r"""Return L(D, (1 - alpha) theta_1 + alpha theta_T) for each alpha.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Takes such parameters and returns their loss, or an array of several numbers:
+        losses on several sets, an accuracy.
+    theta_first : array_like of float, shape (...)
+        theta_1, the parameters before training.
+    theta_last : array_like of float, shape (...)
+        theta_T, those after it, of the same shape.
+    alphas : array_like of float, shape (m,)
+        Where to stand: 0 is theta_1 and 1 theta_T.
+
+    Returns
+    -------
+    ndarray of float64, shape (m, ...)
+        What `evaluate` returned, infinities and NaN included.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `interpolate`; or `evaluate` returns now one shape, now another.
+
+    Notes
+    -----
+    m evaluations. Flat around alpha = 1 is the paper's sign of good generalization;
+    networks that differ in scale alone differ in it too.
+
+    References
+    ----------
+    I. J. Goodfellow, O. Vinyals, A. M. Saxe, Qualitatively characterizing neural
+    network optimization problems, ICLR 2015.
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Sec. 4.5, Fig. 8.
+
+    Examples
+    --------
+    >>> from ted_core.analysis import loss_along
+    >>> loss_along(lambda theta: (theta**2).sum(), [2.0], [0.0], [0, 0.5, 1]).tolist()
+    [4.0, 1.0, 0.0]
+    """
+    line = interpolate(theta_first, theta_last, alphas)
+    values = [np.asarray(evaluate(theta), np.float64) for theta in line]
+    shapes = {value.shape for value in values}
+    if len(shapes) > 1:
+        msg = f"`evaluate` must return one shape, got shapes {sorted(shapes)}"
+        raise ValueError(msg)
+    return np.array(values)

@@ -1,0 +1,118 @@
+"""When to prune, and how many samples that forwards (Figs. 3, 7 and 9)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core._checks import check_int
+from ted_core.counts import keep_count
+from ted_core.schedules import Constant, Schedule, keep_ratios
+
+__all__ = ["forwarded_samples", "prune_from"]
+
+
+def prune_from(
+    start: int,
+    epochs: int,
+    *,
+    sessions: int | None = None,
+    prune_ratio: float = 0.7,
+) -> Constant:
+    r"""Return a schedule that prunes in a few epochs from `start` on, then no more.
+
+    Parameters
+    ----------
+    start : int
+        t, the first epoch that prunes, in [0, epochs - sessions].
+    epochs : int
+        Epochs of the run, at least 1; the schedule is good for this number only.
+    sessions : int, optional
+        Epochs that prune, at least 1; a tenth of `epochs` by default, and
+        ``epochs - start`` prunes to the end.
+    prune_ratio : float, default 0.7
+        s, the share pruned in each of them, in [0, 1).
+
+    Returns
+    -------
+    Constant
+        Full data in the `start` epochs before and in those after.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of its range or of a wrong type.
+
+    Notes
+    -----
+    With the strategy ``Random`` it is the experiment from which the paper concludes
+    that pruning should grow over time.
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Sec. 3.4, Fig. 3.
+
+    Examples
+    --------
+    >>> from ted_core import keep_ratios
+    >>> from ted_core.analysis import prune_from
+    >>> keep_ratios(prune_from(1, 5, sessions=2, prune_ratio=0.5), 5).tolist()
+    [1.0, 0.5, 0.5, 1.0, 1.0]
+    """
+    epochs = check_int("epochs", epochs, minimum=1)
+    if sessions is None:
+        sessions = max(1, round(epochs / 10))
+    sessions = check_int("sessions", sessions, minimum=1, maximum=epochs)
+    start = check_int("start", start, minimum=0, maximum=epochs - sessions)
+    after = epochs - start - sessions
+    return Constant(prune_ratio, warmup=start, anneal=after / epochs)
+
+
+def forwarded_samples(
+    schedule: Schedule, epochs: int, n: int, *, multiple_of: int = 1
+) -> NDArray[np.int64]:
+    r"""Return the samples that a schedule forwards up to the end of each epoch.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        The curve, its tail and its warm-up.
+    epochs : int
+        Epochs of the run, at least 1.
+    n : int
+        Samples in the data set, at least 1.
+    multiple_of : int, default 1
+        Kept counts are rounded up to a multiple of this, never above `n`.
+
+    Returns
+    -------
+    ndarray of int64, shape (epochs,)
+        Running total; the last is RFS, and TFS is ``n * epochs`` (Eq. 24).
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of its range or of a wrong type.
+
+    Notes
+    -----
+    The counts of a strategy that follows the schedule; see ``known_count``. O(epochs).
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Eq. 24, Figs. 7 and 9.
+
+    Examples
+    --------
+    >>> from ted_core import Constant
+    >>> from ted_core.analysis import forwarded_samples
+    >>> forwarded_samples(Constant(0.5, anneal=0.25), 4, 100).tolist()
+    [50, 100, 150, 250]
+    """
+    counts = [
+        keep_count(n, float(ratio), multiple_of=multiple_of)
+        for ratio in keep_ratios(schedule, epochs)
+    ]
+    return np.cumsum(counts, dtype=np.int64)
