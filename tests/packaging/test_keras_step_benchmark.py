@@ -79,3 +79,21 @@ def test_the_committed_record_has_every_backend_and_a_step_of_20_ms(committed):
         assert set(results) == {"small", "tiny", "nothing"}
         assert min(r["steps of each site"] for r in results.values()) >= 400
         assert results["small"]["sites"][0]["wall"]["median ms"] > 15
+
+
+def test_the_page_tells_the_costs_of_the_record(committed):
+    page = FOLDER.parents[1] / "docs" / "adapters" / "keras.md"
+    text = page.read_text(encoding="utf-8")
+    for backend in committed["backends"]:
+        sites = {
+            result["network"]: {site["site"]: site["cpu"] for site in result["sites"]}
+            for result in backend["results"]
+        }
+        ratio, low, high = (
+            100 * (value - 1)
+            for value in sites["small"]["output"]["ratio, 95 % interval"]
+        )
+        plain = sites["small"]["plain"]["median ms"]
+        assert f"{ratio:+.1f} % [{low:+.1f}, {high:+.1f}] of {plain:.0f} ms" in text
+        extra = sites["tiny"]["output"]["extra ms, 95 % interval"][0]
+        assert f"{extra:+.2f} ms" in text
