@@ -31,16 +31,26 @@ class Observation:
         Gradient of the total with respect to the losses; None is 1.
     """
 
-    __slots__ = ("c", "ids", "inner")
+    __slots__ = ("c", "ids", "inner", "values")
 
     def __init__(self, ids: _Ids, c: Tensor | None) -> None:
         self.ids, self.c = ids, c
         self.inner: dict[int, Tensor] = {}
+        self.values: Tensor | None = None
 
     def total(self) -> Tensor | None:
-        """Return <h_k, g_k>, summed over the masks; None if no mask got a gradient."""
+        """Return |<h_k, g_k>|, summed over the masks, or the values that were given.
+
+        Returns
+        -------
+        Tensor of float, shape (B,), or None
+            None if no mask got a gradient.
+        """
         parts = list(self.inner.values())
-        return sum(parts[1:], start=parts[0]) if parts else None
+        if not parts:
+            return self.values
+        total: Tensor = sum(parts[1:], start=parts[0])
+        return total.abs()
 
 
 class Step:
@@ -164,7 +174,7 @@ class Observations:
         """
         self._make_room()
         observation = Observation(_copied(ids), c)
-        observation.inner[0] = values
+        observation.values = values
         self._waiting.append(observation)
 
     def flush(self) -> None:
@@ -191,7 +201,7 @@ class Observations:
 
     def _add(self, ids: _Ids, inner: Tensor, c: Tensor) -> None:
         seen = c != 0
-        values = torch.where(seen, (inner / c).abs(), 0.0)
+        values = torch.where(seen, inner / c, 0.0)
         self.buffer.add(self.buffer.slots(ids), values, seen)
 
     def _make_room(self) -> None:
@@ -206,4 +216,4 @@ def _copied(ids: _Ids) -> _Ids:
 
 
 def _factor(one: Observation, total: Tensor) -> Tensor:
-    return torch.ones_like(total) if one.c is None else one.c.to(total.dtype)
+    return torch.ones_like(total) if one.c is None else one.c.to(total.dtype).abs()

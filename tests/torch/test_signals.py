@@ -37,6 +37,14 @@ def test_the_signal_loss_records_the_unscaled_losses_and_needs_no_mask(masked):
     np.testing.assert_allclose(ted.pruner.scores, losses, rtol=1e-6)
 
 
+def test_losses_below_zero_keep_their_sign():
+    ted = opened(labelled(N), signal="loss")
+    losses = torch.linspace(-2, 2, N, requires_grad=True)
+    ted.loss(losses, ids=torch.arange(N)).backward()
+    ted.set_epoch(1)
+    np.testing.assert_allclose(ted.pruner.scores, losses.detach(), atol=1e-6)
+
+
 def test_a_weight_of_zero_is_no_observation_of_a_loss_either():
     ted = opened(labelled(N), signal="loss")
     weights = torch.ones(N)
