@@ -83,8 +83,8 @@ class Pictures:
         self._augment, self._crop = augment, crop
         self._device = torch.device(device)
         pixels = x.reshape(*x.shape[:3], -1)
-        self._x = pixels if self._on_disk else torch.as_tensor(pixels).to(device)
-        self._y = torch.as_tensor(np.asarray(y), dtype=torch.int64).to(device)
+        self._x = pixels if self._on_disk else torch.tensor(pixels).to(device)
+        self._y = torch.tensor(y, dtype=torch.int64).to(device)
         self._mean, self._sd = (
             torch.as_tensor(s, dtype=torch.float32).to(device) for s in scale
         )
@@ -112,7 +112,8 @@ class Pictures:
             edge = (x.shape[1] - self._crop) // 2
             x = x[:, edge : edge + self._crop, edge : edge + self._crop]
         x = (x.float() - self._mean) / self._sd
-        return x.permute(0, 3, 1, 2), self._y[places]
+        x = x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        return x, self._y[places]
 
 
 def crops(x, dice, *, flips):
