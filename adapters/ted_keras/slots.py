@@ -19,26 +19,37 @@ _SCALE, _HIGH, _LOW, _WEIGHT = range(4)
 
 @dataclass(frozen=True)
 class Slot:
-    """A batch's columns, as the step reads them.
+    """A batch's columns, each read where the step needs it.
 
     Parameters
     ----------
-    ids : tensor of int32, shape (B,)
-        Sample ids.
-    scale : tensor of float32, shape (B,)
-        TED's factor of each sample's loss.
-    base : tensor of float32, shape (B,), or None
-        The user's weight of each sample.
+    rows : tensor of float32, shape (B, 3) or (B, 4)
+        What :func:`add_weights` made.
     """
 
-    ids: Any
-    scale: Any
-    base: Any
+    rows: Any
+
+    @property
+    def ids(self) -> Any:
+        """Sample ids, int32, shape (B,)."""
+        high, low = (ops.cast(self.rows[:, part], "int32") for part in (_HIGH, _LOW))
+        return high * _LIMB + low
+
+    @property
+    def scale(self) -> Any:
+        """TED's factor of each sample's loss, shape (B,)."""
+        return self.rows[:, _SCALE]
+
+    @property
+    def base(self) -> Any:
+        """The user's weight of each sample, shape (B,), or None."""
+        return self.rows[:, _WEIGHT] if self.rows.shape[1] > _WEIGHT else None
 
     @property
     def weights(self) -> Any:
         """Weight of each sample's loss: the user's times TED's."""
-        return self.scale if self.base is None else self.scale * self.base
+        base = self.base
+        return self.scale if base is None else self.scale * base
 
 
 def pack(order: Ids, scale: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -123,7 +134,4 @@ def read(sample_weight: Any) -> Slot | None:
     """
     if not isinstance(sample_weight, dict) or _NAME not in sample_weight:
         return None
-    rows = sample_weight[_NAME]
-    high, low = (ops.cast(rows[:, part], "int32") for part in (_HIGH, _LOW))
-    base = rows[:, _WEIGHT] if rows.shape[1] > _WEIGHT else None
-    return Slot(high * _LIMB + low, rows[:, _SCALE], base)
+    return Slot(sample_weight[_NAME])

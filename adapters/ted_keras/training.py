@@ -97,7 +97,7 @@ class Recorder:
         if not self._inner:
             zero = self._write(slot, self._values(total, x, y, y_pred))
             return made + ops.cast(zero, made.dtype)
-        share = self._share(slot.ids, y, self.objective.pick(y_pred))
+        share = self._share(slot.scale, y, self.objective.pick(y_pred))
         self._open = slot, ops.cast(slot.weights, "float32") * share
         return self._backend.tap(made, self._see_total)
 
@@ -154,7 +154,7 @@ class Recorder:
             at, gradient = pre_activation(at, gradient, activation=kind)
         return mask_gradient(at, gradient)
 
-    def _share(self, ids: Any, y: Any, outputs: Any) -> Any:
+    def _share(self, rows: Any, y: Any, outputs: Any) -> Any:
         """Return what the total's reduction multiplies each sample's loss with."""
         own, tokens = self.objective.overridden, None
         if not own and self.objective.reduction == "sum":
@@ -162,9 +162,9 @@ class Recorder:
         if not own:
             tokens = self.objective.tokens(y, outputs)
         if tokens is None:
-            return 1 / ops.cast(ops.shape(ids)[0] * self._replicas, "float32")
-        rows = ops.sum(tokens, axis=tuple(range(1, len(tokens.shape))))
-        return rows / (ops.sum(rows) * self._replicas)
+            return 1 / ops.cast(ops.shape(rows)[0] * self._replicas, "float32")
+        counts = ops.sum(tokens, axis=tuple(range(1, len(tokens.shape))))
+        return counts / (ops.sum(counts) * self._replicas)
 
     def _see_total(self, total: Any, upstream: Any) -> Any:
         del total
