@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from ted_core._checks import check_real
 from ted_core.counts import id_dtype
-from ted_core.reductions import Reduction
 from ted_core.selection import top_ids
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.draws import draw
+from ted_core.strategies.ranked import Ranked
 from ted_core.typing import Ids
 
 __all__ = ["EpsilonGreedy"]
 
 
 @dataclass(frozen=True)
-class EpsilonGreedy:
+class EpsilonGreedy(Ranked):
     r"""Keep the highest scores, and a uniform draw of the others: S_t = G_t + R_t.
 
     Of the k samples that the schedule keeps, ``floor(epsilon k + 1/2)`` are R_t, drawn
@@ -69,26 +69,6 @@ class EpsilonGreedy:
         """Refuse a share that is none."""
         share = check_real("epsilon", self.epsilon, low=0, high=1)
         object.__setattr__(self, "epsilon", share)
-
-    @property
-    def uses_scores(self) -> bool:
-        """An epoch without values is an error."""
-        return True
-
-    @property
-    def known_count(self) -> bool:
-        """The schedule decides."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """The loss is divided by r_t, as TED's."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """The signal's own."""
-        return None
 
     def check(
         self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ted_core._checks import check_real
 from ted_core.counts import id_dtype
-from ted_core.reductions import Reduction
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.draws import uniforms
 from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
+from ted_core.strategies.ranked import Ranked
 from ted_core.strategies.ranks import mid_ranks
 from ted_core.typing import Ids
 
@@ -21,7 +21,7 @@ __all__ = ["SoftTop"]
 
 
 @dataclass(frozen=True)
-class SoftTop:
+class SoftTop(Ranked):
     r"""Draw without replacement, in proportion to a power of the score's rank.
 
     One sample after the other is drawn from those left, sample k with a probability
@@ -80,26 +80,6 @@ class SoftTop:
         power = check_real("sharpness", self.sharpness, low=0, high=1e30)
         object.__setattr__(self, "sharpness", power)
         object.__setattr__(self, "class_floor", check_class_floor(self.class_floor))
-
-    @property
-    def uses_scores(self) -> bool:
-        """An epoch without values is an error."""
-        return True
-
-    @property
-    def known_count(self) -> bool:
-        """The schedule decides."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """The loss is divided by r_t, as TED's."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """The signal's own."""
-        return None
 
     def check(
         self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None

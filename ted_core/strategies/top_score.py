@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.counts import id_dtype
-from ted_core.reductions import Reduction
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
+from ted_core.strategies.ranked import Ranked
 from ted_core.typing import Ids
 
 __all__ = ["TopScore"]
 
 
 @dataclass(frozen=True)
-class TopScore:
+class TopScore(Ranked):
     r"""Keep the samples of the highest scores, prune the redundant subset (Eq. 20).
 
     Parameters
@@ -59,26 +59,6 @@ class TopScore:
     def __post_init__(self) -> None:
         """Refuse a floor that is no share."""
         object.__setattr__(self, "class_floor", check_class_floor(self.class_floor))
-
-    @property
-    def uses_scores(self) -> bool:
-        """An epoch without values is an error."""
-        return True
-
-    @property
-    def known_count(self) -> bool:
-        """The schedule decides."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """The loss is divided by r_t (Eq. 23)."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """The signal's own."""
-        return None
 
     def check(
         self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
