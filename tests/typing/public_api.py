@@ -126,6 +126,10 @@ def functions_of_numbers_give_numbers(scores: Scores, ids: NDArray[np.int32]) ->
     assert_type(ted.top_ids(scores, 3), Ids)
 
 
+def a_logger_takes_plain_floats(pruner: ted.Pruner) -> None:
+    assert_type(ted.run_metrics(pruner), dict[str, float])
+
+
 def options_are_keywords_and_values_are_checked(scores: Scores) -> None:
     ted.Pruner(100, 10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ted.RollerCoaster(0.7, 0.3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,48 @@
+"""What a host's progress bar and logger show of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ted_core.pruner import Pruner
+
+__all__ = ["run_metrics"]
+
+
+def run_metrics(pruner: Pruner) -> dict[str, float]:
+    """Return a run's numbers for a logger, as plain floats by name.
+
+    Parameters
+    ----------
+    pruner : Pruner
+        The run.
+
+    Returns
+    -------
+    dict of str to float
+        ``ted/keep_ratio``, the share of the data that the current epoch keeps, or the
+        last one did (0 if none was trained); and ``ted/samples_saved``, the share of the forward passes of
+        full training that the closed epochs saved, counted (Eq. 24).
+
+    Notes
+    -----
+    O(1) once the epoch is planned; nothing is read from a device.
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Eq. 24.
+
+    Examples
+    --------
+    >>> from ted_core import Pruner, run_metrics
+    >>> run_metrics(Pruner(1000, epochs=10, prune_ratio=0.7))
+    {'ted/keep_ratio': 1.0, 'ted/samples_saved': 0.0}
+    """
+    if pruner.finished:
+        planned = pruner.report().planned
+        kept = float(planned[-1]) / pruner.n if planned.size else 0.0
+    else:
+        kept = pruner.plan().keep_fraction
+    return {"ted/keep_ratio": kept, "ted/samples_saved": pruner.savings().ratio}
