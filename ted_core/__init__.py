@@ -13,8 +13,8 @@ from ted_core.counts import keep_count, steps_for
 from ted_core.cross_entropy import cross_entropy_mask_gradient
 from ted_core.errors import CheckpointError, EpochError, TedWarning
 from ted_core.importance import mask_gradient, segment_mask_gradient
-from ted_core.plan import EpochPlan
 from ted_core.metrics import run_metrics
+from ted_core.plan import EpochPlan
 from ted_core.pruner import Pruner
 from ted_core.reductions import Count, Last, Mean, Polyak, polyak_update
 from ted_core.report import Report

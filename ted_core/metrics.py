@@ -22,8 +22,8 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
     -------
     dict of str to float
         ``ted/keep_ratio``, the share of the data that the current epoch keeps, or the
-        last one did (0 if none was trained); and ``ted/samples_saved``, the share of the forward passes of
-        full training that the closed epochs saved, counted (Eq. 24).
+        last one did (0 if none was trained); and ``ted/samples_saved``, the share of
+        full training's forward passes that the closed epochs saved, counted (Eq. 24).
 
     Notes
     -----
