@@ -11,6 +11,7 @@ from ted_core._version import __version__
 from ted_core.checkpoint import load_state, save_state
 from ted_core.counts import keep_count, steps_for
 from ted_core.cross_entropy import cross_entropy_mask_gradient
+from ted_core.early_warning import early_warning
 from ted_core.errors import CheckpointError, EpochError, TedWarning
 from ted_core.importance import mask_gradient, segment_mask_gradient
 from ted_core.metrics import run_metrics
@@ -74,6 +75,7 @@ __all__ = [
     "__version__",
     "anneal_epochs",
     "cross_entropy_mask_gradient",
+    "early_warning",
     "highest_hashes",
     "keep_count",
     "keep_ratios",

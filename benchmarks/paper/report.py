@@ -13,7 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness.tables import TRIED, page, summary_row  # noqa: E402 - the folder is known
+from harness.early import early_page  # noqa: E402 - the folder is known
+from harness.tables import TRIED, page, summary_row  # noqa: E402
 
 RECORDS = HERE / "records"
 PAGES = HERE.parents[1] / "docs" / "results"
@@ -31,24 +32,29 @@ Losses are those of the training on all data: of its last epoch, augmented, and 
 test pictures. "TED keeps" and "TED prunes" are the losses of the samples on either side
 of TED's last cut. The differences to Random, at the same r_t for all but InfoBatch, are
 in points of accuracy, with p as on the page. InfoBatch forwards as many samples as its
-scores say: see the page.
+scores say: see the page. Whether a ranking by the loss will gain shows early:
+[an early warning](early_warning.md).
 """
 
 
 def pages(records):
     """Return the text of each page by file name."""
     found = {}
-    rows = []
+    rows, compared = [], []
     for path in sorted(records.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         if "methods" in record.get("config", ()):
             found[f"{record['name']}.md"] = page(record)
             rows.append(summary_row(record))
+            compared.append(record)
     tried = [f"{method} over Random" for method in TRIED]
     head = ["data", "s", "training loss", "test loss"]
     head += ["TED keeps", "TED prunes", *tried]
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    early = early_page(compared)
+    if early is not None:
+        found["early_warning.md"] = early
     return found | {"README.md": INDEX.format(table=table)}
 
 

@@ -128,6 +128,7 @@ def functions_of_numbers_give_numbers(scores: Scores, ids: NDArray[np.int32]) ->
 
 def a_logger_takes_plain_floats(pruner: ted.Pruner) -> None:
     assert_type(ted.run_metrics(pruner), dict[str, float])
+    assert_type(ted.early_warning([2.0, 1.0], epochs=8), bool)
 
 
 def options_are_keywords_and_values_are_checked(scores: Scores) -> None:
