@@ -54,7 +54,7 @@ SCHEDULES = {
 SHARED = ("prune_ratio", "anneal", "horizon", "warmup")
 OF_STRATEGY = ("epsilon", "sharpness", "confidence", "bonus", "class_floor")
 OF_REDUCTION = ("alpha", "start")
-OF_RUN = ("signal", "scale_loss", "multiple_of")
+OF_RUN = ("scale_loss", "multiple_of")
 
 
 def pruner_options(spec, *, labels=None, scores=None):
@@ -69,6 +69,7 @@ def pruner_options(spec, *, labels=None, scores=None):
     options = {
         "schedule": curve(**kept),
         "strategy": strategy(*first, **given),
+        "signal": spec.get("signal", "mask_gradient"),
     } | {k: spec[k] for k in OF_RUN if k in spec}
     if spec.get("signed") or spec.get("normalize"):
         options["signal"] = "loss"  # see `TedSource.loss`
