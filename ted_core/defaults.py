@@ -8,10 +8,11 @@ from numpy.typing import ArrayLike
 
 from ted_core._checks import to_numpy
 from ted_core.config import RunConfig
+from ted_core.methods import find_method
 from ted_core.reductions import Reduction
 from ted_core.schedules import RollerCoaster, Schedule
 from ted_core.signals import default_reduction
-from ted_core.strategies import Strategy, TopScore
+from ted_core.strategies import Strategy
 
 __all__ = ["RunOptions", "make_config"]
 
@@ -21,8 +22,9 @@ class RunOptions(TypedDict, total=False):
 
     prune_ratio: float | None
     schedule: Schedule | None
+    method: str | None
     strategy: Strategy | None
-    signal: str
+    signal: str | None
     reduction: Reduction | None
     seed: int
     multiple_of: int
@@ -48,8 +50,8 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     Raises
     ------
     ValueError, TypeError
-        As :class:`RunConfig`; or an option is unknown, or both `prune_ratio` and
-        `schedule` are given.
+        As :class:`RunConfig`; or an option is unknown, or `schedule` is given beside
+        `prune_ratio`, or `method` beside `signal` or `strategy`.
     """
     unknown = sorted(set(options) - set(RunOptions.__annotations__))
     if unknown:
@@ -65,8 +67,19 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
         raise ValueError(msg)
     if schedule is None:
         schedule = RollerCoaster(0.7 if prune_ratio is None else prune_ratio)
-    strategy = options.get("strategy") or TopScore()
-    signal, reduction = options.get("signal", "mask_gradient"), options.get("reduction")
+    strategy, signal = options.get("strategy"), options.get("signal")
+    method = options.get("method")
+    for name, value in (("strategy", strategy), ("signal", signal)):
+        if method is not None and value is not None:
+            msg = (
+                f"`{name}` must not be given beside `method`, which names both signal "
+                f"and strategy, got {value!r} and {method!r}"
+            )
+            raise ValueError(msg)
+    default_signal, default_strategy = find_method("ted" if method is None else method)
+    strategy = default_strategy if strategy is None else strategy
+    signal = default_signal if signal is None else signal
+    reduction = options.get("reduction")
     if reduction is None:
         reduction = getattr(strategy, "reduction", None) or default_reduction(signal)
     labels = options.get("labels")

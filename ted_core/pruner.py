@@ -33,10 +33,10 @@ class Pruner:
         Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns.
     prune_ratio, schedule : float or Schedule, optional
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
-    strategy : Strategy, default ``TopScore()``
-        Which samples are kept.
-    signal : str, default "mask_gradient"
-        What the observed values are, of `ted_core.signals`; two never mix in a state.
+    method : {"ted", "ted_loss", "soft_margin", "random"}, default "ted"
+        Names a signal and a strategy, of `ted_core.methods`; or give these two:
+    strategy, signal : Strategy and str, by default ``TopScore()``, "mask_gradient"
+        Which samples are kept, by which of `ted_core.signals`.
     reduction : Reduction, default ``Polyak(0.9)`` or the strategy's or signal's own
         How the values over the epochs become a score (Eq. 19).
     seed : int, default 0
