@@ -13,7 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness.early import early_page  # noqa: E402 - the folder is known
+from harness.confirmed import confirmation_page  # noqa: E402 - the folder is known
+from harness.early import early_page  # noqa: E402
 from harness.tables import TRIED, page, summary_row  # noqa: E402
 
 RECORDS = HERE / "records"
@@ -32,8 +33,10 @@ Losses are those of the training on all data: of its last epoch, augmented, and 
 test pictures. "TED keeps" and "TED prunes" are the losses of the samples on either side
 of TED's last cut. The differences to Random, at the same r_t for all but InfoBatch, are
 in points of accuracy, with p as on the page. InfoBatch forwards as many samples as its
-scores say: see the page. Whether a ranking by the loss will gain shows early:
-[an early warning](early_warning.md).
+scores say: see the page.
+
+- [Confirmation](confirmation.md): what was chosen, on fresh seeds.
+- [An early warning](early_warning.md): whether a ranking by the loss will gain.
 """
 
 
@@ -52,9 +55,11 @@ def pages(records):
     head += ["TED keeps", "TED prunes", *tried]
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    early = early_page(compared)
-    if early is not None:
-        found["early_warning.md"] = early
+    across = {"early_warning": early_page, "confirmation": confirmation_page}
+    for name, make in across.items():
+        text = make(compared)
+        if text is not None:
+            found[f"{name}.md"] = text
     return found | {"README.md": INDEX.format(table=table)}
 
 
