@@ -40,7 +40,7 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
     Notes
     -----
     A few passes over the scores: O(n), in constant scratch space beside the ids that
-    tie at the threshold, 12 bytes each.
+    tie at the threshold, 8 bytes each.
 
     References
     ----------
@@ -77,6 +77,7 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
         filled += above.size
         tied.append((np.flatnonzero(bits == threshold) + part.start).astype(dtype))
     level = np.concatenate(tied)
+    del tied
     kept[filled:] = highest_hashes(level, count - filled, seed=seed, epoch=epoch)
     kept.sort(kind="stable")
     return kept

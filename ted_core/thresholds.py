@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ted_core.typing import Scores
 
-__all__ = ["CHUNK", "Bits", "ordered_bits", "pieces", "thresholds"]
+__all__ = ["CHUNK", "Bits", "median", "ordered_bits", "pieces", "thresholds"]
 
 Bits = NDArray[np.uint32]
 """Numbers as unsigned integers of the same order."""
@@ -115,6 +115,39 @@ def thresholds(
         np.uint32((high << 16) | _from_top(counts, left)[0])
         for counts, (high, left) in zip(lows, found, strict=True)
     ]
+
+
+def median(scores: Callable[[], Iterable[Scores]]) -> np.float32:
+    """Return the median of float32 numbers.
+
+    Parameters
+    ----------
+    scores : callable
+        Yields the numbers piece by piece, none of them NaN; called again and again.
+
+    Returns
+    -------
+    float32
+        The median, of the two in the middle their mean; 0 if there are no numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.thresholds import median
+    >>> float(median(lambda: [np.float32([1, 7]), np.float32([2])]))
+    2.0
+    """
+    n = sum(piece.size for piece in scores())
+    if n == 0:
+        return np.float32(0)
+    middle = np.array(
+        [
+            thresholds(lambda: ((ordered_bits(s),) for s in scores()), count)[0]
+            for count in (n // 2 + 1, (n + 1) // 2)
+        ]
+    )
+    values = np.where(middle & _TOP, middle ^ _TOP, ~middle).view(np.float32)
+    return np.float32(values.mean(dtype=np.float64))
 
 
 def _histograms(digits: Iterable[list[Bits]]) -> list[NDArray[np.int64]]:
