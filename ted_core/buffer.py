@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,10 +12,29 @@ from ted_core._checks import check_ids, check_values, to_numpy
 from ted_core.errors import EpochError
 from ted_core.typing import Scores
 
-__all__ = ["EpochBuffer"]
+__all__ = ["EpochBuffer", "EpochCounts"]
 
 _CHUNK = 1 << 18
 _MOST_SEEN = np.iinfo(np.uint8).max
+
+
+@dataclass(frozen=True)
+class EpochCounts:
+    """What one epoch brought, counted.
+
+    Parameters
+    ----------
+    observed : int
+        Observations, repeats included: the samples forwarded.
+    distinct : int
+        Samples observed at least once.
+    nonfinite : int
+        Samples whose value of the epoch was not finite, and was dropped.
+    """
+
+    observed: int
+    distinct: int
+    nonfinite: int
 
 
 class EpochBuffer:

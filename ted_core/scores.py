@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._checks import check_int, check_values, to_numpy
-from ted_core.buffer import EpochBuffer
+from ted_core.buffer import EpochBuffer, EpochCounts
 from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
 from ted_core.thresholds import median, pieces
 from ted_core.typing import Scores
 
-__all__ = ["EpochCounts", "ScoreBook"]
+__all__ = ["ScoreBook"]
 
 _PRESENTED, _NONFINITE, _NONFINITE_TWICE = 1, 2, 4
 _MOST_VISITS = np.iinfo(np.uint16).max
-
-
-@dataclass(frozen=True)
-class EpochCounts:
-    """What one epoch brought, counted.
-
-    Parameters
-    ----------
-    observed : int
-        Observations, repeats included: the samples forwarded.
-    distinct : int
-        Samples observed at least once.
-    nonfinite : int
-        Samples whose value of the epoch was not finite, and was dropped.
-    """
-
-    observed: int
-    distinct: int
-    nonfinite: int
 
 
 class ScoreBook:
@@ -242,8 +223,18 @@ class ScoreBook:
         """Return the resident arrays by name, not copied: the columns and counters."""
         return {**self.columns, "visits": self._visits, "flags": self._flags}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def over(self, arrays: Mapping[str, NDArray[Any]]) -> ScoreBook:
+        """Return a book like this one on given arrays, not copied; none is open."""
+        book = copy(self)
+        book.columns = {name: arrays[name] for name in self.columns}
+        book._visits, book._flags = arrays["visits"], arrays["flags"]  # noqa: SLF001
+        book._buffer = None  # noqa: SLF001
+        return book
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], *, buffer: EpochBuffer | None = None
+    ) -> None:
         """Overwrite the resident arrays by name; the caller has checked them."""
         for name, array in self.arrays().items():
             array[...] = arrays[name]
-        self._buffer = None
+        self._buffer = buffer

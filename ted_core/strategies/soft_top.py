@@ -96,7 +96,9 @@ class SoftTop(Ranked):
         key = {"seed": request.seed, "epoch": request.epoch}
         ranking, power = request.ranking(), self.sharpness
         if self.class_floor == 0:
-            return Selection(soft_top_ids(ranking, request.count, sharpness=power, **key))
+            return Selection(
+                soft_top_ids(ranking, request.count, sharpness=power, **key)
+            )
         keys = ranking.copy()
         known = np.flatnonzero(~np.isposinf(keys))
         log_weights = power * np.log(mid_ranks(keys[known]))
