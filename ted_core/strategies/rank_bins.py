@@ -45,7 +45,7 @@ class RankBins:
     def __init__(self, scores: Scores) -> None:
         self._scores = scores
         self._low, high = self._range()
-        wanted = min(_MOST_BINS, 1 << scores.size.bit_length())
+        wanted = min(_MOST_BINS, 1 << max(8, scores.size.bit_length() - 4))
         width = high - self._low
         self._shift = max(0, width.bit_length() - wanted.bit_length() + 1)
         self._last = (width >> self._shift) + 1
