@@ -155,7 +155,7 @@ class EpochBuffer:
         sums : ndarray of float32, shape (n,)
             Sum of each sample's values.
         counts : ndarray of uint8, shape (n,)
-            Times each sample was recorded.
+            Times each sample was recorded. On the CPU both may be the buffer's own.
 
         Raises
         ------
