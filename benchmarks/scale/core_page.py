@@ -38,8 +38,8 @@ per-sample state, where there is one, is in it.
 Plan and order take at most three times one `np.partition` of the scores and one
 `Generator.permutation` of the kept ids; memory peaks at no more than twice the arrays
 that stay, which are the state and the order; a checkpoint is bound by the disk: by a
-plain sequential write of as many bytes, flushed to it. Ratios are of processor time, but
-for the checkpoint, which waits for the disk.
+plain sequential write of as many bytes, flushed to it. Ratios are of processor time,
+but for the checkpoint, which waits for the disk.
 
 {goals}
 

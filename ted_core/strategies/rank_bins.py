@@ -22,11 +22,6 @@ class RankBins:
     scores : ndarray of float32, shape (n,)
         Not NaN; ``inf`` has a bin of its own, the last, and no rank.
 
-    Attributes
-    ----------
-    least, most : ndarray of float64, shape (bins,)
-        Bounds of the mid-ranks in each bin; equal where a bin holds one number.
-
     Notes
     -----
     O(n); at most 2^20 bins, 50 bytes each, of equal width in the ordered bits of the
@@ -38,14 +33,15 @@ class RankBins:
     >>> from ted_core.strategies.rank_bins import RankBins
     >>> scores = np.float32([0.5, 7.0, 0.5, -1.0])
     >>> ranks = RankBins(scores)
-    >>> ranks.least[ranks.bins(scores)].tolist()
+    >>> least, most = ranks.bounds()
+    >>> least[ranks.bins(scores)].tolist()
     [0.5, 0.875, 0.5, 0.125]
     """
 
     def __init__(self, scores: Scores) -> None:
         self._scores = scores
         self._low, high = self._range()
-        wanted = min(_MOST_BINS, 1 << max(8, scores.size.bit_length() - 4))
+        wanted = min(_MOST_BINS, 1 << max(8, scores.size.bit_length() - 5))
         width = high - self._low
         self._shift = max(0, width.bit_length() - wanted.bit_length() + 1)
         self._last = (width >> self._shift) + 1
@@ -53,11 +49,19 @@ class RankBins:
         counts[self._last] = 0
         self._below = np.cumsum(counts) - counts
         self._ranked = max(int(counts.sum()), 1)
-        middle = self._below + np.maximum(counts, 1) / 2
-        spread = np.where(self._mixed, (counts - 1) / 2, 0.0)
-        self.least = (middle - spread) / self._ranked
-        self.most = (middle + spread) / self._ranked
         self._counts = counts
+
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the least and the greatest mid-rank that each bin may hold.
+
+        Returns
+        -------
+        least, most : ndarray of float64, shape (bins,)
+            Equal where a bin holds one number.
+        """
+        middle = self._below + np.maximum(self._counts, 1) / 2
+        spread = np.where(self._mixed, (self._counts - 1) / 2, 0.0)
+        return (middle - spread) / self._ranked, (middle + spread) / self._ranked
 
     def bins(self, scores: Scores) -> NDArray[np.intp]:
         """Return the bin of each score.
@@ -109,7 +113,8 @@ class RankBins:
         counts = np.where(asked, self._counts, 0)
         first = self._below[bins] + left - (np.cumsum(counts) - counts)[bins]
         ranks = (first + equal / 2) / self._ranked
-        return np.where(self._mixed[bins], ranks, self.least[bins])
+        middle = (self._below[bins] + self._counts[bins] / 2) / self._ranked
+        return np.where(self._mixed[bins], ranks, middle)
 
     def _range(self) -> tuple[int, int]:
         """Return the least and the greatest finite score, as bits."""

@@ -89,7 +89,7 @@ def soft_top_ids(
     [5, 6, 7]
     """
     ranks = RankBins(scores)
-    weights = [sharpness * np.log(q) for q in (ranks.least, ranks.most)]
+    weights = [sharpness * np.log(q) for q in ranks.bounds()]
     for bound in weights:
         bound[-1] = np.inf
 
@@ -101,22 +101,23 @@ def soft_top_ids(
 
     low, high = thresholds(bounds, count)
     dtype = id_dtype(scores.size)
-    sure, open_ = [], []
+    kept, between = np.empty(count, dtype), []
+    filled = 0
     for part, (least, most) in zip(pieces(scores.size), bounds(), strict=True):
         above = least > high
-        sure.append((np.flatnonzero(above) + part.start).astype(dtype))
-        decided = above | (most < low)
-        open_.append((np.flatnonzero(~decided) + part.start).astype(dtype))
-    kept, left = np.concatenate(sure), np.concatenate(open_)
-    del sure, open_
+        sure = np.flatnonzero(above) + part.start
+        kept[filled : filled + sure.size] = sure
+        filled += sure.size
+        left = np.flatnonzero((most >= low) & ~above) + part.start
+        between.append(left.astype(dtype))
+    weights.clear()
+    left = np.concatenate(between)
     known = np.isfinite(scores[left])
     keys = np.full(left.size, np.inf, np.float32)
-    ranked = left[known]
-    log_weights = sharpness * np.log(ranks.exact(scores[ranked]))
-    noise = soft_noise(ranked, seed=seed, epoch=epoch)
+    log_weights = sharpness * np.log(ranks.exact(scores[left[known]]))
+    noise = soft_noise(left[known], seed=seed, epoch=epoch)
     keys[known] = soft_keys(log_weights, noise)
-    ranks_of_keys = np.lexsort((tie_hash(left, seed=seed, epoch=epoch), keys))
-    drawn = left[ranks_of_keys[left.size - (count - kept.size) :]]
-    kept = np.concatenate([kept, drawn])
+    places = np.lexsort((tie_hash(left, seed=seed, epoch=epoch), keys))
+    kept[filled:] = left[places[left.size - (count - filled) :]]
     kept.sort(kind="stable")
     return kept
