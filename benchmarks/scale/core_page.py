@@ -43,6 +43,8 @@ but for the checkpoint, which waits for the disk.
 
 {goals}
 
+{missed}
+
 ## 10^9 samples, computed
 
 From the bytes a sample and the seconds at n = {largest}, as if both grew with n alone.
@@ -113,6 +115,25 @@ def goals(record, n):
     return found
 
 
+def bound(name):
+    """Return the most that a goal's ratio may be."""
+    if "peak" in name:
+        return 2
+    return 3 if "partition" in name else 1
+
+
+def missed(record):
+    """Say which goals are missed at which n, and by how much."""
+    found = [
+        f"- {name.partition(' / ')[0]} at n = {power(n)}: {ratio:.2f} instead of "
+        f"{bound(name)}"
+        for n in sizes(record)
+        for name, ratio in goals(record, n).items()
+        if round(ratio, 2) > bound(name)
+    ]
+    return "\n".join(["Missed:", "", *found]) if found else "None is missed."
+
+
 def billion(record):
     """Return the rows for 10^9 samples, from the largest n measured."""
     n = sizes(record)[-1]
@@ -174,6 +195,7 @@ def page(record):
         seconds=table(head, seconds),
         bytes=table(head, memory),
         goals=table(["ratio", *head[1:]], ratios),
+        missed=missed(record),
         largest=power(last),
         billion=billion(record),
         commands="\n".join(

@@ -49,7 +49,9 @@ class SoftTop(Ranked):
     The draw is the `count` highest of ``log w_k - log(-log u_k)`` with u_k uniform in
     (0, 1) by a hash of (seed, epoch, k), which is the same as drawing one by one. A
     sample never presented comes first. Only ranks matter: any increasing function of
-    the values draws the same samples. Ours, not from a paper. O(n).
+    the values draws the same samples. Ours, not from a paper. O(n), and
+    constant scratch space unless most scores are nearly equal; see `soft_draw`. With
+    class floors O(n log n).
 
     References
     ----------
