@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from ted_core.typing import Scores
 
-__all__ = ["CHUNK", "Bits", "median", "ordered_bits", "pieces", "thresholds"]
+__all__ = [
+    "CHUNK",
+    "Bits",
+    "median",
+    "ordered_bits",
+    "pieces",
+    "thresholds",
+    "upper_halves",
+]
 
 Bits = NDArray[np.uint32]
 """Numbers as unsigned integers of the same order."""
@@ -102,8 +110,7 @@ def thresholds(
     >>> int(thresholds(lambda: pieces, 2)[0])
     7
     """
-    highs = _histograms([bits >> _HALF for bits in piece] for piece in rows())
-    found = [_from_top(counts, count) for counts in highs]
+    found = upper_halves(rows, count)
     lows = _histograms(
         [
             bits[(bits >> _HALF) == high] & np.uint32(0xFFFF)
@@ -115,6 +122,34 @@ def thresholds(
         np.uint32((high << 16) | _from_top(counts, left)[0])
         for counts, (high, left) in zip(lows, found, strict=True)
     ]
+
+
+def upper_halves(
+    rows: Callable[[], Iterable[tuple[Bits, ...]]], count: int
+) -> list[tuple[int, int]]:
+    """Return the upper 16 bits of the `count`-th highest number of each row.
+
+    Parameters
+    ----------
+    rows : callable
+        As for :func:`thresholds`; called once.
+    count : int
+        At least 1, at most the numbers of a row.
+
+    Returns
+    -------
+    list of (int, int)
+        For each row the bits, and the number's place among those that share them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.thresholds import upper_halves
+    >>> upper_halves(lambda: [(np.uint32([5 << 16, 9 << 16]),)], 2)
+    [(5, 1)]
+    """
+    counts = _histograms([bits >> _HALF for bits in piece] for piece in rows())
+    return [_from_top(row, count) for row in counts]
 
 
 def median(scores: Callable[[], Iterable[Scores]]) -> np.float32:

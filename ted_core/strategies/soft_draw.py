@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from ted_core.counts import id_dtype
 from ted_core.strategies.draws import uniforms
 from ted_core.strategies.rank_bins import RankBins
-from ted_core.thresholds import Bits, ordered_bits, pieces, thresholds
+from ted_core.thresholds import Bits, ordered_bits, pieces, upper_halves
 from ted_core.ties import tie_hash
 from ted_core.typing import Ids, Scores
 
 __all__ = ["soft_keys", "soft_noise", "soft_top_ids"]
+
+_HALF = np.uint32(16)
 
 
 def soft_keys(log_weights: NDArray[np.float64], noise: NDArray[np.float64]) -> Scores:
@@ -99,19 +101,25 @@ def soft_top_ids(
             noise = soft_noise(np.arange(part.start, part.stop), seed=seed, epoch=epoch)
             yield tuple(ordered_bits(soft_keys(w[bins], noise)) for w in weights)
 
-    low, high = thresholds(bounds, count)
+    # what decides the upper half of the bits of the threshold's bounds comes first
+    (low, _), (high, _) = upper_halves(bounds, count)
     dtype = id_dtype(scores.size)
-    kept, between = np.empty(count, dtype), []
+    kept, near = np.empty(count, dtype), []
     filled = 0
     for part, (least, most) in zip(pieces(scores.size), bounds(), strict=True):
-        above = least > high
+        above = least >> _HALF > high
         sure = np.flatnonzero(above) + part.start
         kept[filled : filled + sure.size] = sure
         filled += sure.size
-        left = np.flatnonzero((most >= low) & ~above) + part.start
-        between.append(left.astype(dtype))
+        at = np.flatnonzero((most >> _HALF >= low) & ~above)
+        near.append(((at + part.start).astype(dtype), least[at], most[at]))
     weights.clear()
-    left = np.concatenate(between)
+    left, least, most = map(np.concatenate, zip(*near, strict=True))
+    del near
+    above, below = _decided(least, most, count - filled)
+    sure, left = left[above], left[~(above | below)]
+    kept[filled : filled + sure.size] = sure
+    filled += sure.size
     known = np.isfinite(scores[left])
     keys = np.full(left.size, np.inf, np.float32)
     log_weights = sharpness * np.log(ranks.exact(scores[left[known]]))
@@ -121,3 +129,12 @@ def soft_top_ids(
     kept[filled:] = left[places[left.size - (count - filled) :]]
     kept.sort(kind="stable")
     return kept
+
+
+def _decided(
+    least: Bits, most: Bits, count: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which numbers are above the `count`-th highest for sure, and which below."""
+    place = least.size - count
+    low, high = (np.partition(bits, place)[place] for bits in (least, most))
+    return least > high, most < low
