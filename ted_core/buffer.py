@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._checks import check_ids, check_values, to_numpy
 from ted_core.errors import EpochError
+from ted_core.thresholds import pieces
 from ted_core.typing import Scores
 
-__all__ = ["EpochBuffer"]
+__all__ = ["EpochBuffer", "EpochCounts"]
 
 _CHUNK = 1 << 18
 _MOST_SEEN = np.iinfo(np.uint8).max
+
+
+@dataclass(frozen=True)
+class EpochCounts:
+    """What one epoch brought, counted.
+
+    Parameters
+    ----------
+    observed : int
+        Observations, repeats included: the samples forwarded.
+    distinct : int
+        Samples observed at least once.
+    nonfinite : int
+        Samples whose value of the epoch was not finite, and was dropped.
+    """
+
+    observed: int
+    distinct: int
+    nonfinite: int
 
 
 class EpochBuffer:
@@ -97,15 +118,15 @@ class EpochBuffer:
         if seen.min() < 0 or seen.max() > _MOST_SEEN:
             msg = f"`counts` must be in [0, 255], got {seen.min()} to {seen.max()}"
             raise ValueError(msg)
-        if np.any((seen == 0) & (numbers != 0)):
-            wrong = int(np.flatnonzero((seen == 0) & (numbers != 0))[0])
-            msg = (
-                f"`sums` must be 0 where `counts` is 0, got {numbers[wrong]} at {wrong}"
-            )
-            raise ValueError(msg)
+        for part in pieces(self.n):
+            strange = np.flatnonzero((seen[part] == 0) & (numbers[part] != 0))
+            if strange.size:
+                at = int(strange[0]) + part.start
+                msg = f"`sums` must be 0 where `counts` is 0, got {numbers[at]} at {at}"
+                raise ValueError(msg)
         with np.errstate(invalid="ignore", over="ignore"):
             self.sums += numbers
-        self.counts += seen.astype(np.uint8)
+        self.counts += seen.astype(np.uint8, copy=False)
         self.observed += int(seen.sum(dtype=np.int64))
 
     def check(self) -> None:

@@ -18,6 +18,8 @@ from ted_core.typing import State, StateValue
 
 __all__ = ["load_state", "save_state"]
 
+_CHUNK = 1 << 20
+
 
 def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) -> None:
     """Write a flat state to an ``.npz`` file, atomically.
@@ -40,8 +42,8 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
 
     Notes
     -----
-    Writes beside `path`, flushes to the disk, then renames. Uncompressed: the cost
-    is that of writing the arrays.
+    Writes beside `path`, flushes to the disk, then renames. Uncompressed, and
+    contiguous arrays are not copied: the cost is their CRC-32 and that of writing.
 
     Examples
     --------
@@ -59,8 +61,9 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
     descriptor = os.open(beside, new, 0o666)
     try:
         with os.fdopen(descriptor, "w+b") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            with zipfile.ZipFile(file, "a") as archive:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in arrays.items():
+                    _write(archive, f"{name}.npy", array)
                 archive.comment = _comment(arrays)
             file.flush()
             os.fsync(file.fileno())
@@ -122,6 +125,17 @@ def load_state(path: str | os.PathLike[str]) -> State:
         msg += "update ted-core to read a newer state"
         raise CheckpointError(msg)
     return state
+
+
+def _write(archive: zipfile.ZipFile, member: str, array: NDArray[Any]) -> None:
+    """Write one array as ``np.savez`` does, in pieces that stay in the cache."""
+    array = np.asarray(array, order="C")
+    header = np.lib.format.header_data_from_array_1_0(array)
+    data = array.reshape(-1).view(np.uint8)
+    with archive.open(member, "w", force_zip64=True) as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for start in range(0, data.size, _CHUNK):
+            stream.write(data[start : start + _CHUNK].data)
 
 
 def _read(file: BinaryIO) -> State:

@@ -244,6 +244,7 @@ class Pruner:
         CheckpointError
             A field differs or is damaged, or an open epoch's order is not reproduced.
         """
-        loaded = read_state(state, self.config, allow=allow)
-        self._book, self._history = loaded.book, History(loaded.history)
+        loaded = read_state(state, self.config, self._book, allow=allow)
+        loaded.copy_into(self._book)
+        self._history = History(loaded.history)
         self._epoch, self._stopped, self._plan = loaded.epoch, loaded.stopped, None

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._checks import check_int, check_values, to_numpy
-from ted_core.buffer import EpochBuffer
+from ted_core.buffer import EpochBuffer, EpochCounts
 from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
+from ted_core.thresholds import median, pieces
 from ted_core.typing import Scores
 
-__all__ = ["EpochCounts", "ScoreBook"]
+__all__ = ["ScoreBook"]
 
 _PRESENTED, _NONFINITE, _NONFINITE_TWICE = 1, 2, 4
 _MOST_VISITS = np.iinfo(np.uint16).max
-
-
-@dataclass(frozen=True)
-class EpochCounts:
-    """What one epoch brought, counted.
-
-    Parameters
-    ----------
-    observed : int
-        Observations, repeats included: the samples forwarded.
-    distinct : int
-        Samples observed at least once.
-    nonfinite : int
-        Samples whose value of the epoch was not finite, and was dropped.
-    """
-
-    observed: int
-    distinct: int
-    nonfinite: int
 
 
 class ScoreBook:
@@ -216,31 +198,43 @@ class ScoreBook:
         -------
         ndarray of float32, shape (n,)
             The score; ``inf`` for a sample never presented; the median of the valid
-            scores for one presented without a valid value.
+            scores for one presented without a valid value. Read-only: it may be the
+            score's own column.
 
         Notes
         -----
-        O(n), a copy.
+        O(n); a copy, 4 bytes a sample, where a sample has no score of its own.
         """
-        missing = np.flatnonzero(self._visits == 0)
-        ranking = np.array(self.reduction.rank(self.columns, self._visits))
-        if missing.size:
-            valid = ranking[self._visits > 0]
-            median = (
-                np.float32(np.median(valid.astype(np.float64)))
-                if valid.size
-                else np.float32(0)
-            )
-            new = (self._flags[missing] & _PRESENTED) == 0
-            ranking[missing] = np.where(new, np.float32(np.inf), median)
+        ranking = self.reduction.rank(self.columns, self._visits).view()
+        missing = self._visits == 0
+        if missing.any():
+            ranking = ranking.copy()
+            ranking[missing] = np.inf
+            missing &= self.presented
+            if missing.any():
+                ranking[missing] = median(self._visited(ranking))
+        ranking.setflags(write=False)
         return ranking
+
+    def _visited(self, scores: Scores) -> Callable[[], Iterator[Scores]]:
+        return lambda: (scores[p][self._visits[p] > 0] for p in pieces(self.n))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the resident arrays by name, not copied: the columns and counters."""
         return {**self.columns, "visits": self._visits, "flags": self._flags}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def over(self, arrays: Mapping[str, NDArray[Any]]) -> ScoreBook:
+        """Return a book like this one on given arrays, not copied; none is open."""
+        book = copy(self)
+        book.columns = {name: arrays[name] for name in self.columns}
+        book._visits, book._flags = arrays["visits"], arrays["flags"]  # noqa: SLF001
+        book._buffer = None  # noqa: SLF001
+        return book
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], *, buffer: EpochBuffer | None = None
+    ) -> None:
         """Overwrite the resident arrays by name; the caller has checked them."""
         for name, array in self.arrays().items():
             array[...] = arrays[name]
-        self._buffer = None
+        self._buffer = buffer

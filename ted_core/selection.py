@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ted_core._checks import check_int
 from ted_core.counts import id_dtype
+from ted_core.thresholds import Bits, ordered_bits, pieces, thresholds
 from ted_core.ties import highest_hashes
 from ted_core.typing import Ids, Scores
 
 __all__ = ["redundant_subset", "top_ids"]
-
-_CHUNK = 1 << 20
 
 
 def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids:
@@ -38,8 +39,8 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
 
     Notes
     -----
-    One partition of a copy of the scores and a few passes: O(n), 5 bytes a sample of
-    scratch space.
+    A few passes over the scores: O(n), in constant scratch space beside the ids that
+    tie at the threshold, 8 bytes each.
 
     References
     ----------
@@ -67,15 +68,17 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
     if count == 0:
         _refuse_nan(array)
         return np.empty(0, dtype)
-    parted = np.partition(array, n - count)
-    threshold = parted[n - count]
-    _refuse_nan(parted[n - count :])
-    del parted
-    above, tied = _split(array, threshold, dtype)
-    needed = count - above.size
-    if needed < tied.size:
-        tied = highest_hashes(tied, needed, seed=seed, epoch=epoch)
-    kept = np.concatenate([above, tied])
+    (threshold,) = thresholds(lambda: _bits(array), count)
+    kept, tied = np.empty(count, dtype), []
+    filled = 0
+    for part, (bits,) in zip(pieces(n), _bits(array), strict=True):
+        above = np.flatnonzero(bits > threshold)
+        kept[filled : filled + above.size] = above + part.start
+        filled += above.size
+        tied.append((np.flatnonzero(bits == threshold) + part.start).astype(dtype))
+    level = np.concatenate(tied)
+    del tied
+    kept[filled:] = highest_hashes(level, count - filled, seed=seed, epoch=epoch)
     kept.sort(kind="stable")
     return kept
 
@@ -127,18 +130,14 @@ def redundant_subset(
     return np.flatnonzero(pruned).astype(id_dtype(n))
 
 
+def _bits(scores: Scores) -> Iterator[tuple[Bits]]:
+    """Yield the scores as ordered integers, piece by piece."""
+    for part in pieces(scores.size):
+        _refuse_nan(scores[part])
+        yield (ordered_bits(scores[part]),)
+
+
 def _refuse_nan(scores: Scores) -> None:
     if np.isnan(scores).any():
         msg = "`scores` must not hold NaN, got NaN; rank such samples first"
         raise ValueError(msg)
-
-
-def _split(
-    scores: Scores, threshold: np.float32, dtype: type[np.int32 | np.int64]
-) -> tuple[Ids, Ids]:
-    above, tied = [], []
-    for start in range(0, scores.size, _CHUNK):
-        chunk = scores[start : start + _CHUNK]
-        above.append((np.flatnonzero(chunk > threshold) + start).astype(dtype))
-        tied.append((np.flatnonzero(chunk == threshold) + start).astype(dtype))
-    return np.concatenate(above), np.concatenate(tied)

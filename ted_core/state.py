@@ -37,6 +37,11 @@ class Loaded:
     epoch: int
     stopped: bool
 
+    def copy_into(self, book: ScoreBook) -> None:
+        """Overwrite the scores of `book`, and take over the open epoch."""
+        buffer = self.book.open() if self.book.pending else None
+        book.restore(self.book.arrays(), buffer=buffer)
+
 
 def write_state(
     config: RunConfig,
@@ -64,9 +69,13 @@ def write_state(
 
 
 def read_state(
-    state: Mapping[str, Any], config: RunConfig, *, allow: Sequence[str] = ()
+    state: Mapping[str, Any],
+    config: RunConfig,
+    like: ScoreBook,
+    *,
+    allow: Sequence[str] = (),
 ) -> Loaded:
-    """Check a state against the configuration and return its parts."""
+    """Check a state against a configuration and book; the parts are not copied."""
     for name in allow:
         if name != "epochs":
             msg = f"`allow` must hold only 'epochs', got {name!r}"
@@ -85,11 +94,10 @@ def read_state(
     for name in HISTORY:
         row = np.empty(epoch, np.int64)
         history[name] = array_field(state, f"history.{name}", row).tolist()
-    book = ScoreBook(config.n, reduction=config.reduction)
-    book.restore(
+    book = like.over(
         {
             name: array_field(state, f"book.{name}", array)
-            for name, array in book.arrays().items()
+            for name, array in like.arrays().items()
         }
     )
     stopped = plain_field(state, "stopped", bool)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ted_core.errors import CheckpointError
 from ted_core.scores import ScoreBook
+from ted_core.thresholds import pieces
 
 __all__ = [
     "FORMAT",
@@ -77,12 +78,13 @@ def array_field(
 def check_scores(book: ScoreBook) -> None:
     """Refuse scores that are not finite where there were visits."""
     arrays = book.arrays()
-    seen = arrays["visits"] > 0
-    wrong = np.flatnonzero(np.isfinite(arrays["score"]) != seen)
-    if wrong.size:
-        at = int(wrong[0])
-        msg = (
-            "`book.score` must be finite where visited and NaN elsewhere, saved "
-            f"{arrays['score'][at]} at {at} with {arrays['visits'][at]} visits"
-        )
-        raise CheckpointError(msg)
+    for part in pieces(book.n):
+        seen = arrays["visits"][part] > 0
+        wrong = np.flatnonzero(np.isfinite(arrays["score"][part]) != seen)
+        if wrong.size:
+            at = int(wrong[0]) + part.start
+            msg = (
+                "`book.score` must be finite where visited and NaN elsewhere, saved "
+                f"{arrays['score'][at]} at {at} with {arrays['visits'][at]} visits"
+            )
+            raise CheckpointError(msg)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._checks import check_int
+from ted_core.thresholds import Bits, pieces, thresholds
 from ted_core.typing import Ids
 
 __all__ = ["highest_hashes", "tie_hash"]
 
-_CHUNK = 1 << 20
 _MASK = (1 << 64) - 1
 
 
@@ -87,8 +89,8 @@ def highest_hashes(ids: Ids, count: int, *, seed: int = 0, epoch: int = 0) -> Id
 
     Notes
     -----
-    O(m), in 8 bytes an id of scratch space: the upper 24 bits of the hash are
-    partitioned as float32, the few ids that share them are ordered by the rest.
+    O(m), in constant scratch space: the threshold is that of the upper 32 bits of the
+    hash, the few ids that share them are ordered by the rest.
 
     Examples
     --------
@@ -102,16 +104,23 @@ def highest_hashes(ids: Ids, count: int, *, seed: int = 0, epoch: int = 0) -> Id
         return ids.copy()
     if count == 0:
         return ids[:0].copy()
-    keys = np.empty(ids.size, np.float32)
-    for start in range(0, ids.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        keys[part] = tie_hash(ids[part], seed=seed, epoch=epoch) >> np.uint64(40)
-    threshold = np.partition(keys, ids.size - count)[ids.size - count]
-    above = ids[keys > threshold]
-    level = ids[keys == threshold]
-    ranks = np.argsort(tie_hash(level, seed=seed, epoch=epoch))
-    level = level[ranks[level.size - (count - above.size) :]]
-    drawn = np.concatenate([above, level])
+
+    def bits() -> Iterator[tuple[Bits]]:
+        for part in pieces(ids.size):
+            hashes = tie_hash(ids[part], seed=seed, epoch=epoch)
+            yield ((hashes >> np.uint64(32)).astype(np.uint32),)
+
+    (threshold,) = thresholds(bits, count)
+    drawn, level = np.empty(count, ids.dtype), []
+    filled = 0
+    for part, (upper,) in zip(pieces(ids.size), bits(), strict=True):
+        above = ids[part][upper > threshold]
+        drawn[filled : filled + above.size] = above
+        filled += above.size
+        level.append(ids[part][upper == threshold])
+    tied = np.concatenate(level)
+    ranks = np.argsort(tie_hash(tied, seed=seed, epoch=epoch))
+    drawn[filled:] = tied[ranks[tied.size - (count - filled) :]]
     drawn.sort(kind="stable")
     return drawn
 

@@ -103,7 +103,7 @@ class Epochs:
             raise EpochError(msg)
         self.pruner.observe_sums(sums, counts)
 
-    def _strays(self, counts: NDArray[np.int64]) -> int:
+    def _strays(self, counts: NDArray[np.uint8]) -> int:
         kept = self.pruner.plan().order
         return int(np.count_nonzero(counts) - np.count_nonzero(counts[kept]))
 

@@ -138,7 +138,7 @@ class EpochBuffer:
 
     def read(
         self, epoch: int, *, ranks: Ranks | None = None, optional: bool = False
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Bring the epoch's sums and counts to NumPy, once it is over.
 
         Parameters
@@ -154,8 +154,8 @@ class EpochBuffer:
         -------
         sums : ndarray of float32, shape (n,)
             Sum of each sample's values.
-        counts : ndarray of int64, shape (n,)
-            Times each sample was recorded.
+        counts : ndarray of uint8, shape (n,)
+            Times each sample was recorded. On the CPU both may be the buffer's own.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class EpochBuffer:
 
 def _checked(
     sums: NDArray[np.float32], counts: NDArray[Any], lost: int, epoch: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     if lost or counts.max() > _MOST_SEEN:
         msg = (
             f"an epoch may record a sample at most {_MOST_SEEN} times, got more in "
@@ -227,4 +227,4 @@ def _checked(
     if seen.any() and not np.isfinite(sums[seen]).any():
         msg = f"an epoch must record finite values, got none in epoch {epoch}"
         raise EpochError(msg)
-    return sums, counts.astype(np.int64)
+    return sums, counts.astype(np.uint8, copy=False)

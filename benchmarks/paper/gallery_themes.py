@@ -43,11 +43,11 @@ def look(theme):
     }
 
 
-def write_previews(record, folder):
+def write_previews(record, folder, pictures=PICTURES):
     """Write every picture as PNG, light and dark."""
     for name, theme in (("light", LIGHT), ("dark", DARK)):
         with mpl.rc_context(look(theme)):
-            for title, draw in PICTURES.items():
+            for title, draw in pictures.items():
                 draw(record, theme["ink"]).savefig(folder / f"{title}_{name}.png")
 
 
@@ -56,7 +56,7 @@ def shorten(path):
     return re.sub(r"(\.\d)\d+", r"\1", path[0])
 
 
-def write_pictures(record, folder):
+def write_pictures(record, folder, pictures=PICTURES):
     """Write every picture as SVG whose paper and ink follow the reader's theme."""
     rules = "".join(
         f'[style*="{kind}: {LIGHT[part]}"]{{{kind}:{DARK[part]}!important}}'
@@ -65,7 +65,7 @@ def write_pictures(record, folder):
     )
     style = f"<style>@media (prefers-color-scheme:dark){{{rules}}}</style>"
     with mpl.rc_context(look(LIGHT)):
-        for title, draw in PICTURES.items():
+        for title, draw in pictures.items():
             path = folder / f"{title}.svg"
             metadata = {"Date": None, "Creator": None}
             draw(record, LIGHT["ink"]).savefig(path, metadata=metadata)

@@ -23,7 +23,7 @@ class Random:
 
     Notes
     -----
-    The draw is the `count` highest hashes of (seed, epoch, id). O(n), 12 bytes a
+    The draw is the `count` highest hashes of (seed, epoch, id). O(n), 4 bytes a
     sample of scratch space. Needs no values.
 
     References

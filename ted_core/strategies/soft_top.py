@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ted_core._checks import check_real
 from ted_core.counts import id_dtype
 from ted_core.strategies.base import Request, Selection
-from ted_core.strategies.draws import uniforms
 from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
 from ted_core.strategies.ranked import Ranked
 from ted_core.strategies.ranks import mid_ranks
+from ted_core.strategies.soft_draw import soft_keys, soft_noise, soft_top_ids
 from ted_core.typing import Ids
 
 __all__ = ["SoftTop"]
@@ -49,7 +49,9 @@ class SoftTop(Ranked):
     The draw is the `count` highest of ``log w_k - log(-log u_k)`` with u_k uniform in
     (0, 1) by a hash of (seed, epoch, k), which is the same as drawing one by one. A
     sample never presented comes first. Only ranks matter: any increasing function of
-    the values draws the same samples. Ours, not from a paper. O(n).
+    the values draws the same samples. Ours, not from a paper. O(n), and
+    constant scratch space unless most scores are nearly equal; see `soft_draw`. With
+    class floors O(n log n).
 
     References
     ----------
@@ -93,9 +95,14 @@ class SoftTop(Ranked):
         if request.count == request.n:
             everything: Ids = np.arange(request.n, dtype=id_dtype(request.n))
             return Selection(everything)
-        keys = request.ranking()
+        key = {"seed": request.seed, "epoch": request.epoch}
+        ranking, power = request.ranking(), self.sharpness
+        if self.class_floor == 0:
+            return Selection(
+                soft_top_ids(ranking, request.count, sharpness=power, **key)
+            )
+        keys = ranking.copy()
         known = np.flatnonzero(~np.isposinf(keys))
-        u = uniforms(known, seed=request.seed, epoch=request.epoch)
-        log_weights = self.sharpness * np.log(mid_ranks(keys[known]))
-        keys[known] = log_weights - np.log(-np.log(u))
+        log_weights = power * np.log(mid_ranks(keys[known]))
+        keys[known] = soft_keys(log_weights, soft_noise(known, **key))
         return Selection(keep_highest(keys, request, floor=self.class_floor))

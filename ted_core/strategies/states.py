@@ -72,7 +72,7 @@ def ranking_of_state(state: Mapping[str, Any]) -> Scores:
         raise CheckpointError(msg)
     reduction = _reduction(plain_field(state, "reduction", str))
     book = ScoreBook(plain_field(state, "n", int), reduction=reduction)
-    book.restore(
+    book = book.over(
         {
             name: array_field(state, f"book.{name}", array)
             for name, array in book.arrays().items()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -129,7 +130,9 @@ def test_a_missing_folder_is_a_missing_file(tmp_path):
         ted.save_state(tmp_path / "none" / "s", state_of())
 
 
-@pytest.mark.parametrize("place", [(os, "fsync"), (np, "savez"), (os, "fdopen")])
+@pytest.mark.parametrize(
+    "place", [(os, "fsync"), (zipfile.ZipFile, "open"), (os, "fdopen")]
+)
 def test_a_failure_at_any_point_leaves_the_older_file_whole_and_no_litter(
     path, monkeypatch, place
 ):

@@ -196,8 +196,8 @@ def test_a_full_disk_at_any_moment_leaves_the_older_file_and_no_litter(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        target = {"write": np, "fsync": os, "replace": type(path)}[call]
-        name = "savez" if call == "write" else call
+        target = {"write": zipfile.ZipFile, "fsync": os, "replace": type(path)}[call]
+        name = "open" if call == "write" else call
         patch.setattr(target, name, full)
         with pytest.raises(OSError, match="No space left"):
             ted.save_state(path, {**HEADER, "a": np.arange(3)})

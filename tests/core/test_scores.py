@@ -113,6 +113,16 @@ def test_without_a_valid_value_a_sample_ranks_at_the_median_and_unseen_ones_firs
     assert book.ranking().tolist() == [1.0, 2.0, 7.0, 2.0, math.inf]
 
 
+@pytest.mark.parametrize("seen", [[0, 1], [0]])
+def test_nobody_can_write_a_score_through_the_ranking(seen):
+    book = ted.ScoreBook(2)
+    book.observe(seen, np.ones(len(seen)))
+    book.close()
+    with pytest.raises(ValueError, match="read-only"):
+        book.ranking()[0] = 7.0
+    assert book.scores[0] == 1.0
+
+
 def test_more_than_255_observations_of_a_sample_are_an_error():
     book = ted.ScoreBook(1)
     book.observe(np.zeros(256, int), np.ones(256))

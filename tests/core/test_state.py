@@ -20,6 +20,23 @@ def half_way(**options):
     return run
 
 
+def test_a_loaded_state_is_copied_and_two_runs_can_share_it():
+    state = half_way().state_dict()
+    first, second, later = pruner(), pruner(), pruner()
+    first.load_state_dict(state)
+    second.load_state_dict(state)
+    first.observe(first.plan().order, np.ones(first.plan().order.size))
+    first.advance()
+    later.load_state_dict(state)
+    for run in (second, later):
+        np.testing.assert_array_equal(run.scores, half_way().scores)
+        assert run.plan().order.tolist() == half_way().plan().order.tolist()
+    for array in state.values():
+        if isinstance(array, np.ndarray):
+            array[...] = 0
+    np.testing.assert_array_equal(second.scores, half_way().scores)
+
+
 @pytest.mark.parametrize(
     "options",
     [
