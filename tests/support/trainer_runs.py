@@ -1,0 +1,98 @@
+"""Tiny models and data for runs of Hugging Face's trainer."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from ted_torch.integrations.transformers import TEDTrainer
+from torch.utils.data import Dataset
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    TrainingArguments,
+)
+
+from ted_core import TedWarning
+
+WORDS, N, EPOCHS = 13, 37, 5
+SMALL = {
+    "vocab_size": WORDS,
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+
+
+class Rows(Dataset):
+    """Sentences with a label each; the last column is no input of a model."""
+
+    def __init__(self, n=N, classes=3, length=6):
+        draw = torch.Generator().manual_seed(3)
+        self.words = torch.randint(1, WORDS, (n, length), generator=draw)
+        self.labels = self.words[:, 0] % classes
+
+    def __len__(self):
+        return len(self.words)
+
+    def __getitem__(self, k):
+        return {"input_ids": self.words[k], "labels": self.labels[k], "row": k}
+
+
+class Texts(Rows):
+    """Sentences of many lengths; what is beyond is ignored."""
+
+    def __getitem__(self, k):
+        words = self.words[k]
+        mask = (torch.arange(len(words)) < 2 + k % (len(words) - 1)).long()
+        labels = torch.where(mask == 1, words, -100)
+        return {"input_ids": words, "attention_mask": mask, "labels": labels}
+
+
+def classifier(**options):
+    torch.manual_seed(1)
+    return BertForSequenceClassification(
+        BertConfig(**SMALL, num_labels=3, max_position_embeddings=8, **options)
+    )
+
+
+def language(**options):
+    torch.manual_seed(1)
+    return LlamaForCausalLM(LlamaConfig(**SMALL, pad_token_id=0, **options))
+
+
+def arguments(folder, **options):
+    settings = {
+        "output_dir": str(folder),
+        "num_train_epochs": EPOCHS,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 0.01,
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+    }
+    return TrainingArguments(**(settings | options))
+
+
+def trainer(folder, model=None, data=None, *, ted=None, host=TEDTrainer, **options):
+    """Make a trainer; options of the trainer itself are among the arguments."""
+    own = {
+        name: options.pop(name)
+        for name in ("data_collator", "eval_dataset", "callbacks", "optimizers")
+        if name in options
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TedWarning)
+        return host(
+            model=classifier() if model is None else model,
+            args=arguments(folder, **options),
+            train_dataset=Rows() if data is None else data,
+            ted={"prune_ratio": 0.6} if ted is None else ted,
+            **own,
+        )
