@@ -52,11 +52,24 @@ class Texts(Rows):
         return {"input_ids": words, "attention_mask": mask, "labels": labels}
 
 
+class Seen(TEDTrainer):
+    """Note the ids of each batch, by epoch."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.seen = {}
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        if model.training:
+            ids = inputs["ted_ids"].tolist()
+            self.seen.setdefault(self.ted.epoch, []).append(ids)
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
 def classifier(**options):
     torch.manual_seed(1)
-    return BertForSequenceClassification(
-        BertConfig(**SMALL, num_labels=3, max_position_embeddings=8, **options)
-    )
+    settings = {"num_labels": 3, "max_position_embeddings": 8}
+    return BertForSequenceClassification(BertConfig(**SMALL, **settings | options))
 
 
 def language(**options):
@@ -80,11 +93,16 @@ def arguments(folder, **options):
     return TrainingArguments(**(settings | options))
 
 
-def trainer(folder, model=None, data=None, *, ted=None, host=TEDTrainer, **options):
+def flat(batches):
+    """Give the ids of an epoch's batches in one list."""
+    return [sample for batch in batches for sample in batch]
+
+
+def trainer(folder, model=None, data=None, *, ted=None, host=Seen, **options):
     """Make a trainer; options of the trainer itself are among the arguments."""
     own = {
         name: options.pop(name)
-        for name in ("data_collator", "eval_dataset", "callbacks", "optimizers")
+        for name in ("data_collator", "eval_dataset", "callbacks", "compute_loss_func")
         if name in options
     }
     with warnings.catch_warnings():

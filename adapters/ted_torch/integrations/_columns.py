@@ -52,44 +52,47 @@ class IdColumn:
 
 
 def take_apart(
-    columns: Mapping[str, Any], model: Any
-) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    columns: Mapping[str, Any], names: Sequence[str], *, keep: bool
+) -> tuple[Tensor, dict[str, Any], dict[str, Any]]:
     """Return ids and labels of a batch, and the columns that the model is given.
 
     Parameters
     ----------
     columns : mapping of str to any
         What :class:`IdColumn` made.
-    model : transformers.PreTrainedModel
-        Takes the labels only if its decoder's input is made of them.
+    names : sequence of str
+        Columns of labels that the model knows.
+    keep : bool
+        Whether the model is given the labels, too.
 
     Returns
     -------
-    ids, labels : Tensor
+    ids : Tensor of int64, shape (B,)
+        Sample ids.
+    labels, columns : dict of str to Tensor
         First axis B.
-    columns : dict of str to any
-        The others.
 
     Raises
     ------
     ValueError
         A column is missing, or a row of the batch is not one sample.
     """
-    for name in (IDS, "labels"):
-        if name not in columns:
-            msg = (
-                f"a training batch must have the column {name!r}, got "
-                f"{sorted(columns)}; train with the loader of `get_train_dataloader` "
-                "and labels"
-            )
-            raise ValueError(msg)
-    ids, labels = columns[IDS], columns["labels"]
-    if len(ids) != len(labels):
+    labels = {name: columns[name] for name in names if name in columns}
+    if IDS not in columns or not labels:
+        missing = " or ".join(names) if IDS in columns else IDS
         msg = (
-            f"each row of a batch must be one sample, got {len(labels)} rows for "
+            f"a training batch must have the column {missing!r}, got "
+            f"{sorted(columns)}; train with the loader of `get_train_dataloader`, on "
+            "data with labels"
+        )
+        raise ValueError(msg)
+    ids = columns[IDS]
+    rows = {len(part) for part in labels.values()}
+    if rows != {len(ids)}:
+        msg = (
+            f"each row of a batch must be one sample, got {max(rows)} rows for "
             f"{len(ids)} samples; pad the samples, don't pack them"
         )
         raise ValueError(msg)
-    decodes = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
-    left = {IDS} if decodes else {IDS, "labels"}
+    left = {IDS} if keep else {IDS, *labels}
     return ids, labels, {k: v for k, v in columns.items() if k not in left}

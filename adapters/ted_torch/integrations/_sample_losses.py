@@ -2,70 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = [
-    "LANGUAGE",
-    "SHIFTED",
-    "TOKENS",
-    "class_losses",
-    "head_input",
-    "kind_of",
-    "router_loss",
-    "token_losses",
-    "token_weights",
-]
+__all__ = ["class_losses", "span_losses", "token_losses", "token_weights"]
 
-SHIFTED = ("ForCausalLM", "ForConditionalGeneration")
-"""Models whose scores at a token are of the next one, unless they have an encoder."""
-
-LANGUAGE = (*SHIFTED, "ForMaskedLM")
-"""Models whose last layer is a head over a vocabulary."""
-
-TOKENS = (*LANGUAGE, "ForTokenClassification")
-"""Models with a label for each token."""
-
-_CLASSES = (
-    "ForSequenceClassification",
-    "ForImageClassification",
-    "ForVideoClassification",
-    "ForAudioClassification",
-)
 _IGNORED = -100
-
-
-def kind_of(model: Any) -> str:
-    """Return which loss a model trains with, after the last part of its name.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        Or a PEFT model around one.
-
-    Returns
-    -------
-    str
-        A name such as ``"ForCausalLM"``; its `loss_type`.
-
-    Raises
-    ------
-    TypeError
-        The losses of the samples are not known for it.
-    """
-    found = getattr(model, "loss_type", None)
-    if found not in {*TOKENS, *_CLASSES}:
-        msg = (
-            f"`model` must have a loss of {', '.join((*TOKENS, *_CLASSES))}, got "
-            f"{type(model).__name__} with {found}; override `sample_losses`"
-        )
-        raise TypeError(msg)
-    return str(found)
 
 
 def token_losses(
@@ -157,6 +102,36 @@ def class_losses(
     return {"losses": losses}
 
 
+def span_losses(
+    logits: tuple[Tensor, Tensor], positions: tuple[Tensor, Tensor]
+) -> dict[str, Tensor]:
+    """Return the cross entropies of where a span starts and where it ends.
+
+    Parameters
+    ----------
+    logits : pair of Tensor of float, shape (B, T)
+        Scores of the tokens as start and as end.
+    positions : pair of Tensor of int64, shape (B,) or (B, 1)
+        Where they are; beyond T is ignored.
+
+    Returns
+    -------
+    dict of str to Tensor
+        ``losses``, float32, and ``valid``, bool, of shape (B, 2): as `TED.loss` takes
+        them.
+    """
+    length = logits[0].shape[1]
+    where = [part.reshape(-1).clamp(0, length) for part in positions]
+    losses = [
+        F.cross_entropy(z.float(), part, reduction="none", ignore_index=length)
+        for z, part in zip(logits, where, strict=True)
+    ]
+    return {
+        "losses": torch.stack(losses, 1),
+        "valid": torch.stack(where, 1) != length,
+    }
+
+
 def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Tensor:
     r"""Return weights w_k with which the mean of the samples is that of the tokens.
 
@@ -191,54 +166,3 @@ def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Te
         counts = valid.reshape(size, -1).sum(1).float()
     total = counts.sum() if items is None else items
     return counts.clamp(min=1) * size / total
-
-
-@contextmanager
-def head_input(head: nn.Module | None) -> Iterator[list[Tensor]]:
-    """Watch what a head over the vocabulary is given, during one forward pass.
-
-    Parameters
-    ----------
-    head : torch.nn.Module or None
-        ``model.get_output_embeddings()``; None watches nothing.
-
-    Yields
-    ------
-    list of Tensor of float, shape (B, T, d)
-        The last hidden state, once the forward pass has come to the head.
-    """
-    found: list[Tensor] = []
-    if head is None:
-        yield found
-        return
-
-    def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
-        found.append(given[0])
-
-    handle = head.register_forward_pre_hook(keep)
-    try:
-        yield found
-    finally:
-        handle.remove()
-
-
-def router_loss(outputs: Any, model: Any) -> Tensor | None:
-    """Return what a mixture of experts adds to its loss to balance them.
-
-    Parameters
-    ----------
-    outputs : transformers.utils.ModelOutput
-        The model's.
-    model : transformers.PreTrainedModel
-        Has the factor.
-
-    Returns
-    -------
-    Tensor of float, shape (), or None
-        None for models without.
-    """
-    loss, factor = outputs.get("aux_loss"), getattr(model, "router_aux_loss_coef", None)
-    if loss is None or factor is None:
-        return None
-    balance: Tensor = factor * loss
-    return balance

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler
 
 from ted_core import Pruner
 from ted_core.config import RunConfig
-from ted_torch.integrations._sample_losses import TOKENS
+from ted_torch.integrations._models import SPANS, TOKENS
 
 __all__ = [
     "check_arguments",
@@ -95,8 +95,9 @@ def check_signal(kind: str, config: RunConfig) -> None:
     config : RunConfig
         The run.
     """
+    ranked = config.strategy.uses_scores
     known = {"mask_gradient", "loss"}
-    if kind in TOKENS and config.strategy.uses_scores and config.signal not in known:
+    if kind in {*TOKENS, SPANS} and ranked and config.signal not in known:
         msg = (
             "`signal` must be 'mask_gradient' or 'loss' for a model of tokens, got "
             f"{config.signal!r}; override `sample_losses`"

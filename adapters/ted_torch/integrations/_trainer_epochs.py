@@ -192,8 +192,12 @@ class _Saving(TrainerCallback):
     def __init__(self, trainer: TrainerEpochs) -> None:
         self._trainer = trainer
 
-    def on_save(  # noqa: D102
-        self, args: Any, state: Any, control: Any, **_: Any  # noqa: ARG002
+    def on_save(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        **_: Any,
     ) -> None:
         if state.is_hyper_param_search or args.save_only_model:
             return

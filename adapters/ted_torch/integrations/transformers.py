@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,14 +12,18 @@ from transformers import Trainer
 from ted_core import run_metrics
 from ted_torch.datasets import WithIds
 from ted_torch.integrations._columns import IdColumn, take_apart
-from ted_torch.integrations._sample_losses import (
+from ted_torch.integrations._models import (
     LANGUAGE,
     SHIFTED,
+    SPANS,
     TOKENS,
-    class_losses,
     head_input,
     kind_of,
     router_loss,
+)
+from ted_torch.integrations._sample_losses import (
+    class_losses,
+    span_losses,
     token_losses,
     token_weights,
 )
@@ -75,7 +79,7 @@ class TEDTrainerMixin(TrainerEpochs):
         return prepared
 
     def sample_losses(
-        self, outputs: Any, labels: Tensor, hidden: Sequence[Tensor]
+        self, outputs: Any, labels: Mapping[str, Tensor], hidden: Sequence[Tensor]
     ) -> dict[str, Any]:
         """Return what ``ted.loss`` takes of a batch; override it for another loss.
 
@@ -83,8 +87,8 @@ class TEDTrainerMixin(TrainerEpochs):
         ----------
         outputs : transformers.utils.ModelOutput
             The model's, without a loss.
-        labels : Tensor
-            The batch's column ``labels``.
+        labels : mapping of str to Tensor
+            The batch's columns of labels, mostly ``labels`` alone.
         hidden : sequence of Tensor of float, shape (B, T, d)
             Inputs of the head of a language model; empty for other models.
 
@@ -94,16 +98,23 @@ class TEDTrainerMixin(TrainerEpochs):
             ``losses``, unreduced, of shape (B, ...), and ``mask``, ``valid``,
             ``logits``, ``labels``: what the signal needs.
         """
-        logits = outputs["logits"]
+        if self._kind == SPANS:
+            logits = outputs["start_logits"], outputs["end_logits"]
+            where = labels["start_positions"], labels["end_positions"]
+            return {**span_losses(logits, where), "mask": logits}
+        z, y = outputs["logits"], labels["labels"]
         smoothing = self.args.label_smoothing_factor
         if self._kind in TOKENS:
-            decodes = getattr(self.model.config, "is_encoder_decoder", False)
-            shift = self._kind in SHIFTED and not decodes
-            given = token_losses(logits, labels, shift=shift, smoothing=smoothing)
-            return {**given, "mask": list(hidden) or logits}
+            shift = self._kind in SHIFTED and not self._decodes()
+            given = token_losses(z, y, shift=shift, smoothing=smoothing)
+            return {**given, "mask": list(hidden) or z}
         problem = self.model.config.problem_type
-        given = class_losses(logits, labels, problem=problem, smoothing=smoothing)
-        return {**given, "mask": logits, "logits": logits, "labels": labels}
+        given = class_losses(z, y, problem=problem, smoothing=smoothing)
+        return {**given, "mask": z, "logits": z, "labels": y}
+
+    def _decodes(self) -> bool:
+        """Tell whether a decoder's input is made of the labels."""
+        return bool(getattr(self.model.config, "is_encoder_decoder", False))
 
     def compute_loss(
         self,
@@ -117,7 +128,9 @@ class TEDTrainerMixin(TrainerEpochs):
         if not model.training:
             kwargs |= {"num_items_in_batch": num_items_in_batch}
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
-        ids, labels, columns = take_apart(inputs, self.model)
+        ids, labels, columns = take_apart(
+            inputs, self.label_names, keep=self._decodes()
+        )
         compiled = self.args.torch_compile or self._kind not in LANGUAGE
         head = None if compiled else self.model.get_output_embeddings()
         with head_input(head) as hidden:

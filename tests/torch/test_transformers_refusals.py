@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from ted_torch.integrations.transformers import TEDTrainer
+from torch.utils.data import IterableDataset, SequentialSampler
+from trainer_runs import EPOCHS, Rows, classifier, trainer
+from transformers import BertConfig, BertForNextSentencePrediction
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"max_steps": 9}, ValueError, "`max_steps` must be left out, got 9"),
+        ({"num_train_epochs": 2.5}, ValueError, "`num_train_epochs` must be a whole"),
+        (
+            {"train_sampling_strategy": "group_by_length"},
+            ValueError,
+            "`train_sampling_strategy` must be 'random', got 'group_by_length'; TED",
+        ),
+        ({"ignore_data_skip": True}, ValueError, "`ignore_data_skip` must be False"),
+        ({"auto_find_batch_size": True}, ValueError, "`auto_find_batch_size` must"),
+        ({"data": Stream()}, TypeError, "`train_dataset` must be a map-style"),
+        ({"data": Stream(), "max_steps": 9}, TypeError, "`train_dataset` must be a"),
+        ({"ted": {"epochs": 9}}, TypeError, "`ted` must leave 'epochs' to the trainer"),
+        ({"ted": 0.7}, TypeError, "`ted` must be a mapping of options"),
+        ({"ted": {"ratio": 0.7}}, TypeError, "`ratio` is no option"),
+        (
+            {"per_device_train_batch_size": 40},
+            ValueError,
+            "`train_dataset` must hold more samples than an optimizer step of 40",
+        ),
+    ],
+    ids=str,
+)
+def test_arguments_that_leave_nothing_to_choose_are_refused(
+    options, error, says, tmp_path
+):
+    with pytest.raises(error, match=says):
+        trainer(tmp_path, **options)
+
+
+def test_one_number_for_a_batch_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`compute_loss_func` must be left out"):
+        trainer(tmp_path, compute_loss_func=lambda *_, **__: torch.zeros(()))
+
+
+def test_a_model_whose_losses_are_not_known_is_refused(tmp_path):
+    net = BertForNextSentencePrediction(
+        BertConfig(hidden_size=8, num_attention_heads=1)
+    )
+    with pytest.raises(TypeError, match="override `sample_losses`"):
+        trainer(tmp_path, net)
+
+
+class Sequential(TEDTrainer):
+    def _get_train_sampler(self, *_):
+        return SequentialSampler(self.train_dataset)
+
+
+class Plain(TEDTrainer):
+    def get_train_dataloader(self):
+        return super(TEDTrainer.__mro__[2], self).get_train_dataloader()
+
+
+class Half(TEDTrainer):
+    def get_train_dataloader(self):
+        self.train_dataset = Rows(20)
+        return super().get_train_dataloader()
+
+
+def test_a_sampler_of_ones_own_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="random one, got SequentialSampler; TED"):
+        trainer(tmp_path, host=Sequential).train()
+
+
+def test_a_loader_without_ids_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="must have the column 'ted_ids'"):
+        trainer(tmp_path, host=Plain).train()
+
+
+def test_a_data_set_of_another_length_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`train_dataset` must keep its 37 samples"):
+        trainer(tmp_path, host=Half).train()
+
+
+def test_another_number_of_epochs_is_refused(tmp_path):
+    run = trainer(tmp_path)
+    run.args.num_train_epochs = EPOCHS + 2
+    with pytest.raises(ValueError, match="`num_train_epochs` must stay 5, got 7"):
+        run.train()
+
+
+@pytest.mark.parametrize(
+    ("collate", "error", "says"),
+    [
+        (
+            lambda rows: {
+                "input_ids": torch.cat([row["input_ids"] for row in rows])[None],
+                "labels": torch.zeros(1, dtype=torch.long),
+            },
+            ValueError,
+            "each row of a batch must be one sample, got 1 rows for 4 samples",
+        ),
+        (lambda rows: [len(rows)], TypeError, "`data_collator` must give a mapping"),
+        (
+            lambda rows: {"input_ids": torch.stack([row["input_ids"] for row in rows])},
+            ValueError,
+            "must have the column 'labels'",
+        ),
+    ],
+)
+def test_batches_without_a_row_and_a_label_a_sample_are_refused(
+    collate, error, says, tmp_path
+):
+    with pytest.raises(error, match=says):
+        trainer(tmp_path, data_collator=collate).train()
+
+
+class Own(TEDTrainer):
+    """A loss of one's own, for a model whose loss is not known."""
+
+    def sample_losses(self, outputs, labels, hidden):
+        assert not hidden
+        logits, y = outputs["logits"], labels["labels"]
+        losses = torch.nn.functional.cross_entropy(logits, y, reduction="none")
+        return {"losses": losses, "mask": logits}
+
+
+def test_a_loss_of_ones_own_takes_its_place(tmp_path):
+    net = BertForNextSentencePrediction(
+        BertConfig(vocab_size=13, hidden_size=8, num_attention_heads=1)
+    )
+    run = trainer(tmp_path, net, Rows(classes=2), host=Own)
+    run.train()
+    assert run.state.global_step == run.ted.total_steps(4)
+
+
+def test_a_second_training_starts_over(tmp_path):
+    run = trainer(tmp_path, classifier())
+    run.train()
+    first, steps = run.ted, run.state.global_step
+    run.train()
+    assert run.ted is not first
+    assert run.state.global_step == steps

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from trainer_runs import EPOCHS, N, Rows, Texts, classifier, flat, language, trainer
+
+from ted_core import CheckpointError, InfoBatch
+
+STEPS = {"save_strategy": "steps", "save_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Give runs never stopped, with a checkpoint after each step."""
+    made = {}
+
+    def run(make=classifier, data=Rows, **options):
+        key = repr((make, data, options))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("whole")
+            made[key] = trainer(folder, make(), data(), **STEPS, **options)
+            made[key].train()
+        return made[key]
+
+    return run
+
+
+def resumed(first, step, folder, make=classifier, data=Rows, **options):
+    again = trainer(folder, make(), data(), **STEPS, **options)
+    saved = f"{first.args.output_dir}/checkpoint-{step}"
+    again.train(resume_from_checkpoint=saved)
+    return again
+
+
+def same(first, again):
+    assert again.state.global_step == first.state.global_step
+    np.testing.assert_array_equal(again.ted.pruner.scores, first.ted.pruner.scores)
+    np.testing.assert_array_equal(again.ted.pruner.visits, first.ted.pruner.visits)
+    assert again.ted.savings() == first.ted.savings()
+    theirs = first.model.state_dict()
+    for name, mine in again.model.state_dict().items():
+        assert torch.equal(mine, theirs[name])
+    assert again.lr_scheduler.state_dict() == first.lr_scheduler.state_dict()
+
+
+# Epochs end after steps 10, 15, 20, 25 and 35; dropout draws in each of them.
+@pytest.mark.parametrize("step", [3, 9, 10, 12, 20, 27, 34, 35])
+def test_a_resumed_run_is_the_run_never_stopped(step, whole, tmp_path):
+    first = whole()
+    again = resumed(first, step, tmp_path)
+    same(first, again)
+    visited = {epoch: flat(ids) for epoch, ids in first.seen.items()}
+    for epoch, ids in again.seen.items():
+        went = flat(ids)
+        assert visited[epoch][-len(went) :] == went
+
+
+# Epochs end after steps 4, 6, 8, 10 and 14, and the first of them in a remainder.
+@pytest.mark.parametrize("step", [2, 4, 5, 11])
+def test_accumulated_batches_are_passed_over(step, whole, tmp_path):
+    options = {"gradient_accumulation_steps": 3, "make": language, "data": Texts}
+    first = whole(**options)
+    same(first, resumed(first, step, tmp_path, **options))
+
+
+def test_a_strategy_that_finds_its_own_count_resumes(whole, tmp_path):
+    options = {"ted": {"strategy": InfoBatch(), "signal": "loss"}}
+    first = whole(**options)
+    same(first, resumed(first, first.state.global_step - 12, tmp_path, **options))
+
+
+def test_the_last_checkpoint_is_found(tmp_path):
+    first = trainer(tmp_path, save_strategy="epoch")
+    first.train()
+    for step in (25, 35):
+        shutil.rmtree(tmp_path / f"checkpoint-{step}")
+    again = trainer(tmp_path, save_strategy="epoch")
+    again.train(resume_from_checkpoint=True)
+    assert sorted(again.seen) == [3, 4]
+    same(first, again)
+
+
+def test_states_of_the_trainer_hold_tensors_and_plain_values(whole):
+    saved = Path(whole().args.output_dir) / "checkpoint-12" / "ted.pt"
+    state = torch.load(saved, weights_only=True)
+    assert state["facts"]["updates"] == 2
+    assert not list(saved.parent.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"gradient_accumulation_steps": 2}, "`accumulation` must be the saved one"),
+        ({"per_device_train_batch_size": 2}, "`batch_size` must be the saved one"),
+        ({"num_train_epochs": EPOCHS + 1}, "`epochs`"),
+        ({"seed": 5}, "`seed`"),
+        ({"data": lambda: Rows(N - 1)}, r"shape \(37,\), saved .* of shape \(38,\)"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(options, says, whole, tmp_path):
+    with pytest.raises(CheckpointError, match=says):
+        resumed(whole(), 12, tmp_path, **options)
+
+
+def test_a_checkpoint_without_a_state_or_of_another_world_is_refused(whole, tmp_path):
+    there = tmp_path / "checkpoint-12"
+    shutil.copytree(Path(whole().args.output_dir) / "checkpoint-12", there)
+    (there / "ted.pt").rename(there / "ted_0.pt")
+    says = r"must hold 'ted\.pt' for rank 0 of 1, got \['ted_0\.pt'\]"
+    with pytest.raises(CheckpointError, match=says):
+        trainer(tmp_path).train(resume_from_checkpoint=str(there))
+    (there / "ted.pt").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"'ted\.pt' must be a state of TED"):
+        trainer(tmp_path).train(resume_from_checkpoint=str(there))
+
+
+def test_a_trainer_that_saves_models_only_saves_no_session(tmp_path):
+    run = trainer(tmp_path, save_strategy="epoch", save_only_model=True)
+    run.train()
+    assert not list(tmp_path.glob("*/ted*.pt"))
