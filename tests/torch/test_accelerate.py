@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import accelerate_runs
+import pytest
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.tracking import GeneralTracker
+from accelerate_runs import BATCH, EPOCHS, LOADING, N, Run
+from ted_torch.integrations.accelerate import AcceleratedTED
+
+from ted_core import CheckpointError, EpochError, run_metrics
+
+SUPPORT = Path(accelerate_runs.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return Run()().facts()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """Run the loops on two ranks and give each one's record."""
+    folder = tmp_path_factory.mktemp("accelerate")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node=2", str(SUPPORT / "accelerate_runs.py"), str(folder)]
+    paths = f"{SUPPORT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run(  # noqa: S603 - our own script
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ids_stay_with_their_batches_although_one_is_read_ahead(workers):
+    run = Run(workers=workers)()
+    assert run.together
+    kept = run.ted.pruner.report().planned.tolist()
+    for epoch, batches in run.seen.items():
+        ids = [sample for batch in batches for sample in batch]
+        assert len(ids) == len(set(ids)) == kept[epoch]
+
+
+def test_steps_and_schedule_end_where_the_run_does(whole):
+    assert whole["steps"] == whole["total"]
+    assert whole["rate"] == [0.0]
+    assert all(kept in {N, 16, 24, 32} for kept in whole["kept"])
+
+
+# Accumulation is cut by no save: the even batches of an epoch.
+@pytest.mark.parametrize("place", [(0, 2), (0, 10), (1, 0), (2, 2), (4, 0), (4, 8)])
+def test_a_resumed_run_is_the_run_never_stopped(place, whole, tmp_path):
+    again = accelerate_runs.saved(Run, place, tmp_path)
+    for name in ("scores", "visits", "weights", "rate"):
+        assert again[name] == whole[name]
+    visited = dict(whole["seen"])
+    assert dict(again["seen"])[EPOCHS - 1] == visited[4][-len(again["seen"][-1][1]) :]
+
+
+@pytest.mark.parametrize("name", LOADING)
+def test_two_ranks_share_the_batches_and_agree_on_the_scores(name, ranks):
+    one, other = (record[name] for record in ranks)
+    assert one["together"]
+    assert other["together"]
+    assert one["scores"] == other["scores"]
+    assert one["weights"] == other["weights"]
+    assert one["rate"] == [pytest.approx(0.0, abs=1e-9)]
+    for (epoch, mine), (_, theirs) in zip(one["seen"], other["seen"], strict=True):
+        assert len(mine) == len(theirs)
+        times = Counter(sample for batch in mine + theirs for sample in batch)
+        assert len(times) == one["kept"][epoch]
+        # Shares are made even with samples from the epoch's start.
+        assert sum(times.values()) - len(times) < 2 * BATCH
+
+
+def test_two_ranks_step_as_often_as_foretold(ranks):
+    for record in ranks:
+        assert record["plain"]["steps"] == record["plain"]["total"]
+
+
+def test_two_ranks_resume_between_epochs_bit_for_bit(ranks):
+    for record in ranks:
+        for name in ("scores", "visits", "weights", "rate"):
+            assert record["between"][name] == record["plain"][name]
+
+
+def test_two_ranks_resume_within_an_epoch_where_all_have_stopped(ranks):
+    for record in ranks:
+        visited, again = dict(record["plain"]["seen"]), dict(record["within"]["seen"])
+        assert again[3] == visited[3][2:]
+        assert again[4] == visited[4]
+        for name in ("scores", "visits", "weights"):
+            assert record["within"][name] == record["plain"][name]
+
+
+def test_an_open_epoch_of_another_world_is_refused(ranks):
+    for record in ranks:
+        says = "`world_size` must be the saved one while an epoch is open, saved 2, "
+        assert record["another world"].startswith(says + "here 1;")
+
+
+class Tracker(GeneralTracker):
+    name, requires_logging_directory = "kept", False
+
+    def __init__(self):
+        super().__init__()
+        self.logged = []
+
+    @property
+    def tracker(self):
+        return self.logged
+
+    def store_init_configuration(self, values):
+        pass
+
+    def log(self, values, step=None):
+        self.logged.append((step, values))
+
+
+def test_the_hosts_tracker_takes_keep_ratio_and_savings():
+    tracker = Tracker()
+    accelerator = Accelerator(cpu=True, log_with=tracker)
+    accelerator.init_trackers("run")
+    ted = AcceleratedTED(
+        accelerator, accelerate_runs.data(), epochs=EPOCHS, batch_size=BATCH
+    )
+    accelerator.log(run_metrics(ted.pruner), step=0)
+    assert tracker.logged == [(0, {"ted/keep_ratio": 1.0, "ted/samples_saved": 0.0})]
+
+
+def make(accelerator=None, **options):
+    settings = {"epochs": EPOCHS, "batch_size": BATCH} | options
+    if accelerator is None:
+        accelerator = Accelerator(cpu=True)
+    return AcceleratedTED(accelerator, accelerate_runs.data(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"accelerator": 3}, TypeError, "`accelerator` must be an accelerate.Accel"),
+        ({"batch_size": 4.0}, TypeError, "`batch_size` must be an integer, got 4.0"),
+        ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1, got 0"),
+        ({"batches": 2}, TypeError, "`batches` is no option"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(options, error, says):
+    with pytest.raises(error, match=says):
+        make(**options)
+
+
+def test_a_loader_that_resumes_itself_is_refused():
+    loading = DataLoaderConfiguration(use_stateful_dataloader=True)
+    with pytest.raises(ValueError, match="`use_stateful_dataloader` must be False"):
+        make(Accelerator(cpu=True, dataloader_config=loading))
+
+
+def test_a_state_that_is_none_is_refused():
+    with pytest.raises(TypeError, match="`state` must be a mapping"):
+        make().load_state_dict([])
+    state = make().state_dict()
+    del state["position"]
+    with pytest.raises(CheckpointError, match="must have 'position'"):
+        make().load_state_dict(state)
+
+
+def test_a_forgotten_set_epoch_is_refused():
+    losses = torch.ones(1, requires_grad=True) * 1
+    with pytest.raises(EpochError, match="call `set_epoch`"):
+        make().loss(losses, mask=losses, ids=torch.zeros(1, dtype=torch.int))
