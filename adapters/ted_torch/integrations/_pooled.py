@@ -73,9 +73,10 @@ def pool(state: Mapping[str, Any], group: Any = None) -> dict[str, Tensor]:
     One collective of 8 bytes a sample, two with mixed batches. A sample that one rank
     recorded keeps its bits.
     """
-    sums, counts, meters, shares = (
-        state.get(f"{_BUFFER}{name}") for name in ("sums", "counts", "meters", "shares")
+    sums, counts, meters = (
+        state[f"{_BUFFER}{name}"] for name in ("sums", "counts", "meters")
     )
+    shares = state.get(f"{_BUFFER}shares")
     mixed = torch.tensor([shares is not None], dtype=torch.int64)
     total, times, flat = merge(sums, counts, torch.cat([meters, mixed]), group=group)
     out = {

@@ -133,7 +133,7 @@ def span_losses(
 
 
 def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Tensor:
-    r"""Return weights w_k with which the mean of the samples is that of the tokens.
+    """Return weights w_k with which the mean of the samples is that of the tokens.
 
     Parameters
     ----------
@@ -147,8 +147,9 @@ def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Te
     Returns
     -------
     Tensor of float32, shape (B,)
-        w_k = B m_k / `items`, for a sample of m_k losses: 1/B \sum_k w_k l_k is their
-        sum over `items`. A sample of none weighs as one, for its loss is 0.
+        Weights w_k = B m_k / `items`, for a sample of m_k losses: the sum of w_k l_k
+        over B is that of the losses over `items`. A sample of none weighs as one, for
+        its loss is 0.
 
     Examples
     --------

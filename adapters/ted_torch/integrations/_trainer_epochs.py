@@ -23,7 +23,10 @@ from ted_torch.session import TED
 
 __all__ = ["TrainerEpochs", "TrainerOptions"]
 
-_Host = Trainer if TYPE_CHECKING else object
+if TYPE_CHECKING:
+    _Host = Trainer
+else:
+    _Host = object
 
 
 class TrainerOptions(RunOptions, total=False):
@@ -38,10 +41,12 @@ class TrainerEpochs(_Host):
 
     Parameters
     ----------
-    *args, **kwargs : see ``transformers.Trainer``
+    *args : any
         What the other base class takes.
     ted : TrainerOptions, optional
         Options of the run.
+    **kwargs : any
+        What the other base class takes.
     """
 
     ted: TED[Any]
@@ -62,9 +67,10 @@ class TrainerEpochs(_Host):
         args = self.args
         step = self._batch() * args.gradient_accumulation_steps
         seed = args.seed if args.data_seed is None else args.data_seed
+        dataset: Any = self.train_dataset
         options: Any = {"seed": seed, "multiple_of": step, **self._options}
         ted: TED[Any] = TED(
-            self.train_dataset,
+            dataset,
             epochs=int(args.num_train_epochs),
             device=args.device,
             # Accelerate deals out the batches.
@@ -77,11 +83,17 @@ class TrainerEpochs(_Host):
 
     def _batch(self) -> int:
         """Count the samples of one batch of all ranks together."""
-        split = self.args.accelerator_config.split_batches
-        return self.args.train_batch_size * (1 if split else self.args.world_size)
+        dealing: Any = self.args.accelerator_config
+        ranks = 1 if dealing.split_batches else self.args.world_size
+        return int(self.args.train_batch_size * ranks)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, or resume from a checkpoint's folder, as ``Trainer.train`` does.
+
+        Parameters
+        ----------
+        *args, **kwargs : any
+            What the trainer takes.
 
         Returns
         -------
@@ -99,7 +111,23 @@ class TrainerEpochs(_Host):
         return super().train(*args, **kwargs)
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the trainer's counts, with the samples and steps of the whole run."""
+        """Return the trainer's counts, with the samples and steps of the whole run.
+
+        Parameters
+        ----------
+        *args, **kwargs : any
+            What the trainer gives.
+
+        Returns
+        -------
+        tuple of int
+            As the trainer's.
+
+        Raises
+        ------
+        ValueError
+            The number of epochs is not the planned one.
+        """
         values = super().set_initial_training_values(*args, **kwargs)
         pruner = self.ted.pruner
         check_epochs(values[0], pruner.epochs)
@@ -151,7 +179,7 @@ class TrainerEpochs(_Host):
             return pruner.epochs, 0
         return self.ted.epoch + 1, 0
 
-    def _run_epoch(self, **given: Any) -> None:
+    def _run_epoch(self, *args: Any, **given: Any) -> None:
         """Run an epoch of its own length."""
         epoch, accumulation = given["epoch"], self.args.gradient_accumulation_steps
         self.ted.set_epoch(epoch)
@@ -161,7 +189,7 @@ class TrainerEpochs(_Host):
         resumed = epoch == given["epochs_trained"]
         passed = given["steps_trained_in_current_epoch"] * resumed // accumulation
         self._begun = self.state.global_step - passed
-        super()._run_epoch(**given)
+        super()._run_epoch(*args, **given)  # type: ignore[no-untyped-call]
         if epoch + 1 == self.ted.pruner.epochs or self.control.should_training_stop:
             self.ted.finish()
 
@@ -192,13 +220,8 @@ class _Saving(TrainerCallback):
     def __init__(self, trainer: TrainerEpochs) -> None:
         self._trainer = trainer
 
-    def on_save(
-        self,
-        args: Any,
-        state: Any,
-        control: Any,
-        **_: Any,
-    ) -> None:
+    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        """Write this rank's session into the folder just made."""
         if state.is_hyper_param_search or args.save_only_model:
             return
         name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"

@@ -38,11 +38,12 @@ class TEDTrainerMixin(TrainerEpochs):
 
     Parameters
     ----------
-    *args, **kwargs : see ``transformers.Trainer``
+    *args : any
         What the other base class takes.
     ted : TrainerOptions, optional
-        Options of the run: all of :class:`ted_core.Pruner`, and `buffer` and `group`
-        of :class:`ted_torch.TED`.
+        Options of the run; see `TEDTrainer`.
+    **kwargs : any
+        What the other base class takes.
 
     Notes
     -----
@@ -108,13 +109,17 @@ class TEDTrainerMixin(TrainerEpochs):
             shift = self._kind in SHIFTED and not self._decodes()
             given = token_losses(z, y, shift=shift, smoothing=smoothing)
             return {**given, "mask": list(hidden) or z}
-        problem = self.model.config.problem_type
+        problem = self._net().config.problem_type
         given = class_losses(z, y, problem=problem, smoothing=smoothing)
         return {**given, "mask": z, "logits": z, "labels": y}
 
     def _decodes(self) -> bool:
         """Tell whether a decoder's input is made of the labels."""
-        return bool(getattr(self.model.config, "is_encoder_decoder", False))
+        config = getattr(self.model, "config", None)
+        return bool(getattr(config, "is_encoder_decoder", False))
+
+    def _net(self) -> Any:
+        return self.model
 
     def compute_loss(
         self,
@@ -124,7 +129,31 @@ class TEDTrainerMixin(TrainerEpochs):
         num_items_in_batch: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Return the loss over r_t, normalised as the trainer does."""
+        """Return the loss over r_t, normalised as the trainer does.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            In training mode; in evaluation the trainer's own loss is returned.
+        inputs : dict of str to Tensor
+            A batch, with its ids.
+        return_outputs : bool, default False
+            Whether the model's outputs are returned, too.
+        num_items_in_batch : Tensor of int, shape (), optional
+            How many labels count in the whole optimizer step.
+        **kwargs : any
+            For the trainer's own loss.
+
+        Returns
+        -------
+        Tensor of float, shape (), or pair of it and the outputs
+            The loss; its backward records the scores.
+
+        Raises
+        ------
+        ValueError
+            The batch has no ids or labels, or its rows are not samples.
+        """
         if not model.training:
             kwargs |= {"num_items_in_batch": num_items_in_batch}
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
@@ -132,7 +161,7 @@ class TEDTrainerMixin(TrainerEpochs):
             inputs, self.label_names, keep=self._decodes()
         )
         compiled = self.args.torch_compile or self._kind not in LANGUAGE
-        head = None if compiled else self.model.get_output_embeddings()
+        head = None if compiled else self._net().get_output_embeddings()
         with head_input(head) as hidden:
             outputs = model(**columns)
         given = self.sample_losses(outputs, labels, hidden)
@@ -147,7 +176,15 @@ class TEDTrainerMixin(TrainerEpochs):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log keep ratio and savings beside what the trainer logs of the training."""
+        """Log keep ratio and savings beside what the trainer logs of the training.
+
+        Parameters
+        ----------
+        logs : dict of str to float
+            What the trainer logs; extended.
+        *args, **kwargs : any
+            For the trainer.
+        """
         if self.is_in_train and not any(name.startswith("eval_") for name in logs):
             logs.update(run_metrics(self.ted.pruner))
         super().log(logs, *args, **kwargs)
@@ -158,13 +195,15 @@ class TEDTrainer(TEDTrainerMixin, Trainer):
 
     Parameters
     ----------
-    *args, **kwargs : see ``transformers.Trainer``
+    *args : any
         What the trainer takes.
     ted : TrainerOptions, optional
         Options of the run: all of :class:`ted_core.Pruner`, and `buffer` and `group`
         of :class:`ted_torch.TED`. `seed` is the trainer's by default, and
         `multiple_of` the samples of one optimizer step, so that every pruned epoch is
         made of whole steps.
+    **kwargs : any
+        What the trainer takes.
 
     Attributes
     ----------
