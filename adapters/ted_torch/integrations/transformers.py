@@ -54,7 +54,7 @@ class TEDTrainerMixin(TrainerEpochs):
         self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, ted=ted, **kwargs)
-        self._kind = ""
+        self._kind = str(getattr(self.model, "loss_type", ""))
         if type(self).sample_losses is TEDTrainerMixin.sample_losses:
             self._kind = kind_of(self.model)
             check_signal(self._kind, self.ted.pruner.config)
