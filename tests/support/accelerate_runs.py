@@ -92,7 +92,9 @@ class Run:
         with self.accelerator.accumulate(self.net):
             z = self.net(x)
             losses = F.cross_entropy(z, y, reduction="none")
-            self.accelerator.backward(self.ted.loss(losses, mask=z, ids=ids))
+            self.accelerator.backward(
+                self.ted.loss(losses, mask=z, ids=ids, logits=z, labels=y)
+            )
             self.optimizer.step()
             self.rates.step()
             self.optimizer.zero_grad()

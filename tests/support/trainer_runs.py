@@ -15,9 +15,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from ted_core import TedWarning
+from ted_core import TedWarning, TopScore
 
 WORDS, N, EPOCHS = 13, 37, 5
+PAPER = {"prune_ratio": 0.6, "signal": "mask_gradient", "strategy": TopScore()}
 SMALL = {
     "vocab_size": WORDS,
     "hidden_size": 8,
@@ -111,6 +112,6 @@ def trainer(folder, model=None, data=None, *, ted=None, host=Seen, **options):
             model=classifier() if model is None else model,
             args=arguments(folder, **options),
             train_dataset=Rows() if data is None else data,
-            ted={"prune_ratio": 0.6} if ted is None else ted,
+            ted=PAPER if ted is None else ted,
             **own,
         )

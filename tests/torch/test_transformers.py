@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 import trainer_runs
-from trainer_runs import EPOCHS, N, Rows, Texts, classifier, flat, language, trainer
+from trainer_runs import (
+    EPOCHS,
+    PAPER,
+    N,
+    Rows,
+    Texts,
+    classifier,
+    flat,
+    language,
+    trainer,
+)
 from transformers import (
     BertConfig,
     BertForQuestionAnswering,
@@ -117,7 +127,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_prunes_nothing_is_the_trainers_own(case, tmp_path):
     make, data, options = CASES[case]
-    ted = trainer(tmp_path, make(), data(), ted={"prune_ratio": 0.0}, **options)
+    ted = trainer(tmp_path, make(), data(), ted=PAPER | {"prune_ratio": 0.0}, **options)
     ted.train()
     orders = [flat(batches) for batches in ted.seen.values()]
     plain = trainer(tmp_path, make(), data(), ted=orders, host=Ordered, **options)
@@ -176,7 +186,7 @@ def test_steps_and_schedule_end_where_the_run_does(size, tmp_path):
 def test_counts_may_stay_as_the_schedule_gives_them(options, tmp_path):
     run = trainer(
         tmp_path,
-        ted={"prune_ratio": 0.6, "multiple_of": 1},
+        ted=PAPER | {"multiple_of": 1},
         gradient_accumulation_steps=3,
         **options,
     )

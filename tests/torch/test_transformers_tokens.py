@@ -13,7 +13,7 @@ from transformers import (
     MixtralForCausalLM,
 )
 
-SCORED = {"ted": {"signal": "mask_gradient"}, "learning_rate": 0.0}
+SCORED = {"ted": PAPER, "learning_rate": 0.0}
 PLAIN = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -98,7 +98,7 @@ def test_adapters_of_low_rank_are_scored_at_the_head_of_the_model_inside(tmp_pat
     frozen = {
         name: p.clone() for name, p in net.named_parameters() if "lora" not in name
     }
-    run = trainer(tmp_path, net, data, ted=SCORED["ted"], save_strategy="epoch")
+    run = trainer(tmp_path, net, data, save_strategy="epoch")
     run.train()
     assert run.state.global_step == run.state.max_steps
     for name, p in net.named_parameters():
@@ -113,7 +113,9 @@ def test_adapters_of_low_rank_are_scored_at_the_head_of_the_model_inside(tmp_pat
 def test_labels_of_tokens_that_are_not_shifted_are_known(kind, tmp_path):
     net = kind(BertConfig(**SMALL, **PLAIN, num_labels=13, max_position_embeddings=8))
     data = Texts()
-    run = trainer(tmp_path, net, data, ted={"signal": "loss"}, learning_rate=0.0)
+    run = trainer(
+        tmp_path, net, data, ted=PAPER | {"signal": "loss"}, learning_rate=0.0
+    )
     run.train()
     with torch.no_grad():
         rows = [data[k] for k in range(N)]
