@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
-from trainer_runs import SMALL, N, Rows, Texts, language, trainer
+from trainer_runs import PAPER, SMALL, N, Rows, Texts, language, trainer
 from transformers import (
     BertConfig,
     BertForMaskedLM,
