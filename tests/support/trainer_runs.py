@@ -28,6 +28,9 @@ SMALL = {
 }
 
 
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
 class Rows(Dataset):
     """Sentences with a label each; the last column is no input of a model."""
 
@@ -71,6 +74,10 @@ def classifier(**options):
     torch.manual_seed(1)
     settings = {"num_labels": 3, "max_position_embeddings": 8}
     return BertForSequenceClassification(BertConfig(**SMALL, **settings | options))
+
+
+def frozen_classifier(**options):
+    return classifier(**NO_DROPOUT, **options)
 
 
 def language(**options):
