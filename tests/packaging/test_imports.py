@@ -50,3 +50,8 @@ def test_importing_the_core_loads_nothing_heavier_than_numpy(module):
 def test_an_adapter_without_its_framework_says_what_to_install(adapter, framework):
     said = output_of(WITHOUT.format(adapter=adapter, framework=framework))
     assert "pip install 'ted-core[" in said
+
+
+def test_an_adapter_loads_no_trainer_of_others():
+    loaded = set(json.loads(output_of(LOADED.format("ted_torch"))))
+    assert loaded & {"transformers", "accelerate", "peft"} == set()

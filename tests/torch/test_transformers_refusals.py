@@ -5,7 +5,7 @@ import torch
 from ted_torch.integrations.transformers import TEDTrainer
 from torch.utils.data import IterableDataset, SequentialSampler
 from trainer_runs import EPOCHS, Rows, classifier, trainer
-from transformers import BertConfig, BertForNextSentencePrediction
+from transformers import BertConfig, BertForNextSentencePrediction, Trainer
 
 
 class Stream(IterableDataset):
@@ -56,6 +56,13 @@ def test_a_model_whose_losses_are_not_known_is_refused(tmp_path):
     )
     with pytest.raises(TypeError, match="override `sample_losses`"):
         trainer(tmp_path, net)
+
+
+@pytest.mark.parametrize("name", ["_run_epoch", "_init_training_state"])
+def test_a_host_without_a_private_hook_is_refused_by_name(name, monkeypatch, tmp_path):
+    monkeypatch.delattr(Trainer, name)
+    with pytest.raises(ImportError, match=rf"must have Trainer\.{name}, got version"):
+        trainer(tmp_path)
 
 
 class Sequential(TEDTrainer):

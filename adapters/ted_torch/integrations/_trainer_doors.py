@@ -16,6 +16,7 @@ __all__ = [
     "check_arguments",
     "check_dataset",
     "check_epochs",
+    "check_hooks",
     "check_options",
     "check_saves",
     "check_signal",
@@ -24,6 +25,29 @@ __all__ = [
 
 _HOOKS = ("_init_training_state", "_run_epoch")
 _TAKEN = ("epochs", "device", "num_replicas", "rank")
+
+
+def check_hooks(host: object) -> None:
+    """Refuse a trainer that lacks a private method to override.
+
+    Parameters
+    ----------
+    host : object
+        The trainer as its own class has it, without TED's overrides.
+
+    Raises
+    ------
+    ImportError
+        The installed version of transformers has another trainer.
+    """
+    missing = [name for name in _HOOKS if not hasattr(host, name)]
+    if missing:
+        version = importlib.metadata.version("transformers")
+        msg = (
+            f"`transformers` must have Trainer.{missing[0]}, got version {version}; "
+            "the page of the integration says which versions do"
+        )
+        raise ImportError(msg)
 
 
 def check_options(ted: object) -> dict[str, Any]:
@@ -115,17 +139,9 @@ def check_arguments(trainer: Any) -> None:
 
     Raises
     ------
-    ValueError, ImportError
+    ValueError
         By the name of the argument, with the remedy.
     """
-    missing = [name for name in _HOOKS if not hasattr(trainer, name)]
-    if missing:
-        version = importlib.metadata.version("transformers")
-        msg = (
-            f"`transformers` must have Trainer.{missing[0]}, got version {version}; "
-            "the page of the integration says which versions do"
-        )
-        raise ImportError(msg)
     args = trainer.args
     epochs = args.num_train_epochs
     for name, right, rule in (

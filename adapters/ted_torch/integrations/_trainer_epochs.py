@@ -15,6 +15,7 @@ from ted_torch.integrations._trainer_doors import (
     check_arguments,
     check_dataset,
     check_epochs,
+    check_hooks,
     check_options,
     check_saves,
 )
@@ -55,6 +56,7 @@ class TrainerEpochs(_Host):
         self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
     ) -> None:
         self._options = check_options(ted)
+        check_hooks(super())
         if "train_dataset" in kwargs:
             check_dataset(kwargs["train_dataset"])
         super().__init__(*args, **kwargs)
