@@ -198,8 +198,7 @@ class ScoreBook:
         -------
         ndarray of float32, shape (n,)
             The score; ``inf`` for a sample never presented; the median of the valid
-            scores for one presented without a valid value. Read-only: it may be the
-            score's own column.
+            scores for one without a valid value. Read-only: it may be a column.
 
         Notes
         -----
@@ -224,7 +223,18 @@ class ScoreBook:
         return {**self.columns, "visits": self._visits, "flags": self._flags}
 
     def over(self, arrays: Mapping[str, NDArray[Any]]) -> ScoreBook:
-        """Return a book like this one on given arrays, not copied; none is open."""
+        """Return a book like this one on given arrays, with no epoch open.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            As :meth:`arrays` gives them; not copied.
+
+        Returns
+        -------
+        ScoreBook
+            It writes into them.
+        """
         book = copy(self)
         book.columns = {name: arrays[name] for name in self.columns}
         book._visits, book._flags = arrays["visits"], arrays["flags"]  # noqa: SLF001

@@ -59,7 +59,7 @@ Nothing of this was run. Ids are int32 up to 2^31 samples.
 python benchmarks/scale/report.py
 ```
 
-{machine}.
+{machine}; load average {load:.0f} before the last run.
 Linux only: memory is read from `/proc`. The file is in the page cache when it is read
 back. At n = {largest} the loader's list peaks at {most} GiB, all else at {ours} GiB.
 """
@@ -204,6 +204,7 @@ def page(record):
         ),
         machine=f"{machine['processor']}, {machine['cores']} cores, "
         f"{machine['arch']}; {versions}",
+        load=machine["load before"],
         most=f"{most:.1f}",
         ours=f"{max(peaks.values()):.1f}",
     )

@@ -46,6 +46,8 @@ def cost(record, ink):
             axes.loglog(sizes, values, style, label=label, **look)
     panels[0].set(title="seconds of processor time", xlabel="samples n")
     panels[1].set(title="peak bytes", xlabel="samples n")
+    for axes in panels:
+        axes.minorticks_off()
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure

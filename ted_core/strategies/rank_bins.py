@@ -56,7 +56,9 @@ class RankBins:
 
         Returns
         -------
-        least, most : ndarray of float64, shape (bins,)
+        least : ndarray of float64, shape (bins,)
+            Of each bin.
+        most : ndarray of float64, shape (bins,)
             Equal where a bin holds one number.
         """
         middle = self._below + np.maximum(self._counts, 1) / 2
