@@ -31,6 +31,7 @@ from ted_core.schedules import (
 )
 from ted_core.scores import ScoreBook
 from ted_core.selection import redundant_subset, top_ids
+from ted_core.shards import Shard
 from ted_core.strategies import (
     UCB,
     EpsilonGreedy,
@@ -68,6 +69,7 @@ __all__ = [
     "Savings",
     "ScoreBook",
     "Selection",
+    "Shard",
     "SoftTop",
     "Static",
     "TedWarning",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "check_epochs",
+    "check_finite",
     "check_ids",
     "check_int",
     "check_real",
@@ -129,6 +130,20 @@ def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
         raise TypeError(msg)
     with np.errstate(over="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:
+    """Return `values` as float32, or refuse another shape and what is not finite."""
+    scores = to_numpy(values)
+    if scores.shape != (size,):
+        msg = f"`{name}` must have shape ({size},), got shape {scores.shape}"
+        raise ValueError(msg)
+    scores = check_values(name, scores, size)
+    if not np.isfinite(scores).all():
+        wrong = int(np.flatnonzero(~np.isfinite(scores))[0])
+        msg = f"`{name}` must be finite, got {scores[wrong]} at {wrong}"
+        raise ValueError(msg)
+    return scores
 
 
 def check_epochs(epochs: object) -> int:

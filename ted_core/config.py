@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._checks import check_epochs, check_int
-from ted_core.counts import keep_count, steps_for
+from ted_core.counts import StepOptions, keep_count, steps_for
 from ted_core.errors import TedWarning
+from ted_core.labels import check_labels, labels_checksum
 from ted_core.reductions import Reduction
 from ted_core.savings import planned_save_ratio
 from ted_core.schedules import Schedule, keep_ratios
+from ted_core.shards import Shard, check_shard
 from ted_core.signals import check_pairs
 from ted_core.strategies import Strategy
 from ted_core.typing import State
@@ -33,14 +34,6 @@ _TABLE = np.dtype(
         ("loss_scale", np.float64),
     ]
 )
-
-
-class StepOptions(TypedDict, total=False):
-    """Options of :func:`ted_core.steps_for`."""
-
-    accumulation: int
-    world_size: int
-    drop_last: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +60,8 @@ class RunConfig:
         Whether the loss is divided by the keep ratio.
     labels : ndarray of int, shape (n,), or None
         Class of each sample.
+    shard : Shard, optional
+        This rank's part of all samples; the `n` samples are that.
 
     Raises
     ------
@@ -84,6 +79,7 @@ class RunConfig:
     multiple_of: int
     scale_loss: bool
     labels: NDArray[np.signedinteger[Any]] | None = None
+    shard: Shard | None = None
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
@@ -108,7 +104,9 @@ class RunConfig:
         if not isinstance(self.scale_loss, bool):
             msg = f"`scale_loss` must be True or False, got {self.scale_loss!r}"
             raise TypeError(msg)
-        self._check_labels()
+        check_labels(self.labels, self.n)
+        if self.shard is not None:
+            check_shard(self.shard, self.n, self.strategy)
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
         if self.epochs < _FEW_EPOCHS:
             saved = planned_save_ratio(
@@ -121,15 +119,15 @@ class RunConfig:
             )
             warnings.warn(msg, TedWarning, stacklevel=4)
 
-    def _check_labels(self) -> None:
-        if self.labels is None:
-            return
-        if self.labels.shape != (self.n,) or self.labels.dtype.kind not in "iu":
-            msg = (
-                f"`labels` must hold integers of shape ({self.n},), got "
-                f"{self.labels.dtype} of shape {self.labels.shape}"
-            )
-            raise ValueError(msg)
+    @property
+    def together(self) -> Shard | None:
+        """The rank's part, if the samples are chosen from those of all ranks."""
+        return self.shard if self.shard is not None and self.shard.exact else None
+
+    @property
+    def known_count(self) -> bool:
+        """Whether the schedule alone tells how many samples a rank trains on."""
+        return self.strategy.known_count and self.together is None
 
     @cached_property
     def keep_ratios(self) -> NDArray[np.float64]:
@@ -139,8 +137,11 @@ class RunConfig:
     @cached_property
     def kept_counts(self) -> NDArray[np.int64]:
         """Samples each epoch keeps by the schedule, shape (epochs,)."""
+        return self._counts_of(self.n if self.together is None else self.together.total)
+
+    def _counts_of(self, n: int) -> NDArray[np.int64]:
         counts = [
-            keep_count(self.n, float(ratio), multiple_of=self.multiple_of)
+            keep_count(n, float(ratio), multiple_of=self.multiple_of)
             for ratio in self.keep_ratios
         ]
         return np.array(counts, np.int64)
@@ -164,8 +165,8 @@ class RunConfig:
         Raises
         ------
         ValueError, TypeError
-            An argument is out of range, or the strategy's counts depend on the
-            scores: :meth:`max_total_steps` gives the bound then.
+            An argument is out of range, or the counts depend on the scores, as over
+            shards: :meth:`max_total_steps` gives the bound then.
         """
         self._refuse_unknown("total_steps")
         return self.max_total_steps(batch_size, **options)
@@ -187,15 +188,23 @@ class RunConfig:
             Steps that the run never exceeds.
         """
         counts = self.kept_counts
+        most = self.n
+        if self.shard is not None:
+            # A rank trains on its own shard, as long as the one that keeps most.
+            options["world_size"] = 1
+            most = max(self.shard.sizes)
+            counts = counts if self.together else self._counts_of(most)
         if not self.strategy.known_count:
-            counts = np.full_like(counts, self.n)
-        return sum(steps_for(int(count), batch_size, **options) for count in counts)
+            counts = np.full_like(counts, most)
+        longest = np.minimum(counts, most).tolist()
+        return sum(steps_for(count, batch_size, **options) for count in longest)
 
     def _refuse_unknown(self, name: str) -> None:
-        if not self.strategy.known_count:
+        if not self.known_count:
+            over = "" if self.together is None else " over shards"
             msg = (
                 f"`{name}` needs a strategy with a known count, got "
-                f"{self.strategy!r}; `max_total_steps` gives the bound"
+                f"{self.strategy!r}{over}; `max_total_steps` gives the bound"
             )
             raise ValueError(msg)
 
@@ -211,7 +220,7 @@ class RunConfig:
         Raises
         ------
         ValueError
-            The strategy's counts depend on the scores.
+            The counts depend on the scores.
         """
         self._refuse_unknown("schedule_table")
         table = np.empty(self.epochs, _TABLE)
@@ -235,9 +244,6 @@ class RunConfig:
             "seed": str(self.seed),
             "multiple_of": self.multiple_of,
             "scale_loss": self.scale_loss,
-            "labels": _checksum(self.labels),
+            "labels": labels_checksum(self.labels),
+            **({} if self.shard is None else self.shard.describe()),
         }
-
-
-def _checksum(labels: NDArray[np.signedinteger[Any]] | None) -> int:
-    return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import TypedDict
 
 import numpy as np
 
 from ted_core._checks import check_int, check_real
 
-__all__ = ["id_dtype", "keep_count", "steps_for"]
+__all__ = ["StepOptions", "id_dtype", "keep_count", "steps_for"]
+
+
+class StepOptions(TypedDict, total=False):
+    """Options of :func:`ted_core.steps_for`."""
+
+    accumulation: int
+    world_size: int
+    drop_last: bool
 
 
 def keep_count(n: int, keep_ratio: float, *, multiple_of: int = 1) -> int:

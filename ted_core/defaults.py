@@ -11,6 +11,7 @@ from ted_core.config import RunConfig
 from ted_core.methods import find_method
 from ted_core.reductions import Reduction
 from ted_core.schedules import RollerCoaster, Schedule
+from ted_core.shards import Shard
 from ted_core.signals import default_reduction
 from ted_core.strategies import Strategy
 
@@ -32,13 +33,17 @@ class RunOptions(TypedDict, total=False):
     labels: ArrayLike | None
 
 
-def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig:
+def make_config(
+    n: int, epochs: int, shard: Shard | None = None, **options: Unpack[RunOptions]
+) -> RunConfig:
     """Return the configuration with TED's defaults filled in.
 
     Parameters
     ----------
     n, epochs : int
         Samples and epochs.
+    shard : Shard, optional
+        This rank's part of all samples.
     **options : see :class:`ted_core.Pruner`
         The rest; what is not given takes its default.
 
@@ -94,4 +99,5 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
         multiple_of=options.get("multiple_of", 1),
         scale_loss=options.get("scale_loss", True),
         labels=None if labels is None else to_numpy(labels).copy(),
+        shard=shard,
     )

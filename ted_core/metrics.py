@@ -24,6 +24,8 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
         ``ted/keep_ratio``, the share of the data that the current epoch keeps, or the
         last one did (0 if none was trained); and ``ted/samples_saved``, the share of
         full training's forward passes that the closed epochs saved, counted (Eq. 24).
+        With a shard both are this rank's, and ``ted/imbalance`` is the share of all
+        ranks' visits that repeat samples to keep the ranks in step.
 
     Notes
     -----
@@ -40,9 +42,12 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
     >>> run_metrics(Pruner(1000, epochs=10, prune_ratio=0.7))
     {'ted/keep_ratio': 1.0, 'ted/samples_saved': 0.0}
     """
-    if pruner.finished:
+    if pruner.finished or (pruner.config.shard and not pruner.planned):
         planned = pruner.report().planned
         kept = float(planned[-1]) / pruner.n if planned.size else 0.0
     else:
         kept = pruner.plan().keep_fraction
-    return {"ted/keep_ratio": kept, "ted/samples_saved": pruner.savings().ratio}
+    metrics = {"ted/keep_ratio": kept, "ted/samples_saved": pruner.savings().ratio}
+    if pruner.config.shard and pruner.planned:
+        metrics["ted/imbalance"] = pruner.plan().imbalance
+    return metrics

@@ -32,6 +32,9 @@ class EpochPlan:
         Kept ids in this epoch's order; read-only.
     weights : ndarray of float32, shape (k,), or None
         Weight of each sample's loss, aligned with `order`; None means 1.
+    kept_by_rank : tuple of int, default ()
+        Samples that each rank keeps, where each has a shard of its own; n, the order
+        and the loss scale are this rank's then.
 
     Notes
     -----
@@ -59,6 +62,7 @@ class EpochPlan:
     loss_scale: float
     order: Ids
     weights: NDArray[np.float32] | None = None
+    kept_by_rank: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the arrays read-only."""
@@ -88,6 +92,17 @@ class EpochPlan:
         return self.order.size / self.n
 
     @property
+    def visited(self) -> int:
+        """Samples that each rank visits: as many as the rank that keeps most."""
+        return max(self.kept_by_rank, default=self.order.size)
+
+    @property
+    def imbalance(self) -> float:
+        """Share of the visits of all ranks that repeat a sample, to keep in step."""
+        kept = self.kept_by_rank
+        return 1 - sum(kept) / (len(kept) * self.visited) if kept else 0.0
+
+    @property
     def checksum(self) -> int:
         """CRC-32 of the order as little-endian int64; a resumed epoch compares it."""
         crc = 0
@@ -113,7 +128,7 @@ class EpochPlan:
         accumulation : int, default 1
             Batches of one optimizer step.
         world_size : int, default 1
-            Ranks that share the order.
+            Ranks that share the order; a shard's is not shared.
         drop_last : bool, default False
             Whether the loader drops an incomplete last batch.
 
@@ -128,9 +143,9 @@ class EpochPlan:
             An argument is not an integer in its range.
         """
         return steps_for(
-            self.order.size,
+            self.visited,
             batch_size,
             accumulation=accumulation,
-            world_size=world_size,
+            world_size=1 if self.kept_by_rank else world_size,
             drop_last=drop_last,
         )

@@ -16,7 +16,8 @@ from ted_core.planner import make_plan
 from ted_core.report import History, Report
 from ted_core.savings import Savings
 from ted_core.scores import ScoreBook
-from ted_core.state import read_state, write_state
+from ted_core.shards import Shard, sum_over
+from ted_core.state import Parts, read_state, write_state
 from ted_core.typing import Scores, State
 
 __all__ = ["Pruner"]
@@ -49,8 +50,10 @@ class Pruner:
         Class of each sample, for class floors.
     initial_scores : array_like of float, shape (n,), optional
         Finite scores to start from.
+    shard : Shard, optional
+        One rank's part of data that no rank holds whole; `n` are its samples.
     **options : see above
-        All but `n`, `epochs` and `initial_scores`.
+        The others.
 
     Raises
     ------
@@ -80,16 +83,15 @@ class Pruner:
         *,
         epochs: int,
         initial_scores: ArrayLike | None = None,
+        shard: Shard | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
-        self.config = make_config(n, epochs, **options)
+        self.config = make_config(n, epochs, shard, **options)
         self.n, self.epochs = self.config.n, self.config.epochs
-        self._book = ScoreBook(
-            n, reduction=self.config.reduction, initial_scores=initial_scores
-        )
+        reduction = self.config.reduction
+        self._book = ScoreBook(n, reduction=reduction, initial_scores=initial_scores)
         self._history = History()
-        self._epoch = 0
-        self._stopped = False
+        self._epoch, self._stopped = 0, False
         self._plan: EpochPlan | None = None
 
     @property
@@ -101,6 +103,11 @@ class Pruner:
     def finished(self) -> bool:
         """Whether the last epoch has closed or :meth:`finish` was called."""
         return self._stopped or self._epoch == self.epochs
+
+    @property
+    def planned(self) -> bool:
+        """Whether the current epoch's plan is made already."""
+        return self._plan is not None
 
     @property
     def scores(self) -> Scores:
@@ -118,7 +125,7 @@ class Pruner:
         Returns
         -------
         EpochPlan
-            The same object until the epoch closes; O(n) the first time.
+            The same object until the epoch closes; O(n) the first time, on all ranks.
 
         Raises
         ------
@@ -142,10 +149,8 @@ class Pruner:
 
         Raises
         ------
-        ValueError, TypeError
-            An id is out of range, or shapes or dtypes do not fit.
-        EpochError
-            The run has finished.
+        ValueError, TypeError, EpochError
+            An id is out of range, shapes or dtypes do not fit, the run has finished.
         """
         self._refuse_finished("observe")
         self._book.observe(ids, values)
@@ -166,15 +171,14 @@ class Pruner:
         Raises
         ------
         EpochError
-            The run has finished, nothing was observed although the strategy needs
-            scores, or no observed value is finite; the state is unchanged then.
+            The run has finished, nothing was observed for a strategy that needs it, or
+            no observed value is finite; the state is unchanged then.
         """
         self._refuse_finished("advance")
-        if self.config.strategy.uses_scores and not self._book.pending:
-            msg = (
-                f"an epoch must have observed values, got none in epoch {self._epoch}; "
-                "call `observe` in every step"
-            )
+        observed = sum_over(self.config.shard, self._book.pending)
+        if self.config.strategy.uses_scores and not observed:
+            got = f"got none in epoch {self._epoch}; call `observe` in every step"
+            msg = f"an epoch must have observed values, {got}"
             raise EpochError(msg)
         self._close()
 
@@ -218,14 +222,10 @@ class Pruner:
 
     def state_dict(self) -> State:
         """Return the state: flat, little-endian, copied; an open epoch included."""
-        return write_state(
-            self.config,
-            self._book,
-            self._history.rows,
-            epoch=self._epoch,
-            stopped=self._stopped,
-            checksum=self.plan().checksum if self._book.pending else None,
-        )
+        plan = self.plan() if self._book.pending else self._plan
+        rows = self._history.rows
+        parts = Parts(self._book, rows, self._epoch, self._stopped, plan)
+        return write_state(self.config, parts)
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -244,7 +244,7 @@ class Pruner:
         CheckpointError
             A field differs or is damaged, or an open epoch's order is not reproduced.
         """
-        loaded = read_state(state, self.config, self._book, allow=allow)
-        loaded.copy_into(self._book)
-        self._history = History(loaded.history)
-        self._epoch, self._stopped, self._plan = loaded.epoch, loaded.stopped, None
+        parts = read_state(state, self.config, self._book, allow=allow)
+        parts.copy_into(self._book)
+        self._history = History(parts.history)
+        self._epoch, self._stopped, self._plan = parts.epoch, parts.stopped, parts.plan

@@ -6,13 +6,16 @@ import numpy as np
 
 from ted_core._checks import check_int
 
-__all__ = ["ORDER", "SELECT", "stream"]
+__all__ = ["ORDER", "SELECT", "SHARD", "stream"]
 
 ORDER = 1
 """Purpose number of the shuffle of an epoch."""
 
 SELECT = 2
 """Purpose number of a strategy's draw."""
+
+SHARD = 3
+"""Purpose number of a rank's own seed; the rank stands for the epoch."""
 
 
 def stream(seed: int, *, purpose: int, epoch: int) -> np.random.Generator:

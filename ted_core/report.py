@@ -84,7 +84,7 @@ class History:
         seen = book.times_seen()
         kept = plan.order.size
         missing = kept if seen is None else np.count_nonzero(seen[plan.order] == 0)
-        counts = book.close()
+        counts = book.close(whole=not plan.kept_by_rank)
         row = (kept, counts.observed, counts.distinct, counts.nonfinite, missing)
         for name, number in zip(HISTORY, row, strict=True):
             self.rows[name].append(int(number))

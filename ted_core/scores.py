@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_int, check_values, to_numpy
+from ted_core._checks import check_finite, check_int
 from ted_core.buffer import EpochBuffer, EpochCounts
 from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
@@ -82,18 +82,7 @@ class ScoreBook:
         self._buffer: EpochBuffer | None = None
 
     def _begin(self, initial_scores: ArrayLike) -> None:
-        scores = to_numpy(initial_scores)
-        if scores.shape != (self.n,):
-            msg = (
-                f"`initial_scores` must have shape ({self.n},), got shape "
-                f"{scores.shape}"
-            )
-            raise ValueError(msg)
-        scores = check_values("initial_scores", scores, self.n)
-        if not np.isfinite(scores).all():
-            wrong = int(np.flatnonzero(~np.isfinite(scores))[0])
-            msg = f"`initial_scores` must be finite, got {scores[wrong]} at {wrong}"
-            raise ValueError(msg)
+        scores = check_finite("initial_scores", initial_scores, self.n)
         self.columns.update(self.reduction.begin(scores.copy()))
         self._visits[:] = 1
         self._flags[:] = _PRESENTED
@@ -142,8 +131,13 @@ class ScoreBook:
         """Take a whole buffer; see :meth:`EpochBuffer.observe_sums`."""
         self.open().observe_sums(sums, counts)
 
-    def close(self) -> EpochCounts:
+    def close(self, *, whole: bool = True) -> EpochCounts:
         """Write the epoch's means into the scores (Eq. 19) and clear the buffer.
+
+        Parameters
+        ----------
+        whole : bool, default True
+            Whether these are all samples, so that no finite value is an error.
 
         Returns
         -------
@@ -160,7 +154,8 @@ class ScoreBook:
             self._buffer = None
             return EpochCounts(0, 0, 0)
         self._buffer.check()
-        if not any(np.isfinite(means).any() for _, means in self._buffer.means()):
+        finite = (np.isfinite(means).any() for _, means in self._buffer.means())
+        if whole and not any(finite):
             msg = (
                 f"an epoch must have a finite value, got {self._buffer.observed} "
                 "observations and none finite; look for NaN in the loss"
@@ -191,8 +186,16 @@ class ScoreBook:
             self.columns[name][ids] = column + column.dtype.type(0)
         self._visits[ids] = np.minimum(visits, _MOST_VISITS - 1) + np.uint16(1)
 
-    def ranking(self) -> Scores:
+    def ranking(
+        self, middle: Callable[[Scores, int], np.float32] | None = None
+    ) -> Scores:
         """Return what a strategy ranks by.
+
+        Parameters
+        ----------
+        middle : callable, optional
+            The median for samples without a value, from the valid scores and how many
+            take it; by default theirs.
 
         Returns
         -------
@@ -210,8 +213,13 @@ class ScoreBook:
             ranking = ranking.copy()
             ranking[missing] = np.inf
             missing &= self.presented
-            if missing.any():
-                ranking[missing] = median(self._visited(ranking))
+        wanted = int(np.count_nonzero(missing))
+        if middle is not None:  # other ranks may want it
+            between = middle(ranking[self._visits > 0], wanted)
+        elif wanted:
+            between = median(self._visited(ranking))
+        if wanted:
+            ranking[missing] = between
         ranking.setflags(write=False)
         return ranking
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from ted_core.buffer import EpochBuffer
 from ted_core.config import RunConfig
+from ted_core.counts import id_dtype
 from ted_core.errors import CheckpointError
-from ted_core.planner import make_plan
+from ted_core.plan import EpochPlan
+from ted_core.planner import make_plan, whole_plan
 from ted_core.report import HISTORY
 from ted_core.scores import ScoreBook
 from ted_core.state_fields import (
@@ -25,17 +27,18 @@ from ted_core.state_fields import (
 )
 from ted_core.typing import State
 
-__all__ = ["Loaded", "read_state", "write_state"]
+__all__ = ["Parts", "read_state", "write_state"]
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A state that has passed its checks."""
+class Parts:
+    """What a state holds beside the configuration."""
 
     book: ScoreBook
     history: dict[str, list[int]]
     epoch: int
     stopped: bool
+    plan: EpochPlan | None = None
 
     def copy_into(self, book: ScoreBook) -> None:
         """Overwrite the scores of `book`, and take over the open epoch."""
@@ -43,26 +46,25 @@ class Loaded:
         book.restore(self.book.arrays(), buffer=buffer)
 
 
-def write_state(
-    config: RunConfig,
-    book: ScoreBook,
-    history: Mapping[str, Sequence[int]],
-    *,
-    epoch: int,
-    stopped: bool,
-    checksum: int | None,
-) -> State:
-    """Return the flat state; `checksum` is None between epochs."""
+def write_state(config: RunConfig, parts: Parts) -> State:
+    """Return the flat state; its plan is the open epoch's, if it is made."""
+    book, plan = parts.book, parts.plan
     state: State = {"format": FORMAT, "version": VERSION, **config.describe()}
-    state |= {"epoch": epoch, "stopped": stopped}
+    state |= {"epoch": parts.epoch, "stopped": parts.stopped}
     for name in HISTORY:
-        state[f"history.{name}"] = _little(np.array(history[name], np.int64))
+        state[f"history.{name}"] = _little(np.array(parts.history[name], np.int64))
     for name, array in book.arrays().items():
         state[f"book.{name}"] = _little(array)
     state["pending"] = book.pending
-    if checksum is not None:
+    if plan is not None and config.shard is not None:
+        # The other ranks have a part in it: it can't be made again when it is loaded.
+        state["plan.order"] = _little(plan.order)
+        state["plan.kept_by_rank"] = np.array(plan.kept_by_rank, "<i8")
+        if plan.weights is not None:
+            state["plan.weights"] = _little(plan.weights)
+    if plan is not None and book.pending:
         buffer = book.open()
-        state["pending.checksum"] = checksum
+        state["pending.checksum"] = plan.checksum
         state["pending.sums"] = _little(buffer.sums)
         state["pending.counts"] = _little(buffer.counts)
     return state
@@ -74,7 +76,7 @@ def read_state(
     like: ScoreBook,
     *,
     allow: Sequence[str] = (),
-) -> Loaded:
+) -> Parts:
     """Check a state against a configuration and book; the parts are not copied."""
     for name in allow:
         if name != "epochs":
@@ -105,8 +107,9 @@ def read_state(
     if pending:
         _fill(book.open(), state, pending)
     check_scores(book)
-    _check_names(state, book, pending=bool(pending))
-    loaded = Loaded(book, history, epoch, stopped)
+    plan = _read_plan(state, config, epoch) if "plan.order" in state else None
+    _check_names(state, book, config, pending=bool(pending), plan=plan)
+    loaded = Parts(book, history, epoch, stopped, plan)
     if pending:
         _check_open_epoch(state, config, loaded)
     return loaded
@@ -123,7 +126,7 @@ def _fill(buffer: EpochBuffer, state: Mapping[str, Any], pending: int) -> None:
 
 
 def _check_open_epoch(
-    state: Mapping[str, Any], config: RunConfig, loaded: Loaded
+    state: Mapping[str, Any], config: RunConfig, loaded: Parts
 ) -> None:
     pending, epoch = loaded.book.pending, loaded.epoch
     if epoch >= config.epochs or loaded.stopped:
@@ -136,7 +139,10 @@ def _check_open_epoch(
         )
         raise CheckpointError(msg)
     saved = plain_field(state, "pending.checksum", int)
-    here = make_plan(config, loaded.book, epoch).checksum
+    if config.shard is not None and loaded.plan is None:
+        msg = "`state` must have 'plan.order' of its open epoch, got none"
+        raise CheckpointError(msg)
+    here = (loaded.plan or make_plan(config, loaded.book, epoch)).checksum
     if saved != here:
         msg = (
             f"`state` must have the order of this epoch, saved checksum {saved}, here "
@@ -145,18 +151,48 @@ def _check_open_epoch(
         raise CheckpointError(msg)
 
 
-def _check_names(state: Mapping[str, Any], book: ScoreBook, *, pending: bool) -> None:
+def _check_names(
+    state: Mapping[str, Any],
+    book: ScoreBook,
+    config: RunConfig,
+    *,
+    pending: bool,
+    plan: EpochPlan | None,
+) -> None:
     known = {"format", "version", "epoch", "stopped", "pending"}
     known |= {f"history.{name}" for name in HISTORY}
     known |= {f"book.{name}" for name in book.arrays()}
-    known |= {"n", "epochs", "schedule", "strategy", "signal", "reduction", "seed"}
-    known |= {"multiple_of", "scale_loss", "labels"}
+    known |= config.describe().keys()
+    if plan is not None:
+        known |= {"plan.order", "plan.kept_by_rank", "plan.weights"}
     if pending:
         known |= {"pending.checksum", "pending.sums", "pending.counts"}
     unknown = sorted(str(name) for name in state if name not in known)
     if unknown:
         msg = f"`state` must hold known fields only, got {', '.join(unknown)}"
         raise CheckpointError(msg)
+
+
+def _read_plan(state: Mapping[str, Any], config: RunConfig, epoch: int) -> EpochPlan:
+    """Return the saved plan of a shard's open epoch, checked."""
+    if config.shard is None or epoch >= config.epochs:
+        msg = "`plan.order` must be that of a shard's open epoch, got another state's"
+        raise CheckpointError(msg)
+    ranks = len(config.shard.sizes)
+    kept = array_field(state, "plan.kept_by_rank", np.empty(ranks, np.int64))
+    size = int(kept[config.shard.rank])
+    if np.any((kept < 0) | (kept > config.shard.sizes)) or not kept.any():
+        msg = f"`plan.kept_by_rank` must fit the shards, saved {kept.tolist()}"
+        raise CheckpointError(msg)
+    order = array_field(state, "plan.order", np.empty(size, id_dtype(config.n)))
+    times = np.bincount(order.clip(0), minlength=config.n)
+    if np.any(order < 0) or times.size > config.n or times.max() > 1:
+        msg = f"`plan.order` must hold distinct ids in [0, {config.n}), saved others"
+        raise CheckpointError(msg)
+    weights = None
+    if "plan.weights" in state:
+        weights = array_field(state, "plan.weights", np.empty(size, np.float32)).copy()
+    return whole_plan(config, epoch, order.copy(), weights, tuple(kept.tolist()))
 
 
 def _little(array: NDArray[Any]) -> NDArray[Any]:

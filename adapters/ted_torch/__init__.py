@@ -18,6 +18,7 @@ from ted_torch.losses import mean_loss, per_sample
 from ted_torch.masks import mask_gradient, record, tap
 from ted_torch.samplers import TEDSampler
 from ted_torch.session import TED
+from ted_torch.shards import find_shard
 
 __all__ = [
     "TED",
@@ -27,6 +28,7 @@ __all__ = [
     "TEDSampler",
     "WithIds",
     "find_ranks",
+    "find_shard",
     "mask_gradient",
     "mean_loss",
     "merge",

@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from ted_core import CheckpointError, EpochError, Pruner
+from ted_core.shards import sum_over
 from ted_torch._recorder import Recorder
+from ted_torch.agreement import agree, check_made_in_time, run_facts
 from ted_torch.buffers import EpochBuffer
-from ted_torch.distributed import Ranks, agree, check_made_in_time
+from ted_torch.distributed import Ranks
 from ted_torch.samplers import TEDSampler
+from ted_torch.shards import check_same_shard
 from ted_torch.states import read_session, write_session
 
 __all__ = ["Epochs"]
@@ -63,13 +66,10 @@ class Epochs:
             self._merge()
             self.pruner.advance()
             self._clear()
-        plan = self.pruner.plan()
         if not self._agreed:
-            facts: dict[str, Any] = self.pruner.config.describe()
-            facts |= {"epoch": epoch, "order": plan.checksum}
-            agree(facts, self.ranks, device=self._device)
+            agree(run_facts(self.pruner, epoch), self.ranks, device=self._device)
             self._agreed = True
-        self.recorder.begin(plan)
+        self.recorder.begin(self.pruner.plan())
 
     def finish(self) -> None:
         """Close the last epoch, or an early stop."""
@@ -89,12 +89,14 @@ class Epochs:
 
     def _merge(self, *, optional: bool = False) -> None:
         self.recorder.flush()
+        shard = self.pruner.config.shard
         sums, counts = self.buffer.read(
-            self.pruner.epoch, ranks=self.ranks, optional=optional
+            self.pruner.epoch, ranks=self.ranks, optional=optional, shard=shard
         )
         self.recorder.hints.warn(self.pruner.epoch)
         # What is mixed into a batch may come from anywhere.
-        strays = 0 if self.buffer.shares is not None else self._strays(counts)
+        here = 0 if self.buffer.shares is not None else self._strays(counts)
+        strays = sum_over(shard, here)
         if strays:
             msg = (
                 f"an epoch must visit its kept samples alone, got {strays} others in "
@@ -114,16 +116,23 @@ class Epochs:
     def save(self) -> dict[str, Any]:
         """Return the state, an open epoch's included."""
         position = 0 if self.pruner.finished else self.recorder.position()
-        checksum = 0 if self.pruner.finished else self.pruner.plan().checksum
-        plain = {"order": checksum, "position": position}
+        plain = {"order": self._order(), "position": position}
         return write_session(self.pruner.state_dict(), self.buffer, self.ranks, plain)
+
+    def _order(self) -> int:
+        """Return the checksum of the open epoch's order, if it is known alone."""
+        made_together = self.pruner.config.shard is not None
+        if self.pruner.finished or (made_together and not self.pruner.planned):
+            return 0
+        return self.pruner.plan().checksum
 
     def load(self, state: Mapping[str, Any], allow: Sequence[str]) -> None:
         """Take over a state; on an error nothing has changed."""
+        check_same_shard(state, self.pruner.config.shard)
         pruner, buffer, plain = read_session(state, self.pruner.n, self.ranks)
         before = self.pruner.state_dict()
         self.pruner.load_state_dict(pruner, allow=allow)
-        here = 0 if self.pruner.finished else self.pruner.plan().checksum
+        here = self._order()
         if here != plain["order"] and int(buffer["meters"][0]):
             self.pruner.load_state_dict(before)
             msg = (

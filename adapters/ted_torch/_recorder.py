@@ -109,8 +109,9 @@ class Recorder:
             that batch does not follow the order, as many as were received.
         """
         self.flush()
-        place = None if self._last is None else self._sampler.place_after(self._last)
-        return int(self.buffer.meters[0]) if place is None else place
+        received, last = int(self.buffer.meters[0]), self._last
+        place = None if last is None else self._sampler.place_after(last, received)
+        return received if place is None else place
 
     def mask(self, hidden: Any, ids: Ids) -> Any:
         """Record at tensors whose losses are still to come.

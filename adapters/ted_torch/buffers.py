@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ted_core import EpochError
+from ted_core import EpochError, Shard
 from ted_torch.distributed import Ranks, merge
 
 __all__ = ["EpochBuffer", "Slots"]
@@ -137,7 +137,12 @@ class EpochBuffer:
         return torch.where(counts > 0, means * counts, sums)
 
     def read(
-        self, epoch: int, *, ranks: Ranks | None = None, optional: bool = False
+        self,
+        epoch: int,
+        *,
+        ranks: Ranks | None = None,
+        optional: bool = False,
+        shard: Shard | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Bring the epoch's sums and counts to NumPy, once it is over.
 
@@ -149,6 +154,8 @@ class EpochBuffer:
             Ranks whose buffers are added up: one collective, in which all take part.
         optional : bool, default False
             Whether an epoch of which no sample was received is none to complain of.
+        shard : Shard, optional
+            This rank's own samples; counters alone are added up.
 
         Returns
         -------
@@ -165,25 +172,19 @@ class EpochBuffer:
 
         Notes
         -----
-        Waits for the device. O(n); 8 n bytes pass through a collective.
+        Waits for the device. O(n); 8 n bytes pass through a collective, or 56 of them.
         """
         sums, counts = self.totals(), self.counts[: self.n]
         lost = self.meters[2] - self.counts.sum(dtype=torch.int64)
         meters = torch.cat([self.meters, lost[None]])
-        if ranks is not None and ranks.world_size > 1:
+        if shard is None and ranks is not None and ranks.world_size > 1:
             sums, counts, meters = merge(sums, counts, meters, group=ranks.group)
-        received, wrong, recorded, lost = meters.tolist()
-        if wrong:
-            msg = f"`ids` must be in [0, {self.n}), got {wrong} others in epoch {epoch}"
-            raise EpochError(msg)
-        if not recorded and not (optional and not received):
-            msg = (
-                f"an epoch must record values, got none from {received} samples in "
-                f"epoch {epoch}; `mask` must be a tensor that the loss depends on, and "
-                "`backward` must run"
-            )
-            raise EpochError(msg)
-        return _checked(sums.cpu().numpy(), counts.cpu().numpy(), lost, epoch)
+        values, times = sums.cpu().numpy(), counts.cpu().numpy()
+        facts = _facts(values, times, meters)
+        facts = facts if shard is None else shard.all_sum(facts)
+        if facts[0] or not optional:
+            _check(facts.tolist(), self.n, epoch)
+        return values, times.astype(np.uint8, copy=False)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over sums, counts, meters, and shares if there are any.
@@ -208,23 +209,42 @@ class EpochBuffer:
             self.shares.zero_()
 
 
-def _checked(
-    sums: NDArray[np.float32], counts: NDArray[Any], lost: int, epoch: int
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    if lost or counts.max() > _MOST_SEEN:
+def _facts(
+    sums: NDArray[np.float32], counts: NDArray[Any], meters: Tensor
+) -> NDArray[np.int64]:
+    """Return what is wrong and right with an epoch, in numbers to be added up."""
+    seen = counts > 0
+    over = int(np.count_nonzero(counts > _MOST_SEEN))
+    blind = int(np.count_nonzero(sums[~seen]))
+    finite = int(np.count_nonzero(np.isfinite(sums[seen])))
+    return np.array([*meters.tolist(), over, blind, finite], np.int64)
+
+
+def _check(facts: Sequence[int], n: int, epoch: int) -> None:
+    """Refuse an epoch by its numbers, on all ranks alike."""
+    received, wrong, recorded, lost, over, blind, finite = facts
+    if wrong:
+        msg = f"`ids` must be in [0, {n}), got {wrong} others in epoch {epoch}"
+        raise EpochError(msg)
+    if not recorded:
+        msg = (
+            f"an epoch must record values, got none from {received} samples in "
+            f"epoch {epoch}; `mask` must be a tensor that the loss depends on, and "
+            "`backward` must run"
+        )
+        raise EpochError(msg)
+    if lost or over:
         msg = (
             f"an epoch may record a sample at most {_MOST_SEEN} times, got more in "
             f"epoch {epoch}; call `set_epoch` before each epoch"
         )
         raise EpochError(msg)
-    seen = counts > 0
-    if np.any(sums[~seen] != 0):
+    if blind:
         msg = (
             "each tensor of `mask` must get a gradient in the backward, got none at "
             f"the first in epoch {epoch}"
         )
         raise EpochError(msg)
-    if seen.any() and not np.isfinite(sums[seen]).any():
+    if not finite:
         msg = f"an epoch must record finite values, got none in epoch {epoch}"
         raise EpochError(msg)
-    return sums, counts.astype(np.uint8, copy=False)

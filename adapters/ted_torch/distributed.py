@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +11,9 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ted_core import EpochError
+from ted_core import Shard
 
-__all__ = ["Ranks", "agree", "check_made_in_time", "find_ranks", "merge", "shard"]
+__all__ = ["Ranks", "find_ranks", "group_device", "merge", "shard"]
 
 _LIMBS, _BITS = 4, 12
 
@@ -48,7 +46,11 @@ class Ranks:
 
 
 def find_ranks(
-    num_replicas: int | None = None, rank: int | None = None, group: Any = None
+    num_replicas: int | None = None,
+    rank: int | None = None,
+    group: Any = None,
+    *,
+    shard: Shard | None = None,
 ) -> Ranks:
     """Return the ranks of this process: those given, else those of the group.
 
@@ -60,6 +62,8 @@ def find_ranks(
         This process among them; by default its rank in `group`.
     group : torch.distributed.ProcessGroup, optional
         Ranks whose scores are merged; None is the default group, if there is one.
+    shard : Shard, optional
+        This rank's own samples, which it shares with none.
 
     Returns
     -------
@@ -69,8 +73,8 @@ def find_ranks(
     Raises
     ------
     ValueError, TypeError
-        One of `num_replicas` and `rank` is missing or out of range, or this process
-        is not in `group`.
+        One of `num_replicas` and `rank` is missing or out of range, or they are given
+        beside `shard`; this process is not in `group`, or not the shard's rank there.
 
     Examples
     --------
@@ -84,6 +88,17 @@ def find_ranks(
     if world_size < 1:
         msg = "`group` must hold this process, got a group of others"
         raise ValueError(msg)
+    if shard is not None:
+        if num_replicas is not None or rank is not None:
+            msg = "`num_replicas` and `rank` must not be given beside `shard`"
+            raise ValueError(msg)
+        if (shard.rank, len(shard.sizes)) != (here, world_size):
+            msg = (
+                f"`shard` must be that of rank {here} of {world_size} in `group`, got "
+                f"that of rank {shard.rank} of {len(shard.sizes)}"
+            )
+            raise ValueError(msg)
+        return Ranks(group=group, world_size=world_size)
     if num_replicas is None and rank is None:
         return Ranks(world_size, here, group, world_size)
     for name, value, low in (("num_replicas", num_replicas, 1), ("rank", rank, 0)):
@@ -164,7 +179,7 @@ def merge(
     shifts = _BITS * torch.arange(_LIMBS, device="cpu")
     limbs = (meters.cpu()[:, None] >> shifts) & (2**_BITS - 1)
     parts = [sums, counts.float(), limbs.flatten().to(sums.device, torch.float32)]
-    packed = torch.cat(parts).to(_device(sums.device, group))
+    packed = torch.cat(parts).to(group_device(sums.device, group))
     dist.all_reduce(packed, group=group)
     n, m = sums.numel(), meters.numel()
     sums, counts, flat = packed[:n], packed[n : 2 * n], packed[2 * n :]
@@ -172,64 +187,21 @@ def merge(
     return sums, counts, limbs.sum(1)
 
 
-def check_made_in_time(ranks: Ranks) -> None:
-    """Refuse ranks that were found before ``torch.distributed`` was set up.
+def group_device(device: torch.device, group: Any) -> torch.device:
+    """Return where a tensor must be for a collective of the group.
 
     Parameters
     ----------
-    ranks : Ranks
-        What :func:`find_ranks` returned when the session was made.
-
-    Raises
-    ------
-    EpochError
-        There is a default group of several ranks by now, and `ranks` knows of none.
-    """
-    if ranks.world_size > 1 or ranks.group is not None or not dist.is_available():
-        return
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        msg = (
-            f"a session must be made after `init_process_group`, got one made for one "
-            f"process among {dist.get_world_size()}; to train each by itself give it "
-            "`num_replicas=1, rank=0` and a `group` of its own"
-        )
-        raise EpochError(msg)
-
-
-def agree(facts: Mapping[str, Any], ranks: Ranks, *, device: torch.device) -> None:
-    """Refuse to go on unless all ranks hold the same facts.
-
-    Parameters
-    ----------
-    facts : mapping of str to plain value
-        What must be alike.
-    ranks : Ranks
-        Ranks that take part, all of them.
     device : torch.device
-        Where this rank computes.
+        Where it is.
+    group : torch.distributed.ProcessGroup or None
+        Ranks that take part.
 
-    Raises
-    ------
-    EpochError
-        On every rank: the first fact that differs, with the ranks and both values.
+    Returns
+    -------
+    torch.device
+        The current GPU for what is on the CPU and goes through NCCL.
     """
-    if ranks.world_size == 1:
-        return
-    here = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-    with here:
-        everyone: list[Any] = [None] * ranks.world_size
-        dist.all_gather_object(everyone, dict(facts), group=ranks.group)
-    for other, theirs in enumerate(everyone):
-        for name, value in everyone[0].items():
-            if theirs.get(name) != value:
-                msg = (
-                    f"`{name}` must be the same on all ranks, got {value!r} on rank 0 "
-                    f"and {theirs.get(name)!r} on rank {other}"
-                )
-                raise EpochError(msg)
-
-
-def _device(device: torch.device, group: Any) -> torch.device:
     if device.type == "cpu" and dist.get_backend(group) == dist.Backend.NCCL:
         return torch.device("cuda", torch.cuda.current_device())
     return device

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ted_core import EpochPlan
+from ted_core.visits import MOST_VISITS
 
 __all__ = ["dense_weights", "mean_loss", "per_sample"]
 
@@ -142,7 +143,8 @@ def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor
     Returns
     -------
     Tensor of float32, shape (n + 1,), or None
-        1 where the plan keeps no sample; None if all weigh 1.
+        1 where the plan keeps no sample, or 0 if such ids fill a rank's epoch; None if
+        all weigh 1.
 
     Notes
     -----
@@ -155,8 +157,10 @@ def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor
     >>> dense_weights(Pruner(4, epochs=5).plan()) is None
     True
     """
-    if plan.weights is None:
+    filled = plan.visited > MOST_VISITS * len(plan)
+    if plan.weights is None and not filled:
         return None
-    weights = torch.ones(plan.n + 1)
-    weights[torch.from_numpy(plan.order.copy()).long()] = torch.tensor(plan.weights)
+    weights = torch.full((plan.n + 1,), 0.0 if filled else 1.0)
+    kept = 1.0 if plan.weights is None else torch.tensor(plan.weights)
+    weights[torch.from_numpy(plan.order.copy()).long()] = kept
     return weights.to(device)

@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from ted_core import Pruner
+from ted_core import EpochError, EpochPlan, Pruner
 from ted_core.typing import Ids
+from ted_core.visits import visits
 from ted_torch.distributed import Ranks, shard
 
 __all__ = ["TEDSampler"]
@@ -64,13 +65,15 @@ class TEDSampler(Sampler[int]):
         """
         self.start, self.passes = start, 0
 
-    def place_after(self, ids: Tensor) -> int | None:
+    def place_after(self, ids: Tensor, received: int) -> int | None:
         """Return the place in this rank's share after a batch.
 
         Parameters
         ----------
         ids : Tensor of int, shape (B,)
             The batch's ids.
+        received : int
+            Samples received so far, which the place does not exceed.
 
         Returns
         -------
@@ -79,10 +82,10 @@ class TEDSampler(Sampler[int]):
 
         Notes
         -----
-        O(share). Where the share repeats an id at its end, the first place counts.
+        O(share). Where the share repeats the batch, the last place counts.
         """
-        batch, share = ids.cpu().numpy(), self.ids()
-        for first in np.flatnonzero(share == batch[0]) if batch.size else ():
+        batch, share = ids.cpu().numpy(), self.ids()[:received]
+        for first in np.flatnonzero(share == batch[0])[::-1] if batch.size else ():
             if np.array_equal(share[first : first + batch.size], batch):
                 return int(first) + batch.size
         return None
@@ -90,7 +93,7 @@ class TEDSampler(Sampler[int]):
     @property
     def share(self) -> int:
         """Ids of this rank's share of the epoch, those passed over included."""
-        return -(-len(self.pruner.plan()) // self.ranks.num_replicas)
+        return -(-self._plan().visited // self.ranks.num_replicas)
 
     def __len__(self) -> int:
         """Count the ids that an iterator made now would give."""
@@ -108,7 +111,18 @@ class TEDSampler(Sampler[int]):
         ndarray of int32 or int64
             Those passed over included.
         """
-        return shard(self.pruner.plan().order, self.ranks)
+        plan = self._plan()
+        return shard(visits(plan.order, plan.visited, plan.n), self.ranks)
+
+    def _plan(self) -> EpochPlan:
+        """Return the plan; one that all ranks must make together is not made here."""
+        if self.pruner.config.shard is not None and not self.pruner.planned:
+            msg = (
+                "`sampler` must be asked once the epoch's samples are chosen, got no "
+                "plan of a shard; call `set_epoch` on every rank first"
+            )
+            raise EpochError(msg)
+        return self.pruner.plan()
 
     def _visit(self, order: Ids) -> Iterator[int]:
         for start in range(0, order.size, _CHUNK):

@@ -42,7 +42,7 @@ class TED(Generic[Item]):
     group : torch.distributed.ProcessGroup, optional
         Ranks whose scores are merged; None is the default group, if there is one.
     **options : RunOptions
-        All of :class:`ted_core.Pruner`: `prune_ratio`, `strategy`, `seed`, ...
+        All of :class:`ted_core.Pruner`: `prune_ratio`, `shard`, `strategy`, ...
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class TED(Generic[Item]):
         place = buffer_device(buffer, device)
         self.dataset = WithIds(dataset)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
-        self.ranks = find_ranks(num_replicas, rank, group)
+        self.ranks = find_ranks(num_replicas, rank, group, shard=options.get("shard"))
         values = EpochBuffer(self.pruner.n, device=place)
         self._epochs = Epochs(self.pruner, self.ranks, torch.device(device), values)
         self.sampler = self._epochs.sampler

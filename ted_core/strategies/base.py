@@ -9,8 +9,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core.counts import id_dtype
+from ted_core.radix import top_of_all
 from ted_core.randomness import SELECT, stream
 from ted_core.reductions import Reduction
+from ted_core.selection import top_ids
+from ted_core.shards import Shard
+from ted_core.ties import highest_hashes
 from ted_core.typing import Ids, Scores
 
 __all__ = ["Request", "Selection", "Strategy"]
@@ -23,9 +28,10 @@ class Request:
     Parameters
     ----------
     n : int
-        Samples in the data set.
+        Samples in the data set; of several ranks with shards, this one's.
     count : int
-        Samples the schedule keeps; a strategy with a known count returns as many.
+        Samples the schedule keeps, of all ranks; a strategy with a known count returns
+        as many.
     keep_ratio : float
         Nominal keep ratio r_t.
     epoch, seed : int
@@ -40,6 +46,9 @@ class Request:
     multiple_of : int, default 1
         `count` is rounded up to a multiple of this; a strategy that finds its own
         count does the same.
+    shard : Shard, optional
+        This rank's part, where all ranks choose together: then they all call the same
+        of :meth:`top`, :meth:`draw` and the sums of the shard, in the same order.
     """
 
     n: int
@@ -51,6 +60,101 @@ class Request:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     labels: NDArray[np.signedinteger[Any]] | None = None
     multiple_of: int = 1
+    shard: Shard | None = None
+
+    @property
+    def total(self) -> int:
+        """Samples of all ranks."""
+        return self.n if self.shard is None else self.shard.total
+
+    @property
+    def all_ids(self) -> Ids:
+        """Ids 0 to n - 1."""
+        return np.arange(self.n, dtype=id_dtype(self.n))
+
+    def named(self, ids: Ids) -> Ids:
+        """Return what is hashed of some ids: their numbers among all samples.
+
+        Parameters
+        ----------
+        ids : ndarray of int, shape (m,)
+            Ids on this rank.
+
+        Returns
+        -------
+        ndarray of int, shape (m,)
+            The same without shards.
+        """
+        return ids if self.shard is None else self.shard.ids(ids)
+
+    def together(self, *numbers: float) -> list[float]:
+        """Return the sums of some numbers over the ranks.
+
+        Parameters
+        ----------
+        *numbers : float
+            This rank's.
+
+        Returns
+        -------
+        list of float
+            The same on every rank.
+        """
+        if self.shard is None:
+            return list(numbers)
+        sums: list[float] = self.shard.all_sum(np.array(numbers)).tolist()
+        return sums
+
+    def top(
+        self, keys: Scores, count: int | None = None, *, epoch: int | None = None
+    ) -> Ids:
+        """Return the ids of the highest keys of all ranks, as many as `count`.
+
+        Parameters
+        ----------
+        keys : ndarray of float32, shape (n,)
+            What is ranked; ``inf`` above all.
+        count : int, optional
+            Samples of all ranks; the request's by default.
+        epoch : int, optional
+            Key of the hash among equal keys; the request's by default.
+
+        Returns
+        -------
+        ndarray of int, shape (k,)
+            Those of this rank, ascending.
+        """
+        count = self.count if count is None else count
+        epoch = self.epoch if epoch is None else epoch
+        if self.shard is None:
+            return top_ids(keys, count, seed=self.seed, epoch=epoch)
+        if count == self.total:
+            return self.all_ids
+        ids, all_sum = self.named(self.all_ids), self.shard.all_sum
+        return self.all_ids[top_of_all(keys, ids, count, self.seed, epoch, all_sum)]
+
+    def draw(self, ids: Ids, count: int, *, seed: int | None = None) -> Ids:
+        """Return those with the highest hashes of all ranks' `ids`: a uniform draw.
+
+        Parameters
+        ----------
+        ids : ndarray of int, shape (m,)
+            Ids to draw from, ascending.
+        count : int
+            Samples of all ranks.
+        seed : int, optional
+            Key of the hash; the request's by default.
+
+        Returns
+        -------
+        ndarray of int, shape (k,)
+            Those of this rank, ascending.
+        """
+        seed = self.seed if seed is None else seed
+        if self.shard is None:
+            return highest_hashes(ids, count, seed=seed, epoch=self.epoch)
+        named, all_sum = self.named(ids), self.shard.all_sum
+        return ids[top_of_all(None, named, count, seed, self.epoch, all_sum)]
 
     def generator(self) -> np.random.Generator:
         """Return the epoch's stream for draws of the strategy."""
@@ -75,7 +179,11 @@ class Selection:
 
 @runtime_checkable
 class Strategy(Protocol):
-    """What the pruner asks of a strategy; its repr names its parameters."""
+    """What the pruner asks of a strategy; its repr names its parameters.
+
+    With a class attribute ``over_shards = True`` it says that `select` compares samples
+    by `Request.top`, `Request.draw` and sums alone, and so chooses over all ranks.
+    """
 
     @property
     def uses_scores(self) -> bool:

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.randomness import SELECT, stream
-from ted_core.ties import highest_hashes, tie_hash
+from ted_core.strategies.base import Request
+from ted_core.ties import tie_hash
 from ted_core.typing import Ids
 
 __all__ = ["draw", "uniforms"]
 
 
-def draw(ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
+def draw(ids: Ids, count: int, request: Request) -> Ids:
     """Draw `count` of `ids` uniformly without replacement, independent of ties.
 
     Parameters
@@ -20,14 +21,14 @@ def draw(ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
     ids : ndarray of int, shape (m,)
         Distinct sample ids, ascending.
     count : int
-        Ids to draw, in [0, m].
-    seed, epoch : int
-        Key of the draw.
+        Ids to draw, of all ranks together.
+    request : Request
+        Key of the draw, and the ranks.
 
     Returns
     -------
-    ndarray of int, shape (count,)
-        The drawn ids, ascending; the same wherever and whenever they are drawn.
+    ndarray of int, shape (k,)
+        The drawn ids of this rank, ascending; the same however the ranks share them.
 
     Raises
     ------
@@ -42,11 +43,13 @@ def draw(ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
     Examples
     --------
     >>> import numpy as np
+    >>> from ted_core import Request
     >>> from ted_core.strategies.draws import draw
-    >>> draw(np.arange(5, 9), 4, seed=0, epoch=1).tolist()
+    >>> request = Request(9, 4, 0.5, epoch=1, seed=0, ranking=lambda: np.zeros(9))
+    >>> draw(np.arange(5, 9), 4, request).tolist()
     [5, 6, 7, 8]
     """
-    return highest_hashes(ids, count, seed=_key(seed, epoch), epoch=epoch)
+    return request.draw(ids, count, seed=_key(request.seed, request.epoch))
 
 
 def uniforms(ids: Ids, *, seed: int, epoch: int) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ted_core._checks import check_real
 from ted_core.counts import id_dtype
-from ted_core.selection import top_ids
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.draws import draw
 from ted_core.strategies.ranked import Ranked
@@ -77,16 +76,15 @@ class EpsilonGreedy(Ranked):
 
     def select(self, request: Request) -> Selection:
         """Return G_t and R_t together."""
-        seed, epoch = request.seed, request.epoch
         ranking = request.ranking()
         greedy = request.count - math.floor(self.epsilon * request.count + 0.5)
-        unseen = int(np.count_nonzero(np.isposinf(ranking)))
-        greedy = max(greedy, min(unseen, request.count))
-        best = top_ids(ranking, greedy, seed=seed, epoch=epoch)
+        (unseen,) = request.together(int(np.isposinf(ranking).sum()))
+        greedy = max(greedy, min(int(unseen), request.count))
+        best = request.top(ranking, greedy)
         others = np.ones(request.n, dtype=bool)
         others[best] = False
         left: Ids = np.flatnonzero(others).astype(id_dtype(request.n))
-        drawn = draw(left, request.count - greedy, seed=seed, epoch=epoch)
+        drawn = draw(left, request.count - greedy, request)
         kept = np.concatenate([best, drawn])
         kept.sort(kind="stable")
         return Selection(kept)

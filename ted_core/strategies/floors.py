@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ted_core._checks import check_real
 from ted_core.counts import id_dtype
-from ted_core.selection import top_ids
 from ted_core.strategies.base import Request
 from ted_core.ties import tie_hash
 from ted_core.typing import Ids, Scores
@@ -102,8 +101,8 @@ def keep_highest(
     """
     epoch = request.epoch if epoch is None else epoch
     labels = request.labels
-    if request.count == request.n or floor == 0 or labels is None:
-        return top_ids(keys, request.count, seed=request.seed, epoch=epoch)
+    if request.count == request.total or floor == 0 or labels is None:
+        return request.top(keys, epoch=epoch)
     hashes = tie_hash(np.arange(request.n), seed=request.seed, epoch=epoch)
     ranks = np.lexsort((hashes, keys))[::-1]
     by_class = ranks[np.argsort(labels[ranks], kind="stable")]

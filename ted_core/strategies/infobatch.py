@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from ted_core.counts import id_dtype, keep_count
 from ted_core.reductions import Last, Reduction
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.draws import draw
-from ted_core.typing import Scores
+from ted_core.typing import Ids
 
 __all__ = ["InfoBatch"]
 
@@ -39,7 +40,8 @@ class InfoBatch:
     1 / (1 - r); here, as in the authors' code, the number is fixed, and the weight is
     exact for the rounded number. With `multiple_of` k grows until the epoch fits.
     A sample at the mean is not below it, one never presented neither; in a full epoch
-    there are no weights. O(n).
+    there are no weights. Over shards the mean is that of all, up to the rounding of
+    float64. O(n).
 
     References
     ----------
@@ -59,6 +61,8 @@ class InfoBatch:
     >>> pruner.max_total_steps(2)
     24
     """
+
+    over_shards: ClassVar[bool] = True
 
     @property
     def uses_scores(self) -> bool:
@@ -88,29 +92,35 @@ class InfoBatch:
     def select(self, request: Request) -> Selection:
         """Draw among the samples below the mean, and weight them."""
         n, dtype = request.n, id_dtype(request.n)
-        below = np.empty(0, dtype)
-        if request.keep_ratio < 1:
-            below = np.flatnonzero(_below_mean(request.ranking())).astype(dtype)
-        if below.size == 0:
-            return Selection(np.arange(n, dtype=dtype))
-        certain = n - below.size
-        stay = keep_count(below.size, request.keep_ratio)
+        if request.keep_ratio >= 1:
+            return Selection(request.all_ids)
+        below: Ids = np.flatnonzero(_below_mean(request)).astype(dtype)
+        size = int(request.together(below.size)[0])
+        if size == 0:
+            return Selection(request.all_ids)
+        certain = request.total - size
+        stay = keep_count(size, request.keep_ratio)
         step = request.multiple_of
-        stay = min(below.size, -(-(certain + stay) // step) * step - certain)
-        drawn = draw(below, stay, seed=request.seed, epoch=request.epoch)
+        stay = min(size, -(-(certain + stay) // step) * step - certain)
+        drawn = draw(below, stay, request)
         keep = np.ones(n, dtype=bool)
         keep[below] = False
         keep[drawn] = True
         weights = np.ones(n, np.float32)
-        weights[drawn] = below.size / stay
+        weights[drawn] = size / stay
         return Selection(np.flatnonzero(keep).astype(dtype), weights[keep])
 
 
-def _below_mean(ranking: Scores) -> NDArray[np.bool_]:
+def _below_mean(request: Request) -> NDArray[np.bool_]:
     """Tell who is below the mean of the samples presented; never when all are equal."""
-    known = ranking[np.isfinite(ranking)]
-    if known.size == 0:
+    ranking = request.ranking()
+    known = ranking[np.isfinite(ranking)].astype(np.float64)
+    inf = np.inf
+    mine = [known.size, known.sum(), known.min(initial=inf), known.max(initial=-inf)]
+    rows = np.array([mine]) if request.shard is None else request.shard.gather(mine)
+    sizes, sums, lowest, highest = rows[rows[:, 0] > 0].T
+    if sizes.size == 0:
         return np.zeros(ranking.shape, dtype=bool)
-    mean = known.mean(dtype=np.float64)
     # rounding may put the mean of equal numbers above each of them
-    return np.asarray(ranking < np.float64(np.clip(mean, known.min(), known.max())))
+    mean = np.clip(math.fsum(sums) / sizes.sum(), lowest.min(), highest.max())
+    return np.asarray(ranking < np.float64(mean))

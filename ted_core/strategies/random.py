@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.counts import id_dtype
 from ted_core.reductions import Reduction
 from ted_core.strategies.base import Request, Selection
-from ted_core.ties import highest_hashes
-from ted_core.typing import Ids
 
 __all__ = ["Random"]
 
@@ -42,6 +39,8 @@ class Random:
     6
     """
 
+    over_shards: ClassVar[bool] = True
+
     @property
     def uses_scores(self) -> bool:
         """No values are needed."""
@@ -68,8 +67,5 @@ class Random:
         """Accept any data set."""
 
     def select(self, request: Request) -> Selection:
-        """Draw `request.count` of `request.n` ids."""
-        ids: Ids = np.arange(request.n, dtype=id_dtype(request.n))
-        return Selection(
-            highest_hashes(ids, request.count, seed=request.seed, epoch=request.epoch)
-        )
+        """Draw `request.count` ids."""
+        return Selection(request.draw(request.all_ids, request.count))

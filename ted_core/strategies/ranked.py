@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ted_core.reductions import Reduction
 
 __all__ = ["Ranked"]
@@ -16,6 +18,8 @@ class Ranked:
     >>> Ranked().uses_scores, Ranked().reduction
     (True, None)
     """
+
+    over_shards: ClassVar[bool] = True
 
     @property
     def uses_scores(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,6 +66,8 @@ class Static:
     >>> ted.Pruner(4, epochs=5, schedule=half, strategy=static).plan().kept.tolist()
     [1, 3]
     """
+
+    over_shards: ClassVar[bool] = True
 
     def __init__(self, scores: ArrayLike, *, class_floor: float = 0.0) -> None:
         self._scores = _as_scores(scores)

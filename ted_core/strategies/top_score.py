@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.counts import id_dtype
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
 from ted_core.strategies.ranked import Ranked
-from ted_core.typing import Ids
 
 __all__ = ["TopScore"]
 
@@ -69,9 +67,8 @@ class TopScore(Ranked):
 
     def select(self, request: Request) -> Selection:
         """Return the ids of the highest `request.count` ranks."""
-        if request.count == request.n:
-            everything: Ids = np.arange(request.n, dtype=id_dtype(request.n))
-            return Selection(everything)
+        if request.count == request.total:
+            return Selection(request.all_ids)
         return Selection(
             keep_highest(request.ranking(), request, floor=self.class_floor)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +136,8 @@ class UCB:
     >>> pruner.scores.tolist(), pruner.plan().kept.tolist()
     ([2.0, 1.5], [0])
     """
+
+    over_shards: ClassVar[bool] = True
 
     _: KW_ONLY
     confidence: float = 1.0

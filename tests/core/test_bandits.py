@@ -53,7 +53,7 @@ def test_epsilon_greedy_keeps_the_best_and_draws_the_rest(score, epsilon, seed, 
     kept = strategy.select(request(score, k, seed=seed)).kept
     best = oracle.greedy_part(score, k, epsilon, seed=seed, epoch=1)
     others = np.array([i for i in range(len(score)) if i not in best], np.int32)
-    rest = draw(others, k - len(best), seed=seed, epoch=1)
+    rest = draw(others, k - len(best), request(score, k, seed=seed))
     assert kept.tolist() == sorted([*best, *rest.tolist()])
 
 

@@ -1,11 +1,5 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import rank_run
@@ -14,27 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ted_torch import Ranks, find_ranks, shard
 from torch.utils.data import DistributedSampler
-
-SUPPORT = Path(rank_run.__file__).parent
+from torchrun import records
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def ranks(request, tmp_path_factory):
     """Run the script under torchrun and give every rank's record."""
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={request.param}", str(SUPPORT / "rank_run.py")]
-    subprocess.run(  # noqa: S603 - our own script
-        [*command, str(folder)],
-        check=True,
-        timeout=300,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1"},
-    )
-    return [
-        json.loads((folder / f"{rank}.json").read_text())
-        for rank in range(request.param)
-    ]
+    return records("rank_run.py", request.param, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,14 @@ def a_session_is_three_lines(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> N
     ted.finish()
 
 
+def a_rank_may_own_its_part(part: Dataset[Tensor]) -> None:
+    shard = ted_torch.find_shard(part)
+    ted = ted_torch.TED(part, epochs=10, shard=shard)
+    assert_type(ted.pruner.max_total_steps(8), int)
+    assert_type(ted.pruner.plan().imbalance, float)
+    assert_type(ted.pruner.plan().kept_by_rank, tuple[int, ...])
+
+
 def the_parts_stand_alone(pruner: ted_core.Pruner, z: Tensor) -> None:
     ids: Iterator[int] = iter(ted_torch.TEDSampler(pruner))
     assert_type(next(ids), int)
@@ -61,6 +69,9 @@ def the_parts_stand_alone(pruner: ted_core.Pruner, z: Tensor) -> None:
     assert_type(ted_torch.tap(z, z), Tensor)
     order = pruner.plan().order
     assert_type(ted_torch.shard(order, ted_torch.find_ranks()).size, int)
+    shard = ted_torch.find_shard(pruner.plan().order, balance="per_rank", device="cpu")
+    assert_type(shard, ted_core.Shard)
+    assert_type(ted_torch.find_ranks(shard=shard), ted_torch.Ranks)
     sums, counts, meters = ted_torch.merge(z, z, z)
     assert_type((sums, counts, meters), tuple[Tensor, Tensor, Tensor])
 

@@ -1,0 +1,94 @@
+"""One process of a training with DDP or FSDP2; torchrun starts it, a test reads it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from ted_torch import TED
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+from torch_runs import cross_entropy, labelled, two_parts
+
+import ted_core
+
+N, EPOCHS, BATCH = 64, 5, 8
+
+
+def distributed_data_parallel(net):
+    return DistributedDataParallel(net)
+
+
+def fully_sharded(net):
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for part in net:
+        fully_shard(part, mesh=mesh)
+    return fully_shard(net, mesh=mesh)
+
+
+WRAPS = {"DDP": distributed_data_parallel, "FSDP2": fully_sharded}
+SITES = ("logits", "input")
+
+
+def trained(wrap, site, *, ranks=1):
+    """Train with SGD; give orders, scores, the loss of all data, and `ted`."""
+    ted = TED(
+        labelled(N),
+        epochs=EPOCHS,
+        schedule=ted_core.Constant(0.5),
+        strategy=ted_core.TopScore(),
+        signal="mask_gradient",
+        multiple_of=BATCH,
+        seed=4,
+    )
+    net = wrap(torch.nn.Sequential(*two_parts()))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    loader = DataLoader(ted.dataset, batch_size=BATCH // ranks, sampler=ted.sampler)
+    orders, steps = [], 0
+    for epoch in range(EPOCHS):
+        ted.set_epoch(epoch)
+        orders.append(ted.pruner.plan().order.tolist())
+        for ids, (x, y) in loader:
+            inputs = ted.mask(x, ids=ids) if site == "input" else x
+            z = net(inputs)
+            mask = z if site == "logits" else None
+            loss = ted.loss(cross_entropy(z, y), mask=mask, ids=ids)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            steps += 1
+    ted.finish()
+    x, y = labelled(N).tensors
+    with torch.no_grad():
+        losses = cross_entropy(net(x), y)
+    return {
+        "orders": orders,
+        "scores": ted.pruner.scores.tolist(),
+        "losses": losses.tolist(),
+        "steps": [steps, ted.total_steps(BATCH // ranks)],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    ranks = dist.get_world_size()
+    record = {
+        f"{name} {site}": trained(wrap, site, ranks=ranks)
+        for name, wrap in WRAPS.items()
+        for site in SITES
+    }
+    (folder / f"{dist.get_rank()}.json").write_text(json.dumps(record))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import parallel_run
+import pytest
+from torchrun import records
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    return records("parallel_run.py", 2, tmp_path_factory.mktemp("parallel"))
+
+
+@pytest.fixture(scope="module", params=parallel_run.SITES)
+def alone(request):
+    return request.param, parallel_run.trained(lambda net: net, request.param)
+
+
+@pytest.mark.parametrize("wrap", parallel_run.WRAPS)
+def test_training_in_parallel_is_that_of_one_process_with_its_batches(
+    ranks, alone, wrap
+):
+    site, want = alone
+    for record in ranks:
+        found = record[f"{wrap} {site}"]
+        assert found["orders"] == want["orders"]
+        np.testing.assert_allclose(found["scores"], want["scores"], rtol=2e-4)
+        np.testing.assert_allclose(found["losses"], want["losses"], rtol=2e-4)
+        assert found["scores"] == ranks[0][f"{wrap} {site}"]["scores"]
+
+
+@pytest.mark.parametrize("wrap", parallel_run.WRAPS)
+def test_the_steps_of_a_rank_are_those_foretold(ranks, alone, wrap):
+    site, _ = alone
+    for record in ranks:
+        steps, foretold = record[f"{wrap} {site}"]["steps"]
+        assert steps == foretold
