@@ -22,7 +22,6 @@ version = release = ted_core.__version__
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_nb",
     "examples",  # _ext: ```python blocks become cells
@@ -33,7 +32,6 @@ nitpicky = True
 default_role = "code"
 toc_object_entries_show_parents = "hide"
 
-myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
@@ -44,7 +42,7 @@ nb_output_stderr = "remove-warn"  # a warning on a page fails the build
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
 
 # What other libraries document; their inventories would need a network at build.
