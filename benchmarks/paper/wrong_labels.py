@@ -105,6 +105,10 @@ def measure():
             data = TensorDataset(pixels, torch.tensor(planted))
             for name in RUNS:
                 table = train(data, name, seed)
+                bad = np.isin(table.ids, wrong)
+                visits = [
+                    round(float(table.visits[part].mean()), 3) for part in (bad, ~bad)
+                ]
                 orders = {
                     "kept": table.ids,
                     "score": table.ids[np.argsort(-table.scores, kind="stable")],
@@ -114,7 +118,7 @@ def measure():
                     at = [*CONFIG["k"], wrong.size]
                     precision = [round(float(found[:k].mean()), 4) for k in at]
                     keys = {"share": share, "run": name, "order": order, "seed": seed}
-                    runs.append(keys | {"precision": precision})
+                    runs.append(keys | {"precision": precision, "visits": visits})
                 if (name, seed, share) == ("TED on loss", 0, CONFIG["shares"][0]):
                     shown = table.ids[: CONFIG["pictures"]].tolist()
             print(share, seed, flush=True)
@@ -136,12 +140,15 @@ def table(record):
     """Return the page's table: a line for each ranking and share."""
     head = ["wrong labels", "ranking"]
     head += [f"precision at {k}, %" for k in CONFIG["k"]] + ["at their number, %"]
+    head += ["epochs kept, wrong labels", "others"]
     rows = []
     for share, runs in grouped(record["runs"], "share"):
         for title, (name, order) in ROWS.items():
             own = [r for r in runs if (r["run"], r["order"]) == (name, order)]
             columns = zip(*(run["precision"] for run in own), strict=True)
             cells = [spread([100 * p for p in column], 1) for column in columns]
+            kept = np.mean([run["visits"] for run in own], axis=0)
+            cells += [f"{value:.1f}" for value in kept]
             rows.append([f"{share:.0%}", title, *cells])
     return markdown(record, head, rows, seeds=record["config"]["seeds"])
 

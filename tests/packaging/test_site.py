@@ -68,3 +68,19 @@ def test_a_link_that_leads_nowhere_is_told(link, tmp_path, check_site):
 def test_other_sites_are_not_asked(tmp_path, check_site):
     folder = site(tmp_path, a='<a href="https://example.org/none"></a>')
     assert check_site.broken_links(folder) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sorted(ROOT.glob("*.md")), *PAGES],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_each_local_link_of_a_page_leads_to_a_file(path):
+    text = path.read_text(encoding="utf-8")
+    prose = re.sub(r"(?ms)^```.*?^```$", "", text)
+    links = re.findall(r"\]\(([^)\s]+)\)|^\[[^]]+\]: (\S+)$", prose, flags=re.MULTILINE)
+    local = [a or b for a, b in links if "://" not in (a or b)]
+    lost = [
+        x for x in local if not (path.parent / (x.partition("#")[0] or path)).exists()
+    ]
+    assert lost == []
