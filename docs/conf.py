@@ -27,7 +27,6 @@ extensions = [
     "examples",  # _ext: ```python blocks become cells
     "public_names",  # _ext: the API pages, and the check that they are whole
 ]
-suppress_warnings = ["toc.empty_glob"]  # a folder whose pages are all named in order
 exclude_patterns = ["_ext", "_static", "**/.ipynb_checkpoints"]
 nitpicky = True
 default_role = "code"
