@@ -44,6 +44,26 @@ class SampleTable:
     visits: NDArray[np.uint16]
     scores: Scores
 
+    @classmethod
+    def ordered(cls, visits: NDArray[np.uint16], scores: Scores) -> SampleTable:
+        """Put all samples in order: by visits, then by score, both falling, then by id.
+
+        Parameters
+        ----------
+        visits : ndarray of uint16, shape (n,)
+            Of each sample.
+        scores : ndarray of float32, shape (n,)
+            Likewise; NaN comes after all others of as many visits.
+
+        Returns
+        -------
+        SampleTable
+            Of the ids 0 ... n - 1.
+        """
+        falling = -np.where(np.isnan(scores), -np.inf, scores)
+        ids = np.lexsort((falling, -visits.astype(np.int32))).astype(np.int64)
+        return cls(ids, visits[ids], scores[ids])
+
     def __len__(self) -> int:
         """Return the number of samples."""
         return int(self.ids.size)
@@ -142,11 +162,11 @@ def sample_table(pruner: Pruner) -> SampleTable:
     Returns
     -------
     SampleTable
-        By visits, then by score, both falling, then by id.
+        As :meth:`SampleTable.ordered` puts them.
 
     Notes
     -----
-    O(n log n). A score of NaN comes after all others of as many visits.
+    O(n log n).
 
     Examples
     --------
@@ -161,7 +181,4 @@ def sample_table(pruner: Pruner) -> SampleTable:
              3       3         1.5
              2       3           1
     """
-    visits, scores = pruner.visits, pruner.scores
-    falling = -np.where(np.isnan(scores), -np.inf, scores)
-    ids = np.lexsort((falling, -visits.astype(np.int32))).astype(np.int64)
-    return SampleTable(ids, visits[ids], scores[ids])
+    return SampleTable.ordered(pruner.visits, pruner.scores)
