@@ -19,6 +19,7 @@ from ted_core.plan import EpochPlan
 from ted_core.pruner import Pruner
 from ted_core.reductions import Count, Last, Mean, Polyak, polyak_update
 from ted_core.report import Report
+from ted_core.sample_table import SampleTable, sample_table
 from ted_core.savings import Savings, planned_save_ratio, save_ratio
 from ted_core.scaling import loss_scale
 from ted_core.schedules import (
@@ -66,6 +67,7 @@ __all__ = [
     "Report",
     "Request",
     "RollerCoaster",
+    "SampleTable",
     "Savings",
     "ScoreBook",
     "Selection",
@@ -88,6 +90,7 @@ __all__ = [
     "polyak_update",
     "redundant_subset",
     "run_metrics",
+    "sample_table",
     "save_ratio",
     "save_state",
     "segment_mask_gradient",

@@ -18,6 +18,7 @@ from ted_core.config import RunConfig
 from ted_core.counts import steps_for
 from ted_core.errors import CheckpointError, TedWarning
 from ted_core.reductions import Polyak
+from ted_core.sample_table import SampleTable
 from ted_core.savings import planned_save_ratio, save_ratio
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
 from ted_core.strategies import TopScore
@@ -131,6 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         "values and the scores of a saved state, after checking that it is whole.",
     )
     inspect.add_argument("file", type=Path, metavar="FILE", help="from save_state")
+    inspect.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write every sample, most kept first"
+    )
     inspect.set_defaults(run=_inspect)
     return parser
 
@@ -230,6 +234,10 @@ def _inspect(arguments: argparse.Namespace) -> None:
         quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
         print(f"{'score quartiles':20} {' '.join(f'{q:.4g}' for q in quantiles)}")
         print(f"{'visits, mean':20} {visits.mean():.2f}")
+    if arguments.csv:
+        seen = np.where(visits > 0, score, np.float32(np.nan))
+        SampleTable.ordered(visits, seen).to_csv(arguments.csv)
+        print(f"wrote {arguments.csv}")
 
 
 def _array(path: Path, state: State, name: str) -> NDArray[Any]:

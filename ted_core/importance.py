@@ -1,4 +1,4 @@
-"""The mask gradient |<h_k, dl_k/dh_k>| of each sample (Eqs. 12 and 18)."""
+"""The mask gradient ``|<h_k, dl_k/dh_k>|`` of each sample (Eqs. 12 and 18)."""
 
 from __future__ import annotations
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core.frames import data_frame
 from ted_core.plan import EpochPlan
 from ted_core.savings import Savings
 from ted_core.scores import ScoreBook
@@ -20,6 +22,8 @@ HISTORY = ("planned", "observed", "distinct", "nonfinite", "missing")
 @dataclass(frozen=True, eq=False)
 class Report:
     """Counts of the closed epochs, one entry each, and the samples to look at.
+
+    Its text is a table with a line an epoch.
 
     Parameters
     ----------
@@ -57,6 +61,29 @@ class Report:
     def repeated(self) -> NDArray[np.int64]:
         """Observations beyond the first of a sample, shape (e,)."""
         return self.observed - self.distinct
+
+    def to_dataframe(self) -> Any:
+        """Return the counts as a pandas DataFrame, a row an epoch.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column for each count; the index is ``epoch``.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            There is no pandas.
+        """
+        columns = {name: getattr(self, name) for name in HISTORY}
+        return data_frame(columns, index=("epoch", np.arange(self.planned.size)))
+
+    def __str__(self) -> str:
+        """Return the counts as text."""
+        head = "".join(f"{name:>11}" for name in ("epoch", *HISTORY))
+        rows = zip(*(getattr(self, name) for name in HISTORY), strict=True)
+        lines = ["".join(f"{x:11d}" for x in (t, *row)) for t, row in enumerate(rows)]
+        return "\n".join([head, *lines])
 
 
 class History:

@@ -10,7 +10,7 @@ __all__ = ["mask_gradient", "pre_activation"]
 
 
 def mask_gradient(hidden: Any, gradient: Any) -> Any:
-    r"""Return each sample's mask gradient, |<h_k, dl_k/dh_k>| (Eq. 12).
+    r"""Return each sample's mask gradient, ``|<h_k, dl_k/dh_k>|`` (Eq. 12).
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class Hints:
     Attributes
     ----------
     seen : Tensor of float32, shape (2,)
-        Largest |<h, g>| / (|h| |g|) of a sample, and whether all rows were
+        Largest ``|<h, g>| / (|h| |g|)`` of a sample, and whether all rows were
         probabilities; -1 where nothing was watched.
 
     Notes

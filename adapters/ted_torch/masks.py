@@ -14,7 +14,7 @@ __all__ = ["inner_product", "mask_gradient", "new_cotangent", "record", "tap"]
 
 
 def mask_gradient(hidden: Tensor, gradient: Tensor, loss_gradient: Tensor) -> Tensor:
-    r"""Return each sample's mask gradient, |<h_k, g_k> / c_k| (Eq. 12).
+    r"""Return each sample's mask gradient, ``|<h_k, g_k> / c_k|`` (Eq. 12).
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class Observation:
         self.values: Tensor | None = None
 
     def total(self) -> Tensor | None:
-        """Return |<h_k, g_k>|, summed over the masks, or the values that were given.
+        """Return ``|<h_k, g_k>|``, summed over the masks, or the values given.
 
         Returns
         -------

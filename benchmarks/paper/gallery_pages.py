@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BEGIN", "END", "grouped", "tables", "with_table", "write_pages"]
+__all__ = [
+    "BEGIN",
+    "END",
+    "grouped",
+    "markdown",
+    "spread",
+    "tables",
+    "with_table",
+    "write_pages",
+]
 
 BEGIN = "<!-- table: benchmarks/paper/gallery.py --pictures -->\n"
 END = "<!-- end of table -->"

@@ -27,7 +27,7 @@ def fit_logistic(
     start: NDArray[np.float64] | None = None,
     tolerance: float = 1e-12,
 ) -> NDArray[np.float64]:
-    r"""Return argmin of mean cross entropy + l2/2 |theta|^2, by Newton's method.
+    r"""Return argmin of mean cross entropy + l2/2 ``|theta|^2``, by Newton's method.
 
     Parameters
     ----------

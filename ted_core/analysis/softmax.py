@@ -57,7 +57,7 @@ def logistic_losses(
 def logistic_objective(
     theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
 ) -> float:
-    r"""Return L(D, theta), the mean cross entropy + l2/2 |theta|^2.
+    r"""Return L(D, theta), the mean cross entropy + l2/2 ``|theta|^2``.
 
     Parameters
     ----------

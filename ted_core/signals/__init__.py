@@ -1,7 +1,7 @@
 """What may be observed of a sample in a step, on arrays of any library.
 
 High means keep. Beside these stands the mask gradient, TED's own signal, in
-:mod:`ted_core.importance`.
+:func:`ted_core.mask_gradient`.
 """
 
 from __future__ import annotations

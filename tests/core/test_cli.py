@@ -154,3 +154,12 @@ def test_the_version_is_that_of_the_library(capsys):
         main(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out == f"ted {ted.__version__}\n"
+
+
+def test_the_samples_of_a_saved_run_are_written_as_those_of_the_run(saved, tmp_path):
+    path, pruner = saved
+    ted.sample_table(pruner).to_csv(tmp_path / "of_the_run.csv")
+    assert main(["inspect", str(path), "--csv", str(tmp_path / "saved.csv")]) == 0
+    written = (tmp_path / "saved.csv").read_text(encoding="utf-8")
+    assert written == (tmp_path / "of_the_run.csv").read_text(encoding="utf-8")
+    assert len(written.splitlines()) == 1 + pruner.n

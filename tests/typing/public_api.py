@@ -138,3 +138,14 @@ def options_are_keywords_and_values_are_checked(scores: Scores) -> None:
     ted.RollerCoaster(horizon="tail")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ted.top_ids(scores, 3, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ted.Polyak(start="last")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_run_tells_what_it_kept(pruner: ted.Pruner, path: Path) -> None:
+    table = assert_type(ted.sample_table(pruner), ted.SampleTable)
+    assert_type(table.ids, NDArray[np.int64])
+    assert_type(table.visits, NDArray[np.uint16])
+    assert_type(table.scores, Scores)
+    assert_type(table.most_kept(10), ted.SampleTable)
+    assert_type(table.least_kept(10), ted.SampleTable)
+    table.to_csv(path)
+    assert_type(str(pruner.report()), str)

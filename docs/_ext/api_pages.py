@@ -1,0 +1,116 @@
+"""Text of the API pages: a page for each door, a section for each module behind it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from public_modules import PACKAGES, Name, modules, names
+
+__all__ = ["pages"]
+
+
+def pages() -> dict[str, str]:
+    """Write every page.
+
+    Returns
+    -------
+    dict of str to str
+        Text in reStructuredText, by the name of the page.
+    """
+    made = {}
+    for door in modules():
+        own = [name for name in names() if name.door == door]
+        if own and _is_door(door):
+            made[door] = _page(door, f"``{door}``", own)
+    for package in PACKAGES:
+        rest = [
+            name
+            for name in names()
+            if name.door.split(".")[0] == package and not _is_door(name.door)
+        ]
+        if rest:
+            made[f"{package}_modules"] = _page(
+                None, f"Modules inside ``{package}``", rest
+            )
+    return made
+
+
+def _is_door(module: str) -> bool:
+    """Tell packages, and what is documented as a module, from what is inside."""
+    parts = module.split(".")
+    return (
+        hasattr(modules()[module], "__path__")
+        or parts[-1] == "analysis"
+        or "integrations" in parts
+    )
+
+
+def _page(door: str | None, title: str, own: list[Name]) -> str:
+    lines = [title, "=" * len(title), ""]
+    if door:
+        lines += [f".. automodule:: {door}", "   :no-members:", ""]
+    lines += list(_table(own))
+    own = sorted(own, key=_module)
+    for module, group in groupby(own, _module):
+        head = _first_line(modules()[module].__doc__).rstrip(".")
+        lines += [head, "-" * len(head), ""]
+        if not door:
+            lines += [f"``{module}``", ""]
+        for name in sorted(group, key=lambda n: n.name.lower()):
+            lines += [*_entry(name), ""]
+    return "\n".join(lines)
+
+
+def _module(name: Name) -> str:
+    """Return the module that names the section: the home, up to a package."""
+    home = ".".join(name.home.split(".")[: name.door.count(".") + 2])
+    return home if home in modules() else name.door
+
+
+def _table(own: Iterable[Name]) -> Iterator[str]:
+    yield from (".. list-table::", "   :class: names", "   :widths: auto", "")
+    for name in sorted(own, key=lambda n: n.name.lower()):
+        yield f"   * - :py:obj:`{name.name} <{name.path}>`"
+        yield f"     - {_first_line(_text(name))}"
+    yield ""
+
+
+def _entry(name: Name) -> Iterator[str]:
+    thing = name.thing
+    if inspect.isclass(thing):
+        kind = "autoexception" if issubclass(thing, BaseException) else "autoclass"
+        yield f".. {kind}:: {name.path}"
+        strangers = _strangers(thing)
+        if strangers:
+            yield f"   :inherited-members: {', '.join(strangers)}"
+    elif inspect.isroutine(thing):
+        yield f".. autofunction:: {name.path}"
+    else:
+        yield f".. py:data:: {name.name}"
+        yield f"   :module: {name.door}"
+        if name.home != name.door:
+            yield f"   :canonical: {name.home}.{name.name}"
+        yield ""
+        yield from (f"   {line}" for line in name.comment().splitlines())
+
+
+def _strangers(thing: type[Any]) -> list[str]:
+    """Name the bases whose members their own libraries document."""
+    if issubclass(thing, BaseException | dict):
+        return []
+    return [
+        c.__name__ for c in thing.__mro__ if c.__module__.split(".")[0] not in PACKAGES
+    ]
+
+
+def _text(name: Name) -> str:
+    if inspect.isclass(name.thing) or inspect.isroutine(name.thing):
+        return inspect.getdoc(name.thing) or ""
+    return name.comment()
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n\n")[0].replace("\n", " ")

@@ -1,0 +1,121 @@
+"""Which samples a run kept most and least often."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ted_core as ted
+
+
+def run(n, epochs, seed, *, drop=()):
+    """Train on random values; those of the ids in `drop` are never finite."""
+    rng = np.random.default_rng(seed)
+    pruner = ted.Pruner(n, epochs=epochs, prune_ratio=0.7, seed=seed)
+    kept = np.zeros(n, int)
+    while not pruner.finished:
+        order = pruner.plan().order
+        values = rng.exponential(size=order.size)
+        values[np.isin(order, drop)] = np.nan
+        kept[order] += ~np.isin(order, drop)
+        pruner.observe(order, values)
+        pruner.advance()
+    return pruner, kept
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(2, 40), epochs=st.integers(5, 12), seed=st.integers(0, 99))
+def test_every_sample_stands_once_with_how_often_it_was_kept(n, epochs, seed):
+    pruner, kept = run(n, epochs, seed)
+    table = ted.sample_table(pruner)
+    assert sorted(table.ids) == list(range(n))
+    np.testing.assert_array_equal(table.visits, kept[table.ids])
+    np.testing.assert_array_equal(table.scores, pruner.scores[table.ids])
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(2, 40), epochs=st.integers(5, 12), seed=st.integers(0, 99))
+def test_the_order_is_that_of_a_sort_by_visits_score_and_id(n, epochs, seed):
+    pruner, _ = run(n, epochs, seed)
+    visits, scores = pruner.visits, pruner.scores
+    slow = sorted(range(n), key=lambda k: (-int(visits[k]), -float(scores[k]), k))
+    assert ted.sample_table(pruner).ids.tolist() == slow
+
+
+@settings(max_examples=30, deadline=None)
+@given(k=st.integers(0, 60), n=st.integers(2, 40))
+def test_the_most_and_the_least_kept_are_the_ends_of_the_table(k, n):
+    table = ted.sample_table(run(n, 6, 0)[0])
+    assert table.most_kept(k).ids.tolist() == table.ids.tolist()[:k]
+    assert table.least_kept(k).ids.tolist() == table.ids.tolist()[::-1][:k]
+
+
+def test_a_sample_without_a_score_comes_last_and_was_never_kept_with_one():
+    table = ted.sample_table(run(6, 6, 0, drop=(2,))[0])
+    last = table.least_kept(1)
+    assert (last.ids[0], last.visits[0]) == (2, 0)
+    assert np.isnan(last.scores[0])
+
+
+def test_the_csv_file_holds_the_table(tmp_path):
+    table = ted.sample_table(run(30, 6, 0)[0])
+    table.to_csv(tmp_path / "samples.csv")
+    with (tmp_path / "samples.csv").open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["id", "visits", "score"]
+    assert [int(row[0]) for row in rows] == table.ids.tolist()
+    assert [int(row[1]) for row in rows] == table.visits.tolist()
+    assert np.array([float(r[2]) for r in rows], np.float32).tolist() == (
+        table.scores.tolist()
+    )
+
+
+def test_the_text_of_many_samples_shows_the_ends():
+    table = ted.sample_table(run(50, 6, 0)[0])
+    lines = str(table).splitlines()
+    assert len(lines) == 1 + 10 + 1 + 10
+    shown = [int(line.split()[0]) for line in lines[1:] if "..." not in line]
+    assert shown == [*table.ids[:10], *table.ids[-10:]]
+    assert len(str(table.most_kept(20)).splitlines()) == 21
+
+
+def test_the_text_of_a_report_has_a_line_an_epoch():
+    report = run(30, 6, 0)[0].report()
+    head, *rows = str(report).splitlines()
+    assert head.split() == ["epoch", *ted.report.HISTORY]
+    assert [int(row.split()[1]) for row in rows] == report.planned.tolist()
+
+
+def test_both_tables_become_data_frames_by_pandas(monkeypatch):
+    pandas = SimpleNamespace(
+        Index=lambda values, name: (name, list(values)),
+        DataFrame=lambda columns, index: (dict(columns), index),
+    )
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    pruner, _ = run(10, 6, 0)
+    columns, (name, ids) = ted.sample_table(pruner).to_dataframe()
+    assert (list(columns), name) == (["visits", "score"], "id")
+    assert ids == ted.sample_table(pruner).ids.tolist()
+    columns, (name, epochs) = pruner.report().to_dataframe()
+    assert (list(columns), name) == (list(ted.report.HISTORY), "epoch")
+    assert epochs == list(range(6))
+
+
+def test_without_pandas_a_data_frame_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install pandas"):
+        ted.sample_table(run(10, 6, 0)[0]).to_dataframe()
+
+
+def test_a_bad_number_of_samples_is_refused_by_name():
+    table = ted.sample_table(run(10, 6, 0)[0])
+    with pytest.raises(ValueError, match="`k` must be"):
+        table.most_kept(-1)
+    with pytest.raises(TypeError, match="`k` must be"):
+        table.least_kept(1.5)

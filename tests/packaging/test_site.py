@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md"))
+
+
+def loaded(folder: Path, name: str):
+    sys.path.insert(0, str(folder))
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return loaded(DOCS / "_ext", "examples")
+
+
+@pytest.fixture(scope="module")
+def check_site():
+    return loaded(DOCS, "check_site")
+
+
+def site(folder: Path, **pages: str) -> Path:
+    for name, body in pages.items():
+        (folder / f"{name}.html").write_text(f"<html><body>{body}</body></html>")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "path", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix()
+)
+def test_the_build_runs_every_example_that_the_tests_run(path, examples):
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"^\s*```+ *python", text, flags=re.MULTILINE)
+    cells = examples.as_notebook(text).count("\n```{code-cell}\n")
+    assert cells == len(blocks)
+
+
+def test_a_page_without_examples_is_left_as_it_is(examples):
+    assert (
+        examples.as_notebook("# A\n\n```text\nb\n```\n") == "# A\n\n```text\nb\n```\n"
+    )
+
+
+def test_links_between_pages_and_to_their_anchors_hold(tmp_path, check_site):
+    folder = site(
+        tmp_path, a='<a href="b.html#x"></a><a href="#y"></a><p id="y">', b='<p id="x">'
+    )
+    assert check_site.broken_links(folder) == []
+
+
+@pytest.mark.parametrize("link", ["c.html", "b.html#x", "#y", "c.png"])
+def test_a_link_that_leads_nowhere_is_told(link, tmp_path, check_site):
+    folder = site(tmp_path, a=f'<a href="{link}"></a>', b="")
+    assert check_site.broken_links(folder) == [f"a.html: {link} leads nowhere"]
+
+
+def test_other_sites_are_not_asked(tmp_path, check_site):
+    folder = site(tmp_path, a='<a href="https://example.org/none"></a>')
+    assert check_site.broken_links(folder) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sorted(ROOT.glob("*.md")), *PAGES],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_each_local_link_of_a_page_leads_to_a_file(path):
+    text = path.read_text(encoding="utf-8")
+    prose = re.sub(r"(?ms)^```.*?^```$", "", text)
+    links = re.findall(r"\]\(([^)\s]+)\)|^\[[^]]+\]: (\S+)$", prose, flags=re.MULTILINE)
+    local = [a or b for a, b in links if "://" not in (a or b)]
+    lost = [
+        x for x in local if not (path.parent / (x.partition("#")[0] or path)).exists()
+    ]
+    assert lost == []
