@@ -13,7 +13,12 @@ from typing import Any
 __all__ = ["as_notebook", "setup"]
 
 _FENCE = re.compile(r"^```python$", flags=re.MULTILINE)
-_HEADER = "---\nfile_format: mystnb\nkernelspec: {name: python3}\n---\n"
+_HEADER = """---
+file_format: mystnb
+kernelspec: {name: python3}
+language_info: {name: python, pygments_lexer: python}
+---
+"""
 
 
 def as_notebook(text: str) -> str:
