@@ -215,7 +215,7 @@ def _checksum(state: Mapping[str, Any]) -> int:
         if isinstance(value, Tensor):
             array = np.ascontiguousarray(value.detach().cpu().numpy())
             total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
-            total = zlib.crc32(array.view(np.uint8), total)
+            total = zlib.crc32(array.view(np.uint8).data, total)
         else:
             total = zlib.crc32(f"{name} {value!r}".encode(), total)
     return total
