@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "MOST_EPOCHS",
+    "MOST_SAMPLES",
+    "as_array",
+    "as_scores",
+    "check_choice",
     "check_epochs",
     "check_finite",
     "check_ids",
@@ -18,6 +24,12 @@ __all__ = [
     "check_values",
     "to_numpy",
 ]
+
+MOST_SAMPLES = 2**48
+"""Samples that a data set may have: a share of them is exact in float64."""
+
+MOST_EPOCHS = 10**6
+"""Epochs that a run may have: all of them are planned ahead."""
 
 _BRACKETS = {
     "both": ("[", "]"),
@@ -71,16 +83,45 @@ def check_real(
     except (TypeError, ValueError):
         msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
         raise TypeError(msg) from None
+    except OverflowError:
+        number = math.nan  # beyond any range
     above = number >= low if closed in {"both", "left"} else number > low
     below = number <= high if closed in {"both", "right"} else number < high
     if math.isnan(number) or not (above and below):
         left, right = _BRACKETS[closed]
         msg = (
             f"`{name}` must be in {left}{low:g}, {high:g}{right}, "
-            f"got {number!r}{_then(remedy)}"
+            f"got {value!r}{_then(remedy)}"
         )
         raise ValueError(msg)
     return number
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is none of these words."""
+    if not isinstance(value, str) or value not in choices:
+        *first, last = map(repr, choices)
+        msg = f"`{name}` must be {', '.join(first)} or {last}, got {value!r}"
+        raise ValueError(msg)
+
+
+def as_array(name: str, value: object) -> NDArray[Any]:
+    """Return `value` as NumPy, or say that it is no array."""
+    try:
+        return to_numpy(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"`{name}` must be an array, got {type(value).__name__}: {error}"
+        raise TypeError(msg) from None
+
+
+def as_scores(name: str, value: object) -> NDArray[np.float32]:
+    """Return `value` as float32 of any shape, or say that it holds no real numbers."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiub":
+        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
 
 
 def to_numpy(value: Any) -> NDArray[Any]:
@@ -100,12 +141,13 @@ def to_numpy(value: Any) -> NDArray[Any]:
 
 def check_ids(name: str, ids: object, n: int) -> NDArray[np.signedinteger[Any]]:
     """Return `ids` as a native 1-D integer array with every id in ``[0, n)``."""
-    array = to_numpy(ids)
+    array = as_array(name, ids)
     if array.ndim != 1:
         msg = f"`{name}` must have shape (m,), got shape {array.shape}"
         raise ValueError(msg)
     if array.size == 0:
-        return np.empty(0, np.int64)
+        kept = array.dtype.kind == "i" and array.dtype.isnative
+        return array if kept else np.empty(0, np.int64)
     if array.dtype.kind not in "iu":
         msg = f"`{name}` must hold integers, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -121,7 +163,7 @@ def check_ids(name: str, ids: object, n: int) -> NDArray[np.signedinteger[Any]]:
 
 def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32 of shape (size,); not-finite values are allowed."""
-    array = to_numpy(values)
+    array = as_array(name, values)
     if array.shape != (size,):
         msg = f"`{name}` must have shape ({size},) like `ids`, got shape {array.shape}"
         raise ValueError(msg)
@@ -159,6 +201,7 @@ def check_epochs(epochs: object) -> int:
         "epochs",
         epochs,
         minimum=2,
+        maximum=MOST_EPOCHS,
         remedy="the first epoch sees all samples, so one epoch can save nothing: "
         "train without pruning",
     )

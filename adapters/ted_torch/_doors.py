@@ -59,7 +59,7 @@ def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor
 
 def buffer_device(buffer: object, device: torch.device | str) -> torch.device | str:
     """Return where values gather, for the words of the session's argument."""
-    if buffer not in {"device", "cpu"}:
+    if not isinstance(buffer, str) or buffer not in {"device", "cpu"}:
         msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
         raise ValueError(msg)
     return device if buffer == "device" else "cpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ class Epochs:
     def enter(self, epoch: int, size: int) -> None:
         """Begin an epoch over a data set of `size`, closing the one before."""
         here = self.pruner.epoch
-        if epoch not in {here, here + 1} or epoch >= self.pruner.epochs:
+        known = isinstance(epoch, Integral) and not isinstance(epoch, bool)
+        if not known or not here <= epoch <= min(here + 1, self.pruner.epochs - 1):
             msg = (
                 f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "
                 f"got {epoch!r}; a resumed run goes on at `ted.epoch`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,6 +43,11 @@ class EpochBuffer:
     meters : Tensor of int64, shape (3,)
         Samples received by the loss, ids out of range, values recorded.
 
+    Raises
+    ------
+    ValueError
+        `n` is no such integer.
+
     Notes
     -----
     5 bytes a sample, 9 with mixed batches. No operation of a step waits for the
@@ -58,6 +64,9 @@ class EpochBuffer:
     """
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu") -> None:
+        if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
+            msg = f"`n` must be an integer, at least 1, got {n!r}"
+            raise ValueError(msg)
         self.n = n
         self.sums = torch.zeros(n + 1, dtype=torch.float32, device=device)
         self.counts = torch.zeros(n + 1, dtype=torch.uint8, device=device)
