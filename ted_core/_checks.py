@@ -21,6 +21,7 @@ __all__ = [
     "check_ids",
     "check_int",
     "check_real",
+    "check_samples",
     "check_values",
     "to_numpy",
 ]
@@ -197,14 +198,21 @@ def check_epochs(epochs: object) -> int:
     if epochs is None or (isinstance(epochs, float) and not epochs.is_integer()):
         msg = f"`epochs` must be a known number of epochs, got {epochs!r}; {remedy}"
         raise TypeError(msg)
-    return check_int(
+    number = check_int(
         "epochs",
         epochs,
         minimum=2,
-        maximum=MOST_EPOCHS,
         remedy="the first epoch sees all samples, so one epoch can save nothing: "
         "train without pruning",
     )
+    return check_int("epochs", number, minimum=2, maximum=MOST_EPOCHS)
+
+
+def check_samples(n: object) -> int:
+    """Return `n` as an int; refuse an empty data set, and one beyond any memory."""
+    remedy = "an empty data set cannot be pruned"
+    number = check_int("n", n, minimum=1, remedy=remedy)
+    return check_int("n", number, minimum=1, maximum=MOST_SAMPLES)
 
 
 def _then(remedy: str) -> str:

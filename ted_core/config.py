@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import MOST_SAMPLES, check_epochs, check_int
+from ted_core._checks import check_epochs, check_int, check_samples
 from ted_core.counts import StepOptions, keep_count, steps_for
 from ted_core.errors import TedWarning
 from ted_core.labels import check_labels, labels_checksum
@@ -83,11 +83,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
-        empty = "an empty data set cannot be pruned"
-        n = check_int("n", self.n, minimum=1, maximum=MOST_SAMPLES, remedy=empty)
         for name, value in (
             ("epochs", check_epochs(self.epochs)),
-            ("n", n),
+            ("n", check_samples(self.n)),
             ("seed", check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)),
             ("multiple_of", check_int("multiple_of", self.multiple_of, minimum=1)),
         ):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import MOST_SAMPLES, check_finite, check_int
+from ted_core._checks import check_finite, check_samples
 from ted_core.buffer import EpochBuffer, EpochCounts
 from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
@@ -69,8 +69,7 @@ class ScoreBook:
         reduction: Reduction | None = None,
         initial_scores: ArrayLike | None = None,
     ) -> None:
-        empty = "an empty data set cannot be pruned"
-        self.n = check_int("n", n, minimum=1, maximum=MOST_SAMPLES, remedy=empty)
+        self.n = check_samples(n)
         self.reduction: Reduction = Polyak() if reduction is None else reduction
         if isinstance(reduction, type) or not isinstance(self.reduction, Reduction):
             msg = f"`reduction` must be a Reduction, got {reduction!r}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ class Epochs:
     def enter(self, epoch: int, size: int) -> None:
         """Begin an epoch over a data set of `size`, closing the one before."""
         here = self.pruner.epoch
-        known = isinstance(epoch, Integral) and not isinstance(epoch, bool)
+        known = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
         if not known or not here <= epoch <= min(here + 1, self.pruner.epochs - 1):
             msg = (
                 f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -64,7 +63,8 @@ class EpochBuffer:
     """
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu") -> None:
-        if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
+        known = isinstance(n, int | np.integer) and not isinstance(n, bool)
+        if not known or n < 1:
             msg = f"`n` must be an integer, at least 1, got {n!r}"
             raise ValueError(msg)
         self.n = n

@@ -1,7 +1,7 @@
 """Call every public function with drawn arguments; write ``records/fuzz.json``.
 
-``python benchmarks/reliability/fuzz.py --examples 300``: of each function, and ten times
-as many of each state. An error that is not the library's own ends the run.
+``python benchmarks/reliability/fuzz.py --examples 200``: of each function, and ten
+times as many of each state. An error that is not the library's own ends the run.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def rows(examples, number):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--examples", type=int, default=300)
+    parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE / "records" / "fuzz.json")
     options = parser.parse_args()
