@@ -26,8 +26,8 @@ __all__ = [
     "to_numpy",
 ]
 
-MOST_SAMPLES = 2**48
-"""Samples that a data set may have: a share of them is exact in float64."""
+MOST_SAMPLES = 2**53
+"""Samples that a data set may have: beyond it float64 can not count them."""
 
 MOST_EPOCHS = 10**6
 """Epochs that a run may have: all of them are planned ahead."""
