@@ -118,8 +118,10 @@ def mean_loss(
     """
     for name, value in (("losses", losses), ("weights", weights)):
         optional = name == "weights" and value is None
-        if not optional and not isinstance(value, Tensor):
-            msg = f"`{name}` must be a tensor, got {type(value).__name__}"
+        known = isinstance(value, Tensor) and value.is_floating_point()
+        if not optional and not known:
+            found = getattr(value, "dtype", type(value).__name__)
+            msg = f"`{name}` must be a floating-point tensor, got {found}"
             raise TypeError(msg)
     single = isinstance(scale, Tensor) and scale.ndim == 0
     if not single and (isinstance(scale, bool) or not isinstance(scale, int | float)):
