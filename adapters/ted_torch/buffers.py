@@ -18,7 +18,7 @@ __all__ = ["EpochBuffer", "Slots"]
 Slots: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor]]
 """Slots of a batch, (B,); or one pair (slots, weights) for each mixed part."""
 
-_MOST_SEEN = 255
+_MOST_SAMPLES, _MOST_SEEN = 2**53, 255
 
 
 class EpochBuffer:
@@ -64,8 +64,8 @@ class EpochBuffer:
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu") -> None:
         known = isinstance(n, int | np.integer) and not isinstance(n, bool)
-        if not known or n < 1:
-            msg = f"`n` must be an integer, at least 1, got {n!r}"
+        if not known or not 1 <= n <= _MOST_SAMPLES:
+            msg = f"`n` must be an integer in [1, {_MOST_SAMPLES}], got {n!r}"
             raise ValueError(msg)
         self.n = n
         self.sums = torch.zeros(n + 1, dtype=torch.float32, device=device)
