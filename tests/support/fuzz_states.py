@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 import ted_core as ted
 
-__all__ = ["RUNS", "changed", "judge_state", "part_way"]
+__all__ = ["RUNS", "bits", "changed", "judge_state", "make", "part_way"]
 
 RUNS = {
     "TED": {"signal": "mask_gradient", "strategy": ted.TopScore()},

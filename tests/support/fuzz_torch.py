@@ -20,7 +20,7 @@ from torch_runs import labelled
 
 from ted_core import CheckpointError, Pruner, TopScore
 
-__all__ = ["CASES", "changed", "judge_state", "part_way", "session", "things"]
+__all__ = ["CASES", "bits", "changed", "judge_state", "part_way", "session", "things"]
 
 DATA = labelled(20)
 
