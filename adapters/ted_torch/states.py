@@ -184,10 +184,12 @@ def _tensor(state: Mapping[str, Any], name: str, like: Tensor) -> Tensor:
         or value.dtype != like.dtype
         or value.shape != like.shape
     ):
-        found = getattr(value, "dtype", type(value).__name__)
+        found = type(value).__name__
+        if isinstance(value, Tensor):
+            found = f"{value.dtype} of shape {tuple(value.shape)}"
         msg = (
             f"`buffer.{name}` must be {like.dtype} of shape {tuple(like.shape)}, saved "
-            f"{found} of shape {tuple(getattr(value, 'shape', ()))}"
+            f"{found}"
         )
         raise CheckpointError(msg)
     return value.cpu()
