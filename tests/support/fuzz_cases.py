@@ -107,6 +107,7 @@ PRUNER = {
     "strategy": STRATEGY,
     "signal": st.sampled_from(sorted(signals.SIGNALS)),
     "reduction": st.one_of(st.none(), REDUCTION),
+    "method": st.none(),
     "seed": SEED,
     "multiple_of": st.integers(1, 9),
     "scale_loss": st.booleans(),
