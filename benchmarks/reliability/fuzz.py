@@ -25,6 +25,7 @@ sys.path.insert(0, str(HERE.parents[1] / "tests" / "support"))
 import fuzz_cases  # noqa: E402 - the folder is known now
 import fuzz_states  # noqa: E402
 import fuzz_torch  # noqa: E402
+import fuzzing  # noqa: E402
 
 from ted_core import __version__  # noqa: E402
 from ted_core.demo.records import machine  # noqa: E402
@@ -58,14 +59,14 @@ def outcomes(strategy, call, examples, number):
 def rows(examples, number):
     """Yield name, what is fuzzed, and the counts."""
     for kind, cases, things in (
-        ("core", fuzz_cases.CASES, fuzz_cases.junk),
+        ("core", fuzz_cases.CASES, fuzzing.junk),
         ("PyTorch", fuzz_torch.CASES, fuzz_torch.things),
     ):
         for name, (call, known) in cases.items():
-            drawn = fuzz_cases.arguments(known, things)
+            drawn = fuzzing.arguments(known, things)
             judged = outcomes(
                 drawn,
-                lambda given, c=call: fuzz_cases.judge(c, given),
+                lambda given, c=call: fuzzing.judge(c, given),
                 examples,
                 number,
             )

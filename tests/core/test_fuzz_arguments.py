@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fuzz_cases import CASES, arguments, judge
+from fuzz_cases import CASES
+from fuzzing import arguments, judge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -6,8 +6,8 @@ import pickle
 
 import numpy as np
 import pytest
-from fuzz_cases import judge
 from fuzz_states import RUNS, changed, judge_state, make, part_way
+from fuzzing import judge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

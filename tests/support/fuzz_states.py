@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from fuzz_cases import junk, ours
+from fuzzing import junk, ours
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 

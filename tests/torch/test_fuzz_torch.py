@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fuzz_cases import arguments, judge
 from fuzz_torch import CASES, changed, judge_state, part_way, session, things
+from fuzzing import arguments, judge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
