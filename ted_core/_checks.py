@@ -20,6 +20,7 @@ __all__ = [
     "check_finite",
     "check_ids",
     "check_int",
+    "check_kind",
     "check_real",
     "check_samples",
     "check_values",
@@ -106,6 +107,13 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         raise ValueError(msg)
 
 
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Refuse what is no instance of a protocol; a class is none."""
+    if isinstance(value, type) or not isinstance(value, kind):
+        msg = f"`{name}` must be a {kind.__name__}, got {value!r}"
+        raise TypeError(msg)
+
+
 def as_array(name: str, value: object) -> NDArray[Any]:
     """Return `value` as NumPy, or say that it is no array."""
     try:
@@ -177,7 +185,7 @@ def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
 
 def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32, or refuse another shape and what is not finite."""
-    scores = to_numpy(values)
+    scores = as_array(name, values)
     if scores.shape != (size,):
         msg = f"`{name}` must have shape ({size},), got shape {scores.shape}"
         raise ValueError(msg)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_finite, check_samples
+from ted_core._checks import check_finite, check_kind, check_samples
 from ted_core.buffer import EpochBuffer, EpochCounts
 from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
@@ -18,8 +18,7 @@ from ted_core.typing import Scores
 
 __all__ = ["ALL_FLAGS", "ScoreBook"]
 
-_PRESENTED, _NONFINITE, _NONFINITE_TWICE = 1, 2, 4
-ALL_FLAGS = 7
+_PRESENTED, _NONFINITE, _NONFINITE_TWICE, ALL_FLAGS = 1, 2, 4, 7
 _MOST_VISITS = np.iinfo(np.uint16).max
 
 
@@ -71,9 +70,7 @@ class ScoreBook:
     ) -> None:
         self.n = check_samples(n)
         self.reduction: Reduction = Polyak() if reduction is None else reduction
-        if isinstance(reduction, type) or not isinstance(self.reduction, Reduction):
-            msg = f"`reduction` must be a Reduction, got {reduction!r}"
-            raise TypeError(msg)
+        check_kind("reduction", self.reduction, Reduction)
         self._visits = np.zeros(self.n, np.uint16)
         self._flags = np.zeros(self.n, np.uint8)
         self.columns: Columns = {"score": np.full(self.n, np.nan, np.float32)}

@@ -47,7 +47,7 @@ byte.
 
 "Not resumed": the checkpoint was torn, and reading it failed with an error; no
 resumed run ended with other bits than the whole one. The last two rows are what not
-to rely on. Keras writes its backup over the older one: of the {inside} runs whose last
+to rely on. Keras writes its backup over the older one: of the {inside} runs in which a
 kill hit a saving, Keras' or the session's, {torn} did not resume.
 
 {commands}
@@ -113,7 +113,8 @@ def kill_row(name, record):
 
 def torn(record):
     """Count the kills that hit a saving, and those that left a torn file."""
-    hit = [t for t in record["trials"] if t["kills"][-1]["phase"] == "saving"]
+    trials = record["trials"]
+    hit = [t for t in trials if any(k["phase"] == "saving" for k in t["kills"])]
     return sum(t["refused"] is not None for t in hit), len(hit)
 
 

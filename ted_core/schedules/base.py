@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import MOST_EPOCHS, check_int
+from ted_core._checks import MOST_EPOCHS, check_int, check_kind
 
 __all__ = ["Horizon", "Schedule", "anneal_epochs", "keep_ratios"]
 
@@ -62,9 +62,7 @@ def anneal_epochs(schedule: Schedule, epochs: int) -> int:
     25
     """
     epochs = check_int("epochs", epochs, minimum=1, maximum=MOST_EPOCHS)
-    if isinstance(schedule, type) or not isinstance(schedule, Schedule):
-        msg = f"`schedule` must be a Schedule, got {schedule!r}"
-        raise TypeError(msg)
+    check_kind("schedule", schedule, Schedule)
     return min(epochs, math.floor(schedule.anneal * epochs + 0.5))
 
 
