@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ted_core import EpochError, Shard
+from ted_torch._doors import check_size
 from ted_torch.distributed import Ranks, merge
 
 __all__ = ["EpochBuffer", "Slots"]
@@ -18,7 +19,7 @@ __all__ = ["EpochBuffer", "Slots"]
 Slots: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor]]
 """Slots of a batch, (B,); or one pair (slots, weights) for each mixed part."""
 
-_MOST_SAMPLES, _MOST_SEEN = 2**53, 255
+_MOST_SEEN = 255
 
 
 class EpochBuffer:
@@ -42,15 +43,9 @@ class EpochBuffer:
     meters : Tensor of int64, shape (3,)
         Samples received by the loss, ids out of range, values recorded.
 
-    Raises
-    ------
-    ValueError
-        `n` is no such integer.
-
     Notes
     -----
-    5 bytes a sample, 9 with mixed batches. No operation of a step waits for the
-    device.
+    5 bytes a sample, 9 with mixed batches. No step waits for the device.
 
     Examples
     --------
@@ -63,11 +58,7 @@ class EpochBuffer:
     """
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu") -> None:
-        known = isinstance(n, int | np.integer) and not isinstance(n, bool)
-        if not known or not 1 <= n <= _MOST_SAMPLES:
-            msg = f"`n` must be an integer in [1, {_MOST_SAMPLES}], got {n!r}"
-            raise ValueError(msg)
-        self.n = n
+        self.n = n = check_size(n)
         self.sums = torch.zeros(n + 1, dtype=torch.float32, device=device)
         self.counts = torch.zeros(n + 1, dtype=torch.uint8, device=device)
         self.shares: Tensor | None = None
