@@ -62,11 +62,12 @@ def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor
 
 def check_size(n: object) -> int:
     """Return a number of samples as an int, or say why it is none."""
-    known = isinstance(n, int | np.integer) and not isinstance(n, bool)
-    if not known or not 1 <= n <= _MOST_SAMPLES:  # type: ignore[operator]
+    whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
+    size = int(n) if whole else 0
+    if not 1 <= size <= _MOST_SAMPLES:
         msg = f"`n` must be an integer in [1, {_MOST_SAMPLES}], got {n!r}"
         raise ValueError(msg)
-    return int(n)  # type: ignore[call-overload]
+    return size
 
 
 def buffer_device(buffer: object, device: torch.device | str) -> torch.device | str:
