@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ted_core import signals
 from ted_core._version import __version__
+from ted_core.atomic import atomic_write
 from ted_core.checkpoint import load_state, save_state
 from ted_core.counts import keep_count, steps_for
 from ted_core.cross_entropy import cross_entropy_mask_gradient
@@ -78,6 +79,7 @@ __all__ = [
     "TopScore",
     "__version__",
     "anneal_epochs",
+    "atomic_write",
     "cross_entropy_mask_gradient",
     "early_warning",
     "highest_hashes",

@@ -127,7 +127,7 @@ def per_sample(xp: Any, inner: Array, *, signed: bool) -> Array:
 
 def _as_array(name: str, value: object, minimum_ndim: int) -> Array:
     array: Array = value
-    if not is_array_api_obj(array):
+    if isinstance(value, type) or not is_array_api_obj(array):
         msg = (
             f"`{name}` must be an array of NumPy, PyTorch, JAX or another array-API "
             f"library, got {type(value).__name__}"

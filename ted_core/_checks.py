@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "MOST_EPOCHS",
+    "MOST_SAMPLES",
+    "as_array",
+    "as_scores",
+    "check_choice",
     "check_epochs",
     "check_finite",
     "check_ids",
     "check_int",
+    "check_kind",
     "check_real",
+    "check_samples",
     "check_values",
     "to_numpy",
 ]
+
+MOST_SAMPLES = 2**53
+"""Samples that a data set may have: beyond it float64 can not count them."""
+
+MOST_EPOCHS = 10**6
+"""Epochs that a run may have: all of them are planned ahead."""
 
 _BRACKETS = {
     "both": ("[", "]"),
@@ -71,16 +85,52 @@ def check_real(
     except (TypeError, ValueError):
         msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
         raise TypeError(msg) from None
+    except OverflowError:
+        number = math.nan  # beyond any range
     above = number >= low if closed in {"both", "left"} else number > low
     below = number <= high if closed in {"both", "right"} else number < high
     if math.isnan(number) or not (above and below):
         left, right = _BRACKETS[closed]
         msg = (
             f"`{name}` must be in {left}{low:g}, {high:g}{right}, "
-            f"got {number!r}{_then(remedy)}"
+            f"got {value!r}{_then(remedy)}"
         )
         raise ValueError(msg)
     return number
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is none of these words."""
+    if not isinstance(value, str) or value not in choices:
+        *first, last = map(repr, choices)
+        msg = f"`{name}` must be {', '.join(first)} or {last}, got {value!r}"
+        raise ValueError(msg)
+
+
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Refuse what is no instance of a protocol; a class is none."""
+    if isinstance(value, type) or not isinstance(value, kind):
+        msg = f"`{name}` must be a {kind.__name__}, got {value!r}"
+        raise TypeError(msg)
+
+
+def as_array(name: str, value: object) -> NDArray[Any]:
+    """Return `value` as NumPy, or say that it is no array."""
+    try:
+        return to_numpy(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"`{name}` must be an array, got {type(value).__name__}: {error}"
+        raise TypeError(msg) from None
+
+
+def as_scores(name: str, value: object) -> NDArray[np.float32]:
+    """Return `value` as float32 of any shape, or say that it holds no real numbers."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiub":
+        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
 
 
 def to_numpy(value: Any) -> NDArray[Any]:
@@ -100,12 +150,13 @@ def to_numpy(value: Any) -> NDArray[Any]:
 
 def check_ids(name: str, ids: object, n: int) -> NDArray[np.signedinteger[Any]]:
     """Return `ids` as a native 1-D integer array with every id in ``[0, n)``."""
-    array = to_numpy(ids)
+    array = as_array(name, ids)
     if array.ndim != 1:
         msg = f"`{name}` must have shape (m,), got shape {array.shape}"
         raise ValueError(msg)
     if array.size == 0:
-        return np.empty(0, np.int64)
+        kept = array.dtype.kind == "i" and array.dtype.isnative
+        return array if kept else np.empty(0, np.int64)
     if array.dtype.kind not in "iu":
         msg = f"`{name}` must hold integers, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -121,7 +172,7 @@ def check_ids(name: str, ids: object, n: int) -> NDArray[np.signedinteger[Any]]:
 
 def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32 of shape (size,); not-finite values are allowed."""
-    array = to_numpy(values)
+    array = as_array(name, values)
     if array.shape != (size,):
         msg = f"`{name}` must have shape ({size},) like `ids`, got shape {array.shape}"
         raise ValueError(msg)
@@ -134,7 +185,7 @@ def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
 
 def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32, or refuse another shape and what is not finite."""
-    scores = to_numpy(values)
+    scores = as_array(name, values)
     if scores.shape != (size,):
         msg = f"`{name}` must have shape ({size},), got shape {scores.shape}"
         raise ValueError(msg)
@@ -155,13 +206,21 @@ def check_epochs(epochs: object) -> int:
     if epochs is None or (isinstance(epochs, float) and not epochs.is_integer()):
         msg = f"`epochs` must be a known number of epochs, got {epochs!r}; {remedy}"
         raise TypeError(msg)
-    return check_int(
+    number = check_int(
         "epochs",
         epochs,
         minimum=2,
         remedy="the first epoch sees all samples, so one epoch can save nothing: "
         "train without pruning",
     )
+    return check_int("epochs", number, minimum=2, maximum=MOST_EPOCHS)
+
+
+def check_samples(n: object) -> int:
+    """Return `n` as an int; refuse an empty data set, and one beyond any memory."""
+    remedy = "an empty data set cannot be pruned"
+    number = check_int("n", n, minimum=1, remedy=remedy)
+    return check_int("n", number, minimum=1, maximum=MOST_SAMPLES)
 
 
 def _then(remedy: str) -> str:

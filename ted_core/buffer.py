@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_ids, check_values, to_numpy
+from ted_core._checks import as_array, check_ids, check_values
 from ted_core.errors import EpochError
 from ted_core.thresholds import pieces
 from ted_core.typing import Scores
@@ -108,7 +108,7 @@ class EpochBuffer:
         O(n).
         """
         numbers = check_values("sums", sums, self.n)
-        seen = to_numpy(counts)
+        seen = as_array("counts", counts)
         if seen.shape != (self.n,):
             msg = f"`counts` must have shape ({self.n},), got shape {seen.shape}"
             raise ValueError(msg)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core.atomic import atomic_write
 from ted_core.errors import CheckpointError
 from ted_core.state_fields import FORMAT, VERSION
 from ted_core.typing import State, StateValue
@@ -42,8 +42,8 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
 
     Notes
     -----
-    Writes beside `path`, flushes to the disk, then renames. Uncompressed, and
-    contiguous arrays are not copied: the cost is their CRC-32 and that of writing.
+    Through :func:`atomic_write`. Uncompressed, and contiguous arrays are not copied:
+    the cost is their CRC-32 and that of writing.
 
     Examples
     --------
@@ -55,23 +55,10 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
     ...     pruner.load_state_dict(load_state(f"{folder}/ted.npz"))
     """
     arrays = {name: _to_array(name, value) for name, value in state.items()}
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    new = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(beside, new, 0o666)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                for name, array in arrays.items():
-                    _write(archive, f"{name}.npy", array)
-                archive.comment = _comment(arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            _write(archive, f"{name}.npy", array)
+        archive.comment = _comment(arrays)
 
 
 def load_state(path: str | os.PathLike[str]) -> State:
@@ -202,13 +189,3 @@ def _from_array(array: NDArray[Any]) -> StateValue:
         msg = f"a state must hold plain values, got {value!r}"
         raise CheckpointError(msg)
     return value
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_epochs, check_int
+from ted_core._checks import check_epochs, check_int, check_kind, check_samples
 from ted_core.counts import StepOptions, keep_count, steps_for
 from ted_core.errors import TedWarning
 from ted_core.labels import check_labels, labels_checksum
@@ -83,10 +83,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
-        empty = "an empty data set cannot be pruned"
         for name, value in (
             ("epochs", check_epochs(self.epochs)),
-            ("n", check_int("n", self.n, minimum=1, remedy=empty)),
+            ("n", check_samples(self.n)),
             ("seed", check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)),
             ("multiple_of", check_int("multiple_of", self.multiple_of, minimum=1)),
         ):
@@ -96,10 +95,7 @@ class RunConfig:
             ("strategy", Strategy),
             ("reduction", Reduction),
         ):
-            value = getattr(self, name)
-            if isinstance(value, type) or not isinstance(value, kind):
-                msg = f"`{name}` must be a {kind.__name__}, got {value!r}"
-                raise TypeError(msg)
+            check_kind(name, getattr(self, name), kind)
         check_pairs(self.signal, self.strategy, self.reduction)
         if not isinstance(self.scale_loss, bool):
             msg = f"`scale_loss` must be True or False, got {self.scale_loss!r}"

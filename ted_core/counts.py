@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from ted_core._checks import check_int, check_real
+from ted_core._checks import check_int, check_real, check_samples
 
 __all__ = ["StepOptions", "id_dtype", "keep_count", "steps_for"]
 
@@ -48,7 +48,7 @@ def keep_count(n: int, keep_ratio: float, *, multiple_of: int = 1) -> int:
     >>> keep_count(1000, 0.3), keep_count(1000, 0.3, multiple_of=128)
     (300, 384)
     """
-    n = check_int("n", n, minimum=1, remedy="an empty data set cannot be pruned")
+    n = check_samples(n)
     ratio = check_real("keep_ratio", keep_ratio, low=0, high=1, closed="right")
     multiple_of = check_int("multiple_of", multiple_of, minimum=1)
     count = max(1, math.floor(ratio * n + 0.5))

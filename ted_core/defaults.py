@@ -6,7 +6,7 @@ from typing import TypedDict, Unpack
 
 from numpy.typing import ArrayLike
 
-from ted_core._checks import to_numpy
+from ted_core._checks import as_array
 from ted_core.config import RunConfig
 from ted_core.methods import find_method
 from ted_core.reductions import Reduction
@@ -98,6 +98,6 @@ def make_config(
         seed=options.get("seed", 0),
         multiple_of=options.get("multiple_of", 1),
         scale_loss=options.get("scale_loss", True),
-        labels=None if labels is None else to_numpy(labels).copy(),
+        labels=None if labels is None else as_array("labels", labels).copy(),
         shard=shard,
     )

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ted_core._checks import check_epochs, to_numpy
+from ted_core._checks import as_array, check_epochs
 from ted_core.errors import TedWarning
 
 __all__ = ["LOSS_LEFT", "early_warning"]
@@ -61,7 +61,7 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
     False
     """
     total = check_epochs(epochs)
-    values = to_numpy(losses)
+    values = as_array("losses", losses)
     if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "fiu":
         msg = (
             "`losses` must hold the loss of at least one epoch, got "

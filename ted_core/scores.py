@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_finite, check_int
+from ted_core._checks import check_finite, check_kind, check_samples
 from ted_core.buffer import EpochBuffer, EpochCounts
 from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
 from ted_core.thresholds import median, pieces
 from ted_core.typing import Scores
 
-__all__ = ["ScoreBook"]
+__all__ = ["ALL_FLAGS", "ScoreBook"]
 
-_PRESENTED, _NONFINITE, _NONFINITE_TWICE = 1, 2, 4
+_PRESENTED, _NONFINITE, _NONFINITE_TWICE, ALL_FLAGS = 1, 2, 4, 7
 _MOST_VISITS = np.iinfo(np.uint16).max
 
 
@@ -68,10 +68,9 @@ class ScoreBook:
         reduction: Reduction | None = None,
         initial_scores: ArrayLike | None = None,
     ) -> None:
-        self.n = check_int(
-            "n", n, minimum=1, remedy="an empty data set cannot be pruned"
-        )
+        self.n = check_samples(n)
         self.reduction: Reduction = Polyak() if reduction is None else reduction
+        check_kind("reduction", self.reduction, Reduction)
         self._visits = np.zeros(self.n, np.uint16)
         self._flags = np.zeros(self.n, np.uint8)
         self.columns: Columns = {"score": np.full(self.n, np.nan, np.float32)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ted_core._checks import check_int
+from ted_core._checks import as_scores, check_int
 from ted_core.counts import id_dtype
 from ted_core.thresholds import Bits, ordered_bits, pieces, thresholds
 from ted_core.ties import highest_hashes
@@ -54,7 +54,7 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
     >>> top_ids(np.float32([0.1, 0.9, 0.5, 0.7]), 2).tolist()
     [1, 3]
     """
-    array = np.asarray(scores, dtype=np.float32)
+    array = as_scores("scores", scores)
     if array.ndim != 1:
         msg = f"`scores` must have shape (n,), got shape {array.shape}"
         raise ValueError(msg)
@@ -123,7 +123,7 @@ def redundant_subset(
     >>> redundant_subset(np.float32([0.1, 0.9, 0.5, 0.7]), 2).tolist()
     [0, 2]
     """
-    n = np.asarray(scores).size
+    n = as_scores("scores", scores).size
     count = check_int("count", count, minimum=0, maximum=n)
     pruned = np.ones(n, dtype=bool)
     pruned[top_ids(scores, n - count, seed=seed, epoch=epoch)] = False

@@ -94,8 +94,11 @@ def read_state(
         raise CheckpointError(msg)
     history = {}
     for name in HISTORY:
-        row = np.empty(epoch, np.int64)
-        history[name] = array_field(state, f"history.{name}", row).tolist()
+        row = array_field(state, f"history.{name}", np.empty(epoch, np.int64))
+        if np.any(row < 0):
+            msg = f"`history.{name}` must be at least 0, saved {int(row.min())}"
+            raise CheckpointError(msg)
+        history[name] = row.tolist()
     book = like.over(
         {
             name: array_field(state, f"book.{name}", array)

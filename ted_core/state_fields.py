@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.errors import CheckpointError
-from ted_core.scores import ScoreBook
+from ted_core.scores import ALL_FLAGS, ScoreBook
 from ted_core.thresholds import pieces
 
 __all__ = [
@@ -76,9 +76,17 @@ def array_field(
 
 
 def check_scores(book: ScoreBook) -> None:
-    """Refuse scores that are not finite where there were visits."""
+    """Refuse scores that are not finite where there were visits, and odd flags."""
     arrays = book.arrays()
+    most = int(arrays["flags"].max())
+    if most > ALL_FLAGS:
+        msg = f"`book.flags` must be at most {ALL_FLAGS}, saved {most}"
+        raise CheckpointError(msg)
     for part in pieces(book.n):
+        for name in book.reduction.extra_columns:
+            if not np.isfinite(arrays[name][part]).all():
+                msg = f"`book.{name}` must be finite, saved others"
+                raise CheckpointError(msg)
         seen = arrays["visits"][part] > 0
         wrong = np.flatnonzero(np.isfinite(arrays["score"][part]) != seen)
         if wrong.size:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_int
+from ted_core._checks import as_array, check_int
 from ted_core.thresholds import Bits, pieces, thresholds
 from ted_core.typing import Ids
 
@@ -55,7 +55,7 @@ def tie_hash(ids: Ids, *, seed: int = 0, epoch: int = 0) -> NDArray[np.uint64]:
     seed = check_int("seed", seed, minimum=0, maximum=_MASK)
     epoch = check_int("epoch", epoch, minimum=0, maximum=_MASK)
     key = _mix_int(_mix_int(seed) ^ epoch)
-    z = np.asarray(ids).astype(np.uint64)
+    z = _as_ids(ids).astype(np.uint64)
     z += np.uint64(key)
     z ^= z >> np.uint64(30)
     z *= np.uint64(0xBF58476D1CE4E5B9)
@@ -99,6 +99,7 @@ def highest_hashes(ids: Ids, count: int, *, seed: int = 0, epoch: int = 0) -> Id
     >>> highest_hashes(np.arange(10), 10).tolist()
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
+    ids = _as_ids(ids)
     count = check_int("count", count, minimum=0, maximum=ids.size)
     if count == ids.size:
         return ids.copy()
@@ -123,6 +124,17 @@ def highest_hashes(ids: Ids, count: int, *, seed: int = 0, epoch: int = 0) -> Id
     drawn[filled:] = tied[ranks[tied.size - (count - filled) :]]
     drawn.sort(kind="stable")
     return drawn
+
+
+def _as_ids(ids: Ids) -> Ids:
+    array: Ids = as_array("ids", ids)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        msg = (
+            "`ids` must hold integers of shape (m,), got "
+            f"{array.dtype} of shape {array.shape}"
+        )
+        raise TypeError(msg)
+    return array
 
 
 def _mix_int(z: int) -> int:

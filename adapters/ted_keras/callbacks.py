@@ -192,11 +192,7 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
             It is neither the current epoch nor the next.
         """
         del logs
-        if self._first and self._backup is not None:
-            state = self._backup.find(epoch)
-            if state is not None:
-                self.load_state_dict(state)
-        self._first = False
+        self._take_up(epoch)
         self._session.begin(epoch)
         self.data.arm()
 
@@ -215,7 +211,7 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
             return
         self._session.close()
         if self._backup is not None:
-            self._backup.save(self.state_dict())
+            self._backup.save(self.state_dict(), self.model)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Give the model back and delete the backup, as Keras does.
@@ -226,9 +222,16 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
             Not used.
         """
         del logs
+        self._take_up(self.pruner.epochs)  # killed after the last epoch
         self._detach()
         if self._backup is not None:
             self._backup.remove()
+
+    def _take_up(self, epoch: int) -> None:
+        backup = self._backup if self._first else None
+        if backup is not None and (state := backup.find(epoch, self.model)) is not None:
+            self.load_state_dict(state)
+        self._first = False
 
     def _read(self) -> None:
         self._attachment.open()

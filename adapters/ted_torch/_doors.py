@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,12 +16,14 @@ __all__ = [
     "check_graph",
     "check_ids",
     "check_masks",
+    "check_size",
     "check_unchanged",
     "check_weights",
     "version_of",
 ]
 
 
+_MOST_SAMPLES = 2**53
 Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
 
@@ -57,9 +60,19 @@ def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor
     return list(masks)
 
 
+def check_size(n: object) -> int:
+    """Return a number of samples as an int, or say why it is none."""
+    whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
+    size = int(n) if whole else 0
+    if not 1 <= size <= _MOST_SAMPLES:
+        msg = f"`n` must be an integer in [1, {_MOST_SAMPLES}], got {n!r}"
+        raise ValueError(msg)
+    return size
+
+
 def buffer_device(buffer: object, device: torch.device | str) -> torch.device | str:
     """Return where values gather, for the words of the session's argument."""
-    if buffer not in {"device", "cpu"}:
+    if not isinstance(buffer, str) or buffer not in {"device", "cpu"}:
         msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
         raise ValueError(msg)
     return device if buffer == "device" else "cpu"

@@ -17,7 +17,7 @@ from ted_torch.buffers import EpochBuffer
 from ted_torch.distributed import Ranks
 from ted_torch.samplers import TEDSampler
 from ted_torch.shards import check_same_shard
-from ted_torch.states import read_session, write_session
+from ted_torch.states import check_whole, read_session, write_session
 
 __all__ = ["Epochs"]
 
@@ -44,12 +44,13 @@ class Epochs:
         self.sampler = TEDSampler(pruner, ranks=ranks)
         self.recorder = Recorder(pruner.config, self.sampler, device, buffer)
         self._device = device
-        self._agreed = False
+        self._agreed, self._before = False, 0
 
     def enter(self, epoch: int, size: int) -> None:
         """Begin an epoch over a data set of `size`, closing the one before."""
         here = self.pruner.epoch
-        if epoch not in {here, here + 1} or epoch >= self.pruner.epochs:
+        known = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
+        if not known or not here <= epoch <= min(here + 1, self.pruner.epochs - 1):
             msg = (
                 f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "
                 f"got {epoch!r}; a resumed run goes on at `ted.epoch`"
@@ -67,7 +68,11 @@ class Epochs:
             self.pruner.advance()
             self._clear()
         if not self._agreed:
-            agree(run_facts(self.pruner, epoch), self.ranks, device=self._device)
+            facts = run_facts(self.pruner, epoch)
+            facts["num_replicas"] = self.ranks.num_replicas
+            if self.ranks.num_replicas > 1:
+                facts["position"] = self.sampler.start
+            agree(facts, self.ranks, device=self._device)
             self._agreed = True
         self.recorder.begin(self.pruner.plan())
 
@@ -111,13 +116,20 @@ class Epochs:
 
     def _clear(self) -> None:
         self.recorder.clear()
+        self._before = 0
         self.sampler.restart()
 
     def save(self) -> dict[str, Any]:
         """Return the state, an open epoch's included."""
-        position = 0 if self.pruner.finished else self.recorder.position()
+        position = 0 if self.pruner.finished else self._position()
         plain = {"order": self._order(), "position": position}
         return write_session(self.pruner.state_dict(), self.buffer, self.ranks, plain)
+
+    def _position(self) -> int:
+        """Return how many ids of this rank's share are passed."""
+        received, place = self.received, self.recorder.position()
+        # Where no batch tells: as far as it went before, and what has come since.
+        return self.sampler.start + received - self._before if place is None else place
 
     def _order(self) -> int:
         """Return the checksum of the open epoch's order, if it is known alone."""
@@ -132,15 +144,20 @@ class Epochs:
         pruner, buffer, plain = read_session(state, self.pruner.n, self.ranks)
         before = self.pruner.state_dict()
         self.pruner.load_state_dict(pruner, allow=allow)
-        here = self._order()
-        if here != plain["order"] and int(buffer["meters"][0]):
+        try:
+            self._check_order(plain["order"], int(buffer["meters"][0]))
+            check_whole(state)
+        except CheckpointError:
             self.pruner.load_state_dict(before)
-            msg = (
-                "`order` must be this epoch's, saved checksum "
-                f"{plain['order']}, here {here}"
-            )
-            raise CheckpointError(msg)
+            raise
         self.recorder.clear()
         self.buffer.load(buffer)
+        self._before = self.received
         self.sampler.restart(plain["position"])
         self._agreed = False
+
+    def _check_order(self, saved: int, received: int) -> None:
+        here = self._order()
+        if here != saved and received:
+            msg = f"`order` must be this epoch's, saved checksum {saved}, here {here}"
+            raise CheckpointError(msg)

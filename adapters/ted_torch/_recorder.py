@@ -99,19 +99,18 @@ class Recorder:
         self.buffer.meters[0] += self._received
         self._received = 0
 
-    def position(self) -> int:
-        """Return how many ids of this rank's share the loss has received.
+    def position(self) -> int | None:
+        """Return the place in this rank's share after the last batch received.
 
         Returns
         -------
-        int
-            Place after the last batch received: a loss taken twice counts once. If
-            that batch does not follow the order, as many as were received.
+        int or None
+            A loss taken twice counts once. None before the first batch, and after one
+            that does not follow the order.
         """
         self.flush()
         received, last = int(self.buffer.meters[0]), self._last
-        place = None if last is None else self._sampler.place_after(last, received)
-        return received if place is None else place
+        return None if last is None else self._sampler.place_after(last, received)
 
     def mask(self, hidden: Any, ids: Ids) -> Any:
         """Record at tensors whose losses are still to come.

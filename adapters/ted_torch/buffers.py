@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ted_core import EpochError, Shard
+from ted_torch._doors import check_size
 from ted_torch.distributed import Ranks, merge
 
 __all__ = ["EpochBuffer", "Slots"]
@@ -44,8 +45,7 @@ class EpochBuffer:
 
     Notes
     -----
-    5 bytes a sample, 9 with mixed batches. No operation of a step waits for the
-    device.
+    5 bytes a sample, 9 with mixed batches. No step waits for the device.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class EpochBuffer:
     """
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu") -> None:
-        self.n = n
+        self.n = n = check_size(n)
         self.sums = torch.zeros(n + 1, dtype=torch.float32, device=device)
         self.counts = torch.zeros(n + 1, dtype=torch.uint8, device=device)
         self.shares: Tensor | None = None

@@ -49,7 +49,12 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
                 f"{type(dataset).__name__}; samples without ids can't be pruned"
             )
             raise TypeError(msg)
-        if len(dataset) == 0:
+        try:
+            size = len(dataset)
+        except TypeError as error:
+            msg = f"`dataset` must have a length, got {type(dataset).__name__}: {error}"
+            raise TypeError(msg) from None
+        if size == 0:
             msg = "`dataset` must hold at least one sample, got none"
             raise ValueError(msg)
         self.dataset = dataset

@@ -97,8 +97,8 @@ def mean_loss(
 
     Raises
     ------
-    ValueError
-        The shapes differ.
+    ValueError, TypeError
+        The shapes differ, or an argument is no tensor or number.
 
     Notes
     -----
@@ -116,6 +116,17 @@ def mean_loss(
     >>> mean_loss(torch.tensor([1.0, 3.0]), scale=2.0).item()
     4.0
     """
+    for name, value in (("losses", losses), ("weights", weights)):
+        optional = name == "weights" and value is None
+        known = isinstance(value, Tensor) and value.is_floating_point()
+        if not optional and not known:
+            found = getattr(value, "dtype", type(value).__name__)
+            msg = f"`{name}` must be a floating-point tensor, got {found}"
+            raise TypeError(msg)
+    single = isinstance(scale, Tensor) and scale.ndim == 0
+    if not single and (isinstance(scale, bool) or not isinstance(scale, int | float)):
+        msg = f"`scale` must be a number or a tensor of shape (), got {scale!r}"
+        raise TypeError(msg)
     if weights is not None:
         if weights.shape != losses.shape:
             msg = (

@@ -36,6 +36,11 @@ class TEDSampler(Sampler[int]):
     passes : int
         How many iterators have given out all their ids since this was last set to 0.
 
+    Raises
+    ------
+    TypeError
+        An argument is of another kind.
+
     Notes
     -----
     Two iterators over one epoch give the same order, and ``len`` is that of the
@@ -53,6 +58,13 @@ class TEDSampler(Sampler[int]):
     def __init__(self, pruner: Pruner, *, ranks: Ranks | None = None) -> None:
         self.pruner = pruner
         self.ranks = Ranks() if ranks is None else ranks
+        for name, value, kind in (
+            ("pruner", pruner, Pruner),
+            ("ranks", self.ranks, Ranks),
+        ):
+            if not isinstance(value, kind):
+                msg = f"`{name}` must be {kind.__name__}, got {type(value).__name__}"
+                raise TypeError(msg)
         self.restart()
 
     def restart(self, start: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from ted_core.typing import State
 from ted_torch.buffers import EpochBuffer
 from ted_torch.distributed import Ranks
 
-__all__ = ["FORMAT", "VERSION", "read_session", "write_session"]
+__all__ = ["FORMAT", "VERSION", "check_whole", "read_session", "write_session"]
 
 FORMAT = "ted_torch.TED"
 """What a session's state calls itself."""
@@ -25,6 +26,7 @@ VERSION = 1
 _BUFFER = ("sums", "counts", "meters")
 _RANKS = ("num_replicas", "rank")
 _PLAIN = ("order", "position")
+_CHECKSUM = "checksum"
 _CORE = "pruner."
 
 
@@ -48,8 +50,8 @@ def write_session(
     Returns
     -------
     dict of str to Tensor, str, int, float or bool
-        Tensors on the CPU, copied; ``torch.load`` takes it with
-        ``weights_only=True``.
+        Tensors on the CPU, copied, and a checksum of it all; ``torch.load`` takes it
+        with ``weights_only=True``.
     """
     state: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     state |= {name: plain[name] for name in _PLAIN}
@@ -62,7 +64,35 @@ def write_session(
     for name, value in pruner.items():
         array = isinstance(value, np.ndarray)
         state[_CORE + name] = torch.from_numpy(value) if array else value
+    state[_CHECKSUM] = _checksum(state)
     return state
+
+
+def check_whole(state: Mapping[str, Any]) -> None:
+    """Refuse a state whose bits are not those that were saved.
+
+    Parameters
+    ----------
+    state : mapping
+        What :func:`read_session` and the pruner have found nothing wrong with.
+
+    Raises
+    ------
+    CheckpointError
+        The checksum differs.
+
+    Notes
+    -----
+    PyTorch reads its files without checking them: a flipped bit of a score would be a
+    score like any other. O(n).
+    """
+    here = _checksum(state)
+    if state[_CHECKSUM] != here:
+        msg = (
+            f"`{_CHECKSUM}` must be that of the state, saved {state[_CHECKSUM]}, here "
+            f"{here}: the state was damaged or changed; take an older one"
+        )
+        raise CheckpointError(msg)
 
 
 def read_session(
@@ -101,7 +131,7 @@ def read_session(
     _check_header(state)
     buffer = _read_buffer(state, n)
     _check_ranks(state, buffer, ranks)
-    known = {"format", "version", *_PLAIN, *_RANKS}
+    known = {"format", "version", _CHECKSUM, *_PLAIN, *_RANKS}
     known |= {f"buffer.{name}" for name in buffer}
     pruner: State = {}
     for name, value in state.items():
@@ -117,16 +147,16 @@ def read_session(
 
 
 def _check_header(state: Mapping[str, Any]) -> None:
-    needed = {"format", "version", *_PLAIN, *_RANKS}
+    needed = {"format", "version", _CHECKSUM, *_PLAIN, *_RANKS}
     needed |= {f"buffer.{name}" for name in _BUFFER}
     for name in sorted(needed - state.keys()):
         msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
         raise CheckpointError(msg)
     for name, rule in (("format", FORMAT), ("version", VERSION)):
-        if state[name] != rule:
+        if type(state[name]) is not type(rule) or state[name] != rule:
             msg = f"`{name}` must be {rule!r}, saved {state[name]!r}"
             raise CheckpointError(msg)
-    for name in (*_PLAIN, *_RANKS):
+    for name in (_CHECKSUM, *_PLAIN, *_RANKS):
         if type(state[name]) is not int or state[name] < 0:
             msg = f"`{name}` must be an int, at least 0, saved {state[name]!r}"
             raise CheckpointError(msg)
@@ -154,10 +184,12 @@ def _tensor(state: Mapping[str, Any], name: str, like: Tensor) -> Tensor:
         or value.dtype != like.dtype
         or value.shape != like.shape
     ):
-        found = getattr(value, "dtype", type(value).__name__)
+        found = type(value).__name__
+        if isinstance(value, Tensor):
+            found = f"{value.dtype} of shape {tuple(value.shape)}"
         msg = (
             f"`buffer.{name}` must be {like.dtype} of shape {tuple(like.shape)}, saved "
-            f"{found} of shape {tuple(getattr(value, 'shape', ()))}"
+            f"{found}"
         )
         raise CheckpointError(msg)
     return value.cpu()
@@ -176,3 +208,16 @@ def _check_ranks(
                 "after `set_epoch` of the next epoch"
             )
             raise CheckpointError(msg)
+
+
+def _checksum(state: Mapping[str, Any]) -> int:
+    total = 0
+    for name in sorted(state.keys() - {_CHECKSUM}):
+        value = state[name]
+        if isinstance(value, Tensor):
+            array = np.ascontiguousarray(value.detach().cpu().numpy())
+            total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
+            total = zlib.crc32(array.view(np.uint8).data, total)
+        else:
+            total = zlib.crc32(f"{name} {value!r}".encode(), total)
+    return total

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import to_numpy
+from ted_core._checks import as_array
 
 __all__ = ["check_labelled", "check_real_array"]
 
 
 def check_real_array(name: str, value: object) -> NDArray[np.float64]:
     """Return `value` as a finite float64 array, or say why it is not one."""
-    array: NDArray[Any] = to_numpy(value)
+    array: NDArray[Any] = as_array(name, value)
     if array.dtype.kind not in "fiu":
         msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -29,7 +29,7 @@ def check_labelled(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return inputs (n, d) and class indices (n,), or say what is wrong."""
     xs = check_real_array("x", x)
-    ys: NDArray[Any] = to_numpy(y)
+    ys: NDArray[Any] = as_array("y", y)
     if xs.ndim != 2 or 0 in xs.shape:  # noqa: PLR2004 - samples and features
         msg = f"`x` must have shape (n, d) with n, d >= 1, got shape {xs.shape}"
         raise ValueError(msg)

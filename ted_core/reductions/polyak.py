@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_real
+from ted_core._checks import as_scores, check_choice, check_real
 from ted_core.reductions.base import Columns
 from ted_core.typing import Scores
 
@@ -55,8 +55,11 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
     [1.5]
     """
     share = check_real("alpha", alpha, low=0, high=1, closed="left")
-    past = np.float32(share) * np.asarray(score, np.float32)
-    now = np.float32(1 - share) * np.asarray(value, np.float32)
+    before, value = as_scores("score", score), as_scores("value", value)
+    if before.shape != value.shape:
+        msg = f"`value` must have shape {before.shape}, got shape {value.shape}"
+        raise ValueError(msg)
+    past, now = np.float32(share) * before, np.float32(1 - share) * value
     return np.asarray(past + now, np.float32)
 
 
@@ -102,9 +105,7 @@ class Polyak:
         """Refuse arguments that make no average."""
         alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
         object.__setattr__(self, "alpha", alpha)
-        if self.start not in ("first", "zero", "debiased"):
-            msg = f"`start` must be 'first', 'zero' or 'debiased', got {self.start!r}"
-            raise ValueError(msg)
+        check_choice("start", self.start, ("first", "zero", "debiased"))
 
     @property
     def extra_columns(self) -> Mapping[str, type[np.generic]]:

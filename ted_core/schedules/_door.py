@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_int, check_real
+from ted_core._checks import as_array, check_choice, check_int, check_real
 from ted_core.schedules.base import Schedule
 
 __all__ = ["check_schedule", "trace"]
@@ -28,13 +28,15 @@ def check_schedule(schedule: Schedule) -> None:
     warmup = check_int("warmup", schedule.warmup, minimum=0)
     for name, value in (("prune_ratio", ratio), ("anneal", anneal), ("warmup", warmup)):
         object.__setattr__(schedule, name, value)
-    if schedule.horizon not in ("all", "pruning"):
-        msg = f"`horizon` must be 'all' or 'pruning', got {schedule.horizon!r}"
-        raise ValueError(msg)
+    check_choice("horizon", schedule.horizon, ("all", "pruning"))
 
 
 def _progress(progress: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(progress, dtype=np.float64)
+    array = as_array("progress", progress)
+    if array.dtype.kind not in "fiub":
+        msg = f"`progress` must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    array = array.astype(np.float64)
     if not np.all((array >= 0) & (array <= 1)):
         msg = f"`progress` must be in [0, 1], got {progress!r}"
         raise ValueError(msg)

@@ -96,7 +96,7 @@ def _reduction(text: str) -> Reduction:
             made: Reduction = _REDUCTIONS[call.func.id](**options)
             if repr(made) == text:
                 return made
-    except (KeyError, SyntaxError, TypeError, ValueError):
+    except (KeyError, SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
         pass
     msg = (
         f"`reduction` must be one of this library's, saved {text!r}; rank by "

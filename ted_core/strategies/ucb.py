@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_real
+from ted_core._checks import check_choice, check_real
 from ted_core.reductions import Columns, Reduction, polyak_update
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
@@ -150,9 +150,7 @@ class UCB:
         factor = check_real(
             "confidence", self.confidence, low=0, high=float("inf"), closed="left"
         )
-        if self.bonus not in ("variance", "deviation"):
-            msg = f"`bonus` must be 'variance' or 'deviation', got {self.bonus!r}"
-            raise ValueError(msg)
+        check_choice("bonus", self.bonus, ("variance", "deviation"))
         for name, value in (
             ("confidence", factor),
             ("alpha", MeanAndVariance(self.alpha).alpha),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from ted_torch import TED, merge
+from ted_torch import TED, find_ranks, merge
+from ted_torch.agreement import agree
 from torch.utils.data import DataLoader
 from torch_runs import cross_entropy, labelled, two_parts
 
@@ -70,6 +72,23 @@ def refusal(function, error):
     return None
 
 
+def resumed_apart(rank):
+    """Load what ranks saved at different moments, and what another version plans."""
+    record, states = {}, []
+    for stop in ((0, 1), (0, 2), (1, 1)):
+        ted = session()
+        run(ted, stop=stop)
+        states.append(ted.state_dict())
+    for name, other in (("other position", 1), ("other epoch", 2)):
+        ted = session()
+        ted.load_state_dict(states[other if rank == 1 else 0])
+        record[name] = refusal(partial(ted.set_epoch, ted.epoch), EpochError)
+    here = {"version": f"1.{int(rank == 1)}"}
+    alone = partial(agree, here, find_ranks(), device=torch.device("cpu"))
+    record["other version"] = refusal(alone, EpochError)
+    return record
+
+
 def facts(rank, size, folder):
     record = {}
     ted = session()
@@ -105,6 +124,7 @@ def facts(rank, size, folder):
     record["other seed"] = refusal(lambda: odd.set_epoch(0), EpochError)
     odd = TED(labelled(N + (rank == 1)), epochs=EPOCHS, prune_ratio=0.6)
     record["other n"] = refusal(lambda: odd.set_epoch(0), EpochError)
+    record |= resumed_apart(rank)
     lost = session()
     lost.set_epoch(0)
     z = torch.ones(1, 4, requires_grad=True) * 1

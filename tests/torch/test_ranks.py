@@ -87,6 +87,25 @@ def test_a_rank_that_disagrees_is_named_on_every_rank(ranks):
         )
 
 
+def test_ranks_that_resume_from_different_moments_are_named_and_do_not_train(ranks):
+    for record in ranks:
+        assert record["other position"] == (
+            "`position` must be the same on all ranks, got 4 on rank 0 and 8 on rank 1"
+        )
+        assert record["other epoch"] == (
+            "`epoch` must be the same on all ranks, got 0 on rank 0 and 1 on rank 1"
+        )
+
+
+def test_a_rank_of_another_version_is_named(ranks):
+    rule = "`version` must be the same on all ranks"
+    for record in ranks:
+        assert (
+            record["other version"]
+            == f"{rule}, got '1.0' on rank 0 and '1.1' on rank 1"
+        )
+
+
 def test_a_value_that_is_not_finite_on_one_rank_is_dropped_on_all(ranks):
     assert [record["nonfinite"] for record in ranks] == [[1]] * len(ranks)
 

@@ -150,3 +150,21 @@ def test_a_run_is_extended_on_purpose_only(data, train, make_net):
     assert longer.epoch == 0
     longer.load_state_dict(ted.state_dict(), allow=["epochs"])
     assert (longer.epoch, longer.sampler.start) == (1, 0)
+
+
+def test_a_state_saved_right_after_loading_is_the_one_that_was_loaded(data, make_net):
+    ted, net, loader = start(data, make_net)
+    ted.set_epoch(0)
+    ids, (x, y) = next(iter(loader))
+    for _ in range(2):  # the loss is taken twice, the batch counts once
+        z = net(x)
+        losses = torch.nn.functional.cross_entropy(z, y, reduction="none")
+        ted.loss(losses, mask=z, ids=ids).backward()
+    state = ted.state_dict()
+    assert state["position"] == 4
+    for _ in range(2):
+        ted, _, _ = start(data, make_net)
+        ted.load_state_dict(state)
+        same(ted.state_dict(), state)
+        ted.set_epoch(0)
+        same(ted.state_dict(), state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Any, BinaryIO, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,8 @@ def a_state_is_a_flat_mapping(pruner: ted.Pruner, path: Path) -> None:
     state = assert_type(pruner.state_dict(), State)
     ted.save_state(path, state)
     ted.save_state("run.npz", state)
+    with ted.atomic_write(path) as file:
+        assert_type(file, BinaryIO)
     pruner.load_state_dict(ted.load_state(path), allow=("epochs",))
     loaded: Mapping[str, Any] = ted.load_state("run.npz")
     pruner.load_state_dict(loaded)

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras_checks.common import (
+    EPOCHS,
     KillAfter,
     KilledError,
     Seen,
@@ -18,7 +19,7 @@ from keras_checks.common import (
     weights,
 )
 
-from ted_core import load_state
+from ted_core import CheckpointError, load_state
 
 PRUNED = 3
 
@@ -102,6 +103,61 @@ def a_kill_between_the_two_savings():
         same(never, (model, ted))
 
 
+def kept_by_keras(folder):
+    """Return a new model and session beside what was backed up in a folder."""
+    model = fresh()
+    ted = session(model, data(), backup=f"{folder}/ted.npz")
+    return model, ted, keras.callbacks.BackupAndRestore(f"{folder}/keras")
+
+
+def two_kills_between_the_two_savings():
+    class NotSaved(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == PRUNED:
+                raise KilledError  # TED has saved, Keras has not
+
+    never = straight()
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(3):
+            model, ted, backup = kept_by_keras(folder)
+            killed(model, ted, NotSaved(), backup)
+        model, ted, backup = kept_by_keras(folder)
+        fit(ted, model, backup)
+        same(never, (model, ted))
+
+
+def a_kill_after_the_last_epoch():
+    never = straight()
+    with tempfile.TemporaryDirectory() as folder:
+        model, ted, backup = kept_by_keras(folder)
+        killed(model, ted, backup, KillAfter(EPOCHS - 1))
+        model, ted, backup = kept_by_keras(folder)
+        fit(ted, model, backup)
+        same(never, (model, ted))
+        assert not list(Path(folder).rglob("*.npz*"))
+
+
+def weights_of_another_epoch_than_keras_says():
+    with tempfile.TemporaryDirectory() as folder:
+
+        class Torn(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                if epoch == PRUNED:  # Keras has written its weights alone
+                    self.model.save_weights(f"{folder}/keras/latest.weights.h5")
+                    raise KilledError
+
+        model, ted, backup = kept_by_keras(folder)
+        killed(model, ted, Torn(), backup)
+        model, ted, backup = kept_by_keras(folder)
+        try:
+            with ted:
+                fit(ted, model, backup)
+        except CheckpointError as error:
+            assert "`optimizer.iterations` must be" in str(error)  # noqa: PT017
+            return
+        raise AssertionError
+
+
 def checkpoints_of_the_model_and_a_saved_state():
     never = straight()
     with tempfile.TemporaryDirectory() as folder:
@@ -158,6 +214,9 @@ def resumed_after(is_last):
 CHECKS = (
     backup_and_restore_beside_a_backup,
     a_kill_between_the_two_savings,
+    two_kills_between_the_two_savings,
+    a_kill_after_the_last_epoch,
+    weights_of_another_epoch_than_keras_says,
     checkpoints_of_the_model_and_a_saved_state,
     a_state_of_an_open_epoch,
     a_state_of_an_epoch_met_to_its_end,

@@ -1,0 +1,12 @@
+"""Killed at drawn moments and resumed, a fit ends as if nothing had been."""
+
+from __future__ import annotations
+
+from killed import trials
+
+
+def test_a_killed_fit_ends_as_the_one_never_stopped():
+    found = trials("keras", 2, seed=1)
+    assert sum(len(one["kills"]) for one in found) == 2
+    assert [one["refused"] or one["differs"] for one in found] == [[]] * len(found)
+    assert all(one["equal"] for one in found)

@@ -1,0 +1,205 @@
+"""Public functions of the core, and what they take."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import ted_core as ted
+from ted_core import analysis, signals
+from ted_core.testing.strategies import schedules
+
+__all__ = ["CASES"]
+
+
+def floats(shape, low=-1e3, high=1e3):
+    return hnp.arrays(np.float32, shape, elements=st.floats(low, high, width=32))
+
+
+def labels(n, classes=3):
+    return hnp.arrays(np.int64, n, elements=st.integers(0, classes - 1))
+
+
+COUNT, RATIO, SEED = st.integers(1, 300), st.floats(0.01, 1), st.integers(0, 2**64 - 1)
+EPOCHS = st.integers(2, 40)
+REDUCTION = st.sampled_from([ted.Polyak(), ted.Last(), ted.Mean(), ted.Count()])
+STRATEGY = st.sampled_from([ted.TopScore(), ted.Random(), ted.SoftTop(), ted.UCB()])
+SCORES = floats(9)
+LOGITS, LABELS, HIDDEN = floats((5, 3)), labels(5), floats((5, 4))
+CURVE = {
+    "prune_ratio": st.floats(0, 0.99),
+    "anneal": st.floats(0, 0.5),
+    "horizon": st.sampled_from(["all", "pruning"]),
+    "warmup": st.integers(0, 3),
+}
+KEY = {"seed": SEED, "epoch": st.integers(0, 99)}
+PRUNER = {
+    "n": COUNT,
+    "epochs": EPOCHS,
+    "prune_ratio": st.floats(0, 0.99),
+    "strategy": STRATEGY,
+    "signal": st.sampled_from(sorted(signals.SIGNALS)),
+    "reduction": st.one_of(st.none(), REDUCTION),
+    "method": st.none(),
+    "seed": SEED,
+    "multiple_of": st.integers(1, 9),
+    "scale_loss": st.booleans(),
+    "labels": st.none(),
+    "initial_scores": st.none(),
+}
+
+
+def pruner(**options):
+    """Make a run, and go through its first two epochs."""
+    run = ted.Pruner(**options)
+    for _ in range(2):
+        order = run.plan().order
+        assert np.unique(order).size == order.size <= run.n
+        run.observe(order, np.arange(order.size))
+        run.advance()
+
+
+def observed(ids, values, sums, counts):
+    run = ted.Pruner(9, epochs=5)
+    run.observe(ids, values)
+    run.observe_sums(sums, counts)
+
+
+CASES = {
+    "keep_count": (
+        ted.keep_count,
+        {"n": COUNT, "keep_ratio": RATIO, "multiple_of": COUNT},
+    ),
+    "steps_for": (
+        ted.steps_for,
+        {
+            "count": COUNT,
+            "batch_size": COUNT,
+            "accumulation": COUNT,
+            "world_size": COUNT,
+            "drop_last": st.booleans(),
+        },
+    ),
+    "loss_scale": (ted.loss_scale, {"keep_ratio": RATIO}),
+    "save_ratio": (ted.save_ratio, {"total_forward": COUNT, "real_forward": COUNT}),
+    "keep_ratios": (ted.keep_ratios, {"schedule": schedules(), "epochs": EPOCHS}),
+    "anneal_epochs": (ted.anneal_epochs, {"schedule": schedules(), "epochs": EPOCHS}),
+    "planned_save_ratio": (
+        ted.planned_save_ratio,
+        {"schedule": schedules(), "epochs": EPOCHS, "n": COUNT, "multiple_of": COUNT},
+    ),
+    "RollerCoaster": (ted.RollerCoaster, CURVE | {"beta": st.floats(0.01, 5)}),
+    "Linear": (ted.Linear, CURVE),
+    "Cosine": (ted.Cosine, CURVE),
+    "Constant": (ted.Constant, CURVE),
+    "TopScore": (ted.TopScore, {"class_floor": st.floats(0, 1)}),
+    "SoftTop": (
+        ted.SoftTop,
+        {"sharpness": st.floats(0, 99), "class_floor": st.floats(0, 1)},
+    ),
+    "EpsilonGreedy": (ted.EpsilonGreedy, {"epsilon": st.floats(0, 1)}),
+    "UCB": (
+        ted.UCB,
+        {
+            "confidence": st.floats(0, 9),
+            "alpha": st.floats(0, 0.99),
+            "bonus": st.sampled_from(["variance", "deviation"]),
+            "class_floor": st.floats(0, 1),
+        },
+    ),
+    "Static": (ted.Static, {"scores": SCORES, "class_floor": st.floats(0, 1)}),
+    "Polyak": (
+        ted.Polyak,
+        {"alpha": st.floats(0, 0.99), "start": st.sampled_from(["first", "zero"])},
+    ),
+    "MeanAndVariance": (ted.MeanAndVariance, {"alpha": st.floats(0, 0.99)}),
+    "Pruner": (pruner, PRUNER),
+    "observe": (
+        observed,
+        {
+            "ids": labels(5, 9),
+            "values": floats(5),
+            "sums": SCORES,
+            "counts": st.just([1] * 9),
+        },
+    ),
+    "ScoreBook": (
+        ted.ScoreBook,
+        {"n": COUNT, "reduction": REDUCTION, "initial_scores": st.none()},
+    ),
+    "top_ids": (ted.top_ids, {"scores": SCORES, "count": st.integers(0, 9), **KEY}),
+    "redundant_subset": (
+        ted.redundant_subset,
+        {"scores": SCORES, "count": st.integers(0, 9), **KEY},
+    ),
+    "highest_hashes": (
+        ted.highest_hashes,
+        {"ids": st.just(np.arange(9)), "count": st.integers(0, 9), **KEY},
+    ),
+    "tie_hash": (ted.tie_hash, {"ids": st.just(np.arange(9)), **KEY}),
+    "polyak_update": (
+        ted.polyak_update,
+        {"score": SCORES, "value": SCORES, "alpha": st.floats(0, 0.99)},
+    ),
+    "mask_gradient": (
+        ted.mask_gradient,
+        {"hidden": HIDDEN, "gradient": HIDDEN, "loss_gradient": floats(5, 0.5, 1)},
+    ),
+    "segment_mask_gradient": (
+        ted.segment_mask_gradient,
+        {
+            "hidden": HIDDEN,
+            "gradient": HIDDEN,
+            "segment_ids": LABELS,
+            "num_segments": COUNT,
+        },
+    ),
+    "cross_entropy_mask_gradient": (
+        ted.cross_entropy_mask_gradient,
+        {"logits": LOGITS, "labels": LABELS, "label_smoothing": st.floats(0, 0.99)},
+    ),
+    "compute": (
+        signals.compute,
+        {
+            "signal": st.sampled_from(sorted(signals.SIGNALS)),
+            "losses": floats(5, 0, 9),
+            "logits": LOGITS,
+            "labels": LABELS,
+            "hidden": HIDDEN,
+            "bias": st.booleans(),
+        },
+    ),
+    "split_losses": (
+        analysis.split_losses,
+        {"losses": floats(9), "kept": st.just([1, 2]), "quantiles": st.just([0.5])},
+    ),
+    "prune_from": (
+        analysis.prune_from,
+        {
+            "start": st.integers(0, 9),
+            "epochs": EPOCHS,
+            "prune_ratio": st.floats(0, 0.99),
+        },
+    ),
+    "forwarded_samples": (
+        analysis.forwarded_samples,
+        {"schedule": schedules(), "epochs": EPOCHS, "n": COUNT, "multiple_of": COUNT},
+    ),
+    "gradient_correlation": (
+        analysis.gradient_correlation,
+        {"retained": floats((4, 3)), "full": floats((4, 3))},
+    ),
+    "internal_generalization": (
+        analysis.internal_generalization,
+        {"loss_first": floats(4), "loss_last": floats(4)},
+    ),
+    "interpolate": (
+        lambda **given: list(analysis.interpolate(**given)),
+        {"theta_first": floats(4), "theta_last": floats(4), "alphas": floats(3)},
+    ),
+    "quadratic_igd": (
+        analysis.quadratic_igd,
+        {"gradients": floats((4, 2)), "hessian": st.just(np.eye(2))},
+    ),
+}

@@ -1,0 +1,90 @@
+"""Saved states, and what may have become of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from fuzzing import junk, ours
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import ted_core as ted
+
+__all__ = ["RUNS", "bits", "changed", "judge_state", "make", "part_way"]
+
+RUNS = {
+    "TED": {"signal": "mask_gradient", "strategy": ted.TopScore()},
+    "debiased": {
+        "signal": "loss",
+        "strategy": ted.TopScore(),
+        "reduction": ted.Polyak(start="debiased"),
+    },
+    "UCB": {"signal": "loss", "strategy": ted.UCB()},
+    "forgetting": {"signal": "forgetting", "strategy": ted.TopScore()},
+    "Random": {"signal": "loss", "strategy": ted.Random()},
+}
+"""Options of runs whose states differ in their fields."""
+
+
+def make(name):
+    return ted.Pruner(12, epochs=6, seed=3, **RUNS[name])
+
+
+def part_way(name, *, pending):
+    """Give a run in its third epoch, with or without values of it."""
+    run = make(name)
+    for _ in range(2):
+        order = run.plan().order
+        run.observe(order, order % 2)
+        run.advance()
+    if pending:
+        run.observe(run.plan().order[:3], [1, 0, 1])
+    return run
+
+
+@st.composite
+def changed(draw, state):
+    """Draw a state in which one to three fields are missing, new or other ones."""
+    state = dict(state)
+    for _ in range(draw(st.integers(1, 3))):
+        name = draw(st.sampled_from(list(state)))
+        how = draw(st.sampled_from(["junk", "drop", "add", "bits", "near"]))
+        value = state[name]
+        if how == "drop":
+            del state[name]
+        elif how == "add":
+            state[draw(st.one_of(st.text(max_size=9), st.integers(), st.none()))] = 1
+        elif how == "junk":
+            state[name] = draw(junk())
+        elif isinstance(value, np.ndarray):
+            elements = None if how == "bits" else st.sampled_from([0, 1, 2])
+            state[name] = draw(hnp.arrays(value.dtype, value.shape, elements=elements))
+        elif isinstance(value, int):
+            state[name] = draw(st.integers(-2, 9))
+    return state
+
+
+def bits(state):
+    return {
+        name: (v.dtype.str, v.tobytes()) if isinstance(v, np.ndarray) else (type(v), v)
+        for name, v in state.items()
+    }
+
+
+def judge_state(run, state):
+    """Load; give "answer" if it went in whole, "CheckpointError" if nothing did."""
+    before = bits(run.state_dict())
+    try:
+        run.load_state_dict(state)
+    except (ted.CheckpointError, TypeError) as error:
+        if not ours(error):
+            raise
+        assert bits(run.state_dict()) == before
+        return type(error).__name__
+    assert bits(run.state_dict()) == bits(state)
+    if not run.finished:  # it goes on
+        order = run.plan().order
+        assert np.unique(order).size == order.size
+        run.observe(order, np.zeros(order.size))
+        run.advance()
+    assert run.savings().full >= 0
+    return "answer"

@@ -1,0 +1,188 @@
+"""The public functions of the PyTorch adapter, and what they may be given."""
+
+from __future__ import annotations
+
+import torch
+from fuzzing import junk, ours
+from hypothesis import strategies as st
+from ted_torch import (
+    TED,
+    CollateWithIds,
+    EpochBuffer,
+    Ranks,
+    TEDSampler,
+    WithIds,
+    find_ranks,
+    mean_loss,
+    per_sample,
+)
+from torch_runs import labelled
+
+from ted_core import CheckpointError, Pruner, TopScore
+
+__all__ = ["CASES", "bits", "changed", "judge_state", "part_way", "session", "things"]
+
+DATA = labelled(20)
+
+
+def session():
+    return TED(DATA, epochs=6, signal="loss", strategy=TopScore())
+
+
+def tensors():
+    """Draw tensors of other shapes and dtypes than asked for."""
+    dtypes = [torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64]
+    shapes = st.lists(st.integers(0, 4), max_size=3)
+    made = st.builds(
+        lambda s, d: torch.ones(s, dtype=d), shapes, st.sampled_from(dtypes)
+    )
+    return st.one_of(made, st.just(torch.full((4,), float("nan"))))
+
+
+def things():
+    return st.one_of(junk(), tensors())
+
+
+def loss(losses, ids, mask, weights, valid):
+    """Take one step of a session that ranks by the mask gradient."""
+    ted = TED(DATA, epochs=6, signal="mask_gradient", strategy=TopScore())
+    ted.set_epoch(0)
+    ted.loss(losses, ids=ids, mask=mask, weights=weights, valid=valid)
+
+
+def by_logits(losses, logits, labels):
+    ted = TED(DATA, epochs=6, signal="el2n", strategy=TopScore())
+    ted.set_epoch(0)
+    ted.loss(losses, ids=torch.arange(4), logits=logits, labels=labels)
+
+
+def entered(epoch):
+    session().set_epoch(epoch)
+
+
+def mean(losses, scale, weights):
+    mean_loss(losses, scale=scale, weights=weights)
+
+
+def sampled(pruner, ranks):
+    list(TEDSampler(pruner, ranks=ranks))
+
+
+def grown(shape):
+    return torch.ones(shape, requires_grad=True) * 1
+
+
+LOSSES = st.just(None).map(lambda _: grown(4))
+CASES = {
+    "TED": (
+        TED,
+        {
+            "dataset": st.just(DATA),
+            "epochs": st.integers(2, 9),
+            "buffer": st.sampled_from(["device", "cpu"]),
+            "num_replicas": st.sampled_from([None, 1, 2]),
+            "rank": st.sampled_from([None, 0, 1]),
+            "prune_ratio": st.floats(0, 0.9),
+            "seed": st.integers(0, 9),
+            "scale_loss": st.booleans(),
+        },
+    ),
+    "set_epoch": (entered, {"epoch": st.integers(0, 1)}),
+    "loss": (
+        loss,
+        {
+            "losses": LOSSES,
+            "ids": st.just(torch.arange(4)),
+            "mask": LOSSES.map(lambda z: grown((4, 3)) * z[:, None]),
+            "weights": st.sampled_from([None, torch.ones(4)]),
+            "valid": st.sampled_from([None, torch.ones(4, dtype=torch.bool)]),
+        },
+    ),
+    "loss of logits": (
+        by_logits,
+        {
+            "losses": LOSSES,
+            "logits": LOSSES.map(lambda z: grown((4, 3)) * z[:, None]),
+            "labels": st.just(torch.arange(4) % 3),
+        },
+    ),
+    "mean_loss": (
+        mean,
+        {
+            "losses": LOSSES,
+            "scale": st.floats(1, 9),
+            "weights": st.sampled_from([None, torch.ones(4)]),
+        },
+    ),
+    "per_sample": (per_sample, {"losses": LOSSES, "valid": st.none()}),
+    "find_ranks": (
+        find_ranks,
+        {"num_replicas": st.integers(1, 4), "rank": st.integers(0, 3)},
+    ),
+    "EpochBuffer": (EpochBuffer, {"n": st.integers(1, 9)}),
+    "WithIds": (WithIds, {"dataset": st.just(DATA)}),
+    "CollateWithIds": (CollateWithIds, {"collate": st.just(list)}),
+    "TEDSampler": (
+        sampled,
+        {
+            "pruner": st.just(Pruner(9, epochs=5)),
+            "ranks": st.sampled_from([None, Ranks(2, 1)]),
+        },
+    ),
+}
+
+
+def part_way():
+    """Give a session in the middle of its second epoch."""
+    ted = session()
+    for epoch in (0, 1):
+        ted.set_epoch(epoch)
+        ids = torch.as_tensor(ted.pruner.plan().order[: 20 >> 2 * epoch].copy()).long()
+        losses = torch.ones(len(ids), requires_grad=True) * ids
+        ted.loss(losses, ids=ids).backward()
+    return ted
+
+
+@st.composite
+def changed(draw, state):
+    """Draw a state in which one or two fields are missing, new or other ones."""
+    state = dict(state)
+    for _ in range(draw(st.integers(1, 2))):
+        name = draw(st.sampled_from(list(state)))
+        how = draw(st.sampled_from(["junk", "drop", "add", "near"]))
+        value = state[name]
+        if how == "drop":
+            del state[name]
+        elif how == "add":
+            state[draw(st.one_of(st.text(max_size=9), st.integers(), st.none()))] = 1
+        elif how == "junk":
+            state[name] = draw(things())
+        elif isinstance(value, torch.Tensor) and value.numel():
+            state[name] = value.clone()
+            state[name].view(torch.uint8).view(-1)[0] ^= draw(st.integers(1, 255))
+        elif isinstance(value, int):
+            state[name] = draw(st.integers(-2, 9))
+    return state
+
+
+def bits(state):
+    return {
+        name: (value.dtype, value.numpy().tobytes())
+        if isinstance(value, torch.Tensor)
+        else (type(value), value)
+        for name, value in state.items()
+    }
+
+
+def judge_state(ted, state):
+    """Load; give "answer" if it went in whole, "CheckpointError" if nothing did."""
+    before = bits(ted.state_dict())
+    try:
+        ted.load_state_dict(state)
+    except (CheckpointError, TypeError) as error:
+        if not ours(error):
+            raise
+        assert bits(ted.state_dict()) == before
+        return type(error).__name__
+    assert bits(ted.state_dict()) == bits(state)
+    return "answer"
