@@ -15,8 +15,8 @@ __all__ = ["check_loader", "check_place", "check_trainer", "rests_at"]
 _NEEDED = (
     ("fast_dev_run", False, "train a short run, with a small `max_epochs`"),
     ("max_steps", -1, "say `max_epochs`: the schedule is planned over epochs"),
-    ("limit_train_batches", 1.0, "give the callback a smaller data set"),
     ("overfit_batches", 0.0, "give the callback a smaller data set"),
+    ("limit_train_batches", 1.0, "give the callback a smaller data set"),
     (
         "reload_dataloaders_every_n_epochs",
         1,
