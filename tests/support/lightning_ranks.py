@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning_runs import BATCH, fit
+from lightning_runs import BATCH, fit, make_ted
 
 
 class Plans(Callback):
@@ -26,11 +26,13 @@ class Plans(Callback):
 
 def run(*callbacks, **options):
     """Train under DDP and give what this rank saw."""
-    from lightning_runs import make_ted  # noqa: PLC0415
-
     ted = make_ted()
     plans = Plans(ted)
-    options = {"use_distributed_sampler": False, **options}
+    options = {
+        "use_distributed_sampler": False,
+        "enable_checkpointing": bool(callbacks),
+        **options,
+    }
     net, ted, trainer = fit(
         plans, *callbacks, ted=ted, strategy="ddp", devices=2, **options
     )
@@ -59,9 +61,7 @@ def main():
     record = {"whole": run(keep)}
     record["shared by the host's word"] = run(use_distributed_sampler=True)
     names = {number: folder / f"step={number}.ckpt" for number in (2, 7, 10)}
-    record["resumed"] = {
-        number: run(ckpt_path=name) for number, name in names.items()
-    }
+    record["resumed"] = {number: run(ckpt_path=name) for number, name in names.items()}
     rank = torch.distributed.get_rank()
     if rank == 0:
         names[7].rename(folder / "middle.ckpt")
