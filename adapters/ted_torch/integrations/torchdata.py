@@ -12,22 +12,19 @@ from ted_torch.datasets import WithIds
 
 __all__ = ["Session", "StatefulWithIds", "stateful_loader"]
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", covariant=True)  # noqa: PLC0105 - the item is only read
 
 
 class Session(Protocol[Item]):
-    """What has data and a sampler: `ted_torch.TED`, or Lightning's `TEDCallback`.
+    """What has data and a sampler: `ted_torch.TED`, or Lightning's `TEDCallback`."""
 
-    Attributes
-    ----------
-    dataset : WithIds
-        Hands out ``(id, item)``.
-    sampler : torch.utils.data.Sampler
-        Visits the current epoch's kept ids.
-    """
+    @property
+    def dataset(self) -> WithIds[Item]:
+        """Data set that hands out ``(id, item)``."""
 
-    dataset: WithIds[Item]
-    sampler: Sampler[Any]
+    @property
+    def sampler(self) -> Sampler[Any]:
+        """Sampler of the current epoch's kept ids."""
 
 
 class StatefulWithIds(WithIds[Item], Generic[Item]):
