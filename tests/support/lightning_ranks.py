@@ -28,11 +28,7 @@ def run(*callbacks, **options):
     """Train under DDP and give what this rank saw."""
     ted = make_ted()
     plans = Plans(ted)
-    options = {
-        "use_distributed_sampler": False,
-        "enable_checkpointing": bool(callbacks),
-        **options,
-    }
+    options = {"use_distributed_sampler": False, **options}
     net, ted, trainer = fit(
         plans, *callbacks, ted=ted, strategy="ddp", devices=2, **options
     )

@@ -6,11 +6,21 @@ import logging
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from ted_torch.integrations.lightning import TEDCallback
 from torch import nn
 from torch_runs import CLASSES, FEATURES, cross_entropy, labelled
 
-__all__ = ["BATCH", "EPOCHS", "Classifier", "N", "fit", "make_ted", "make_trainer"]
+__all__ = [
+    "BATCH",
+    "EPOCHS",
+    "Classifier",
+    "FromOutside",
+    "N",
+    "fit",
+    "make_ted",
+    "make_trainer",
+]
 
 N, EPOCHS, BATCH = 80, 6, 8
 
@@ -68,6 +78,12 @@ class Classifier(lightning.LightningModule):
         return {epoch: [i for i, _ in batches] for epoch, batches in self.seen.items()}
 
 
+class FromOutside(Classifier):
+    """A module whose data comes from elsewhere."""
+
+    train_dataloader = lightning.LightningModule.train_dataloader
+
+
 def make_ted(data=None, **options):
     """Return a callback on N points."""
     options = {"prune_ratio": 0.6, "signal": "mask_gradient", "seed": 3, **options}
@@ -80,7 +96,7 @@ def make_trainer(*callbacks, **options):
         "logger": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
-        "enable_checkpointing": len(callbacks) > 1,
+        "enable_checkpointing": any(isinstance(c, Checkpoint) for c in callbacks),
     }
     return lightning.Trainer(
         **{

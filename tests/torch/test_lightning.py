@@ -6,23 +6,22 @@ import sys
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning_runs import (
     BATCH,
     EPOCHS,
     Classifier,
+    FromOutside,
     N,
     fit,
     make_ted,
     make_trainer,
 )
 from ted_torch import TED
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
+from torch.utils.data import BatchSampler, DataLoader
 from torch_runs import cross_entropy, labelled
-
-from ted_core import EpochError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many"),
@@ -80,12 +79,6 @@ def test_the_last_full_epoch_is_not_cut():
     assert kept[-1] == N > kept[-2]
 
 
-class FromOutside(Classifier):
-    """A module whose data comes from elsewhere."""
-
-    train_dataloader = LightningModule.train_dataloader
-
-
 def test_a_loader_may_be_made_before_the_fit(plain):
     ted = make_ted()
     net = FromOutside(ted)
@@ -108,7 +101,7 @@ def test_workers_of_one_loader_live_on_from_epoch_to_epoch(plain):
         def on_train_batch_end(self, *_):
             alive.update(worker.pid for worker in loader._iterator._workers)
 
-    make_trainer(ted, Note(), enable_checkpointing=False).fit(net, loader)
+    make_trainer(ted, Note()).fit(net, loader)
     same(plain, net, ted)
     assert len(alive) == 1
 
@@ -218,67 +211,13 @@ def test_logger_and_progress_bar_tell_what_an_epoch_keeps_and_saves(tmp_path):
 def test_an_early_stop_leaves_the_run_open_and_a_second_fit_goes_on():
     ted = make_ted()
     net = Classifier(ted)
-    trainer = make_trainer(ted, StopAfter(2), enable_checkpointing=False)
+    trainer = make_trainer(ted, StopAfter(2))
     trainer.fit(net)
     assert (ted.session.epoch, ted.pruner.finished) == (3, False)
     trainer.should_stop = False
     trainer.fit(net)
     assert ted.pruner.finished
     assert net.orders().keys() == set(range(EPOCHS))
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (
-            {"reload_dataloaders_every_n_epochs": 0},
-            "every_n_epochs` .* must be 1, got 0",
-        ),
-        (
-            {"reload_dataloaders_every_n_epochs": 2},
-            "every_n_epochs` .* must be 1, got 2",
-        ),
-        ({"limit_train_batches": 3}, "`limit_train_batches` .* must be 1.0, got 3;"),
-        ({"limit_train_batches": 1}, "`limit_train_batches` .* must be 1.0, got 1;"),
-        ({"limit_train_batches": 0.5}, "`limit_train_batches` .* must be 1.0, got 0.5"),
-        ({"overfit_batches": 2}, "`overfit_batches` .* must be 0.0, got 2"),
-        ({"max_steps": 9}, "`max_steps` .* must be -1, got 9; say `max_epochs`"),
-        ({"fast_dev_run": True}, "`fast_dev_run` .* must be False, got (True|1)"),
-        ({"max_epochs": -1}, "`max_epochs` .* must be at least 2, got -1"),
-        ({"max_epochs": 1}, "`max_epochs` .* must be at least 2, got 1"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:You requested to overfit")
-@pytest.mark.filterwarnings("ignore:.max_epochs. was not set")
-def test_a_trainer_that_cuts_epochs_is_refused_with_the_remedy(options, says):
-    with pytest.raises(ValueError, match=says):
-        fit(**options)
-
-
-def test_a_trainer_without_the_callback_is_refused_with_the_remedy():
-    ted = make_ted()
-    with pytest.raises(EpochError, match=r"give it `Trainer\(callbacks=\[ted\]\)`"):
-        make_trainer().fit(Classifier(ted))
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda ted: DataLoader(ted.dataset, BATCH, shuffle=True),
-        lambda ted: [ted.loader(batch_size=BATCH)],
-        lambda ted: DataLoader(
-            ted.dataset,
-            batch_sampler=BatchSampler(
-                DistributedSampler(ted.dataset, 1, 0), BATCH, drop_last=False
-            ),
-        ),
-    ],
-    ids=["shuffled", "a list", "another sampler"],
-)
-def test_another_loader_is_refused_with_the_remedy(make):
-    ted = make_ted()
-    with pytest.raises(EpochError, match=r"the training loader must be `ted.loader"):
-        make_trainer(ted).fit(FromOutside(ted), make(ted))
 
 
 def test_a_batch_sampler_of_ones_own_may_hold_the_sampler(plain):

@@ -85,7 +85,7 @@ class TEDCallback(Callback, Generic[Item]):
         self.dataset = WithIds(dataset)
         self.sampler = EpochSampler(self.dataset)
         self._buffer, self._options = buffer, options
-        self._accumulation = 1
+        self._accumulation, self._fits = 1, False
 
     @property
     def session(self) -> TED[Item]:
@@ -172,7 +172,8 @@ class TEDCallback(Callback, Generic[Item]):
             What Lightning gives to every callback.
         """
         del pl_module
-        if stage != "fit":
+        self._fits = stage == "fit"
+        if not self._fits:
             return
         epochs = check_trainer(trainer)
         self._accumulation = trainer.accumulate_grad_batches
@@ -242,5 +243,5 @@ class TEDCallback(Callback, Generic[Item]):
         state_dict : mapping
             What :meth:`state_dict` returned.
         """
-        if self.sampler.session is not None and state_dict:
+        if self._fits and state_dict:
             self.session.load_state_dict(own_state(state_dict, self.session.ranks))

@@ -44,7 +44,7 @@ def a_logger_writes_them_and_the_progress_bar_shows_them():
         shown = io.StringIO()
         with contextlib.redirect_stdout(shown):
             fit(ted, model, keras.callbacks.CSVLogger(str(path)), verbose=2)
-        rows = list(csv.DictReader(path.open()))
+        rows = list(csv.DictReader(path.read_text().splitlines()))
     for name, values in zip(NAMES, wanted(ted), strict=True):
         close([float(row[name]) for row in rows], values)
         for value in values:
