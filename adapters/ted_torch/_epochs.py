@@ -112,7 +112,7 @@ class Epochs:
         kept = self.pruner.plan().order
         return int(np.count_nonzero(counts) - np.count_nonzero(counts[kept]))
 
-    def _warn_of_gaps(self, counts: NDArray[np.int64]) -> None:
+    def _warn_of_gaps(self, counts: NDArray[np.uint8]) -> None:
         """Tell of a resumed epoch in which more is missing than a batch cut short."""
         missing = np.count_nonzero(counts[self.pruner.plan().order] == 0)
         batch = self.recorder.last_size * self.ranks.num_replicas
