@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Never
 
 import keras
 from keras import backend
@@ -20,6 +20,7 @@ __all__ = [
     "check_model",
     "default_multiple",
     "needs_short_look",
+    "refuse_idle",
     "warn_shapes",
 ]
 
@@ -100,3 +101,13 @@ def _has_accelerator() -> bool:
     if backend.backend() != "tensorflow":
         return False
     return bool(keras.distribution.list_devices("gpu"))
+
+
+def refuse_idle() -> Never:
+    """Refuse an epoch that no callback has begun."""
+    msg = (
+        "`ted.data` must be read by `model.fit(ted.data, callbacks=[ted])`, got an "
+        "epoch that no callback has begun; add `callbacks=[ted]`, or evaluate on "
+        "data of your own"
+    )
+    raise EpochError(msg)

@@ -8,7 +8,7 @@ from typing import Any, Self, Unpack
 
 import keras
 
-from ted_core import EpochError, Pruner
+from ted_core import EpochError, Pruner, run_metrics
 from ted_keras._doors import (
     check_activation,
     check_batch_size,
@@ -16,6 +16,7 @@ from ted_keras._doors import (
     check_model,
     default_multiple,
     needs_short_look,
+    refuse_idle,
     warn_shapes,
 )
 from ted_keras.backups import Backup
@@ -80,9 +81,9 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
 
     Notes
     -----
-    8 bytes a sample on the device (in NumPy with JAX), read once an epoch. The method
-    is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by
-    Internal Generalization, ECAI 2024.
+    8 bytes a sample on the device (in NumPy with JAX), read once an epoch. `logs` gets
+    `ted_core.run_metrics`. The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED:
+    Accelerate Model Training by Internal Generalization, ECAI 2024.
 
     Examples
     --------
@@ -197,21 +198,24 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
         self.data.arm()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Close an epoch, unless the training was stopped in its middle.
+        """Close an epoch, unless the training was stopped in its middle, and log.
 
         Parameters
         ----------
         epoch : int
             Which one, from 0.
         logs : dict, optional
-            Not used.
+            Gets `ted_core.run_metrics`, for the callbacks that follow.
         """
-        del epoch, logs
-        if self._trained.stop_training and not self._session.complete:
-            return
-        self._session.close()
-        if self._backup is not None:
-            self._backup.save(self.state_dict(), self.model)
+        del epoch
+        metrics = run_metrics(self.pruner)
+        if not self._trained.stop_training or self._session.complete:
+            self._session.close()
+            metrics["ted/samples_saved"] = self.savings().ratio
+            if self._backup is not None:
+                self._backup.save(self.state_dict(), self.model)
+        if logs is not None:
+            logs.update(metrics)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Give the model back and delete the backup, as Keras does.
@@ -242,9 +246,4 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
 
     def _refuse_idle(self) -> None:
         self._detach()
-        msg = (
-            "`ted.data` must be read by `model.fit(ted.data, callbacks=[ted])`, got an "
-            "epoch that no callback has begun; add `callbacks=[ted]`, or evaluate on "
-            "data of your own"
-        )
-        raise EpochError(msg)
+        refuse_idle()

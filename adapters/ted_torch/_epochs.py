@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ted_core import CheckpointError, EpochError, Pruner
+from ted_core import CheckpointError, EpochError, Pruner, TedWarning
 from ted_core.shards import sum_over
 from ted_torch._recorder import Recorder
 from ted_torch.agreement import agree, check_made_in_time, run_facts
@@ -108,11 +109,25 @@ class Epochs:
                 f"epoch {self.pruner.epoch}; give the loader `sampler=ted.sampler`"
             )
             raise EpochError(msg)
+        if self.sampler.start and not optional:
+            self._warn_of_gaps(counts)
         self.pruner.observe_sums(sums, counts)
 
     def _strays(self, counts: NDArray[np.uint8]) -> int:
         kept = self.pruner.plan().order
         return int(np.count_nonzero(counts) - np.count_nonzero(counts[kept]))
+
+    def _warn_of_gaps(self, counts: NDArray[np.uint8]) -> None:
+        """Tell of a resumed epoch in which more is missing than a batch cut short."""
+        missing = np.count_nonzero(counts[self.pruner.plan().order] == 0)
+        batch = self.recorder.last_size * self.ranks.num_replicas
+        if missing >= max(batch, 1):
+            msg = (
+                f"a resumed epoch must visit the rest of its samples, got {missing} "
+                f"left out in epoch {self.pruner.epoch}; if the loader has a state of "
+                "its own, its batch sampler must have one too"
+            )
+            warnings.warn(msg, TedWarning, stacklevel=5)
 
     def _clear(self) -> None:
         self.recorder.clear()

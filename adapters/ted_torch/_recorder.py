@@ -112,6 +112,11 @@ class Recorder:
         received, last = int(self.buffer.meters[0]), self._last
         return None if last is None else self._sampler.place_after(last, received)
 
+    @property
+    def last_size(self) -> int:
+        """Samples of the last batch received; 0 if none was, or by a compiled step."""
+        return 0 if self._last is None else self._last.numel()
+
     def mask(self, hidden: Any, ids: Ids) -> Any:
         """Record at tensors whose losses are still to come.
 

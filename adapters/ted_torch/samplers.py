@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from ted_core import EpochError, EpochPlan, Pruner
+from ted_core import CheckpointError, EpochError, EpochPlan, Pruner
 from ted_core.typing import Ids
 from ted_core.visits import visits
 from ted_torch.distributed import Ranks, shard
@@ -113,7 +113,7 @@ class TEDSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Return an iterator over the rest of this rank's share of the order."""
-        return self._visit(self.ids()[self.start :])
+        return _Visit(self)
 
     def ids(self) -> Ids:
         """Return the ids of this rank's share, in order.
@@ -136,7 +136,45 @@ class TEDSampler(Sampler[int]):
             raise EpochError(msg)
         return self.pruner.plan()
 
-    def _visit(self, order: Ids) -> Iterator[int]:
-        for start in range(0, order.size, _CHUNK):
-            yield from order[start : start + _CHUNK].tolist()
-        self.passes += 1
+
+class _Visit(Iterator[int]):
+    """One pass over a share; tells loaders that save their place where it stands.
+
+    Parameters
+    ----------
+    sampler : TEDSampler
+        Whose share, and from where.
+    """
+
+    def __init__(self, sampler: TEDSampler) -> None:
+        self._sampler, self._epoch = sampler, sampler.pruner.epoch
+        self._place, self._order = sampler.start, sampler.ids()
+        self._ids = self._rest()
+
+    def __next__(self) -> int:
+        """Return the next id."""
+        return next(self._ids)
+
+    def _rest(self) -> Iterator[int]:
+        for start in range(self._place, self._order.size, _CHUNK):
+            for number in self._order[start : start + _CHUNK].tolist():
+                self._place += 1
+                yield number
+        self._sampler.passes += 1
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch and the place in this rank's share of it."""
+        return {"epoch": self._epoch, "place": self._place}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go to a saved place: of the share, whatever the session passes over."""
+        epoch, place = state["epoch"], state["place"]
+        # A loader that saves only now and then hands out again what came since.
+        if epoch != self._epoch or place > self._sampler.start:
+            msg = (
+                f"the loader's state must be the session's, of epoch {self._epoch} and "
+                f"place {self._sampler.start}, got epoch {epoch} and place {place}; "
+                "load the session's state that was saved beside it, and first"
+            )
+            raise CheckpointError(msg)
+        self._place, self._ids = place, self._rest()

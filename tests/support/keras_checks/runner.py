@@ -14,6 +14,7 @@ MODULES = (
     "observed",
     "epochs",
     "resume",
+    "logs",
     "models",
     "inputs",
     "compiling",

@@ -1,0 +1,95 @@
+"""A session's loader from `torchdata`, whose state is exact; needs that extra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch.utils.data import Sampler
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from ted_torch.datasets import WithIds
+
+__all__ = ["Session", "StatefulWithIds", "stateful_loader"]
+
+Item = TypeVar("Item", covariant=True)  # noqa: PLC0105 - the item is only read
+
+
+class Session(Protocol[Item]):
+    """What has data and a sampler: `ted_torch.TED`, or Lightning's `TEDCallback`."""
+
+    @property
+    def dataset(self) -> WithIds[Item]:
+        """Data set that hands out ``(id, item)``."""
+
+    @property
+    def sampler(self) -> Sampler[Any]:
+        """Sampler of the current epoch's kept ids."""
+
+
+class StatefulWithIds(WithIds[Item], Generic[Item]):
+    """Hand out ids beside the items of a data set that has a state of its own.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        Map-style data set with ``state_dict`` and ``load_state_dict``.
+    """
+
+    dataset: Any
+
+    def state_dict(self) -> Any:
+        """Return the data set's state."""
+        return self.dataset.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Give the data set its state.
+
+        Parameters
+        ----------
+        state : mapping
+            What :meth:`state_dict` returned.
+        """
+        self.dataset.load_state_dict(state)
+
+
+def stateful_loader(ted: Session[Item], **options: Any) -> StatefulDataLoader[Any]:
+    """Return a ``StatefulDataLoader`` of a session's data.
+
+    Parameters
+    ----------
+    ted : Session
+        The session, or the callback of a host.
+    **options : see above
+        As of ``StatefulDataLoader``: `batch_size`, `num_workers`, ...
+
+    Returns
+    -------
+    StatefulDataLoader
+        Its batches are ``(ids, items)``. Its state may be saved beside the session's;
+        load the session's first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A data set or a sampler is among the options.
+
+    Notes
+    -----
+    The session's state alone resumes an epoch in its middle. The loader's adds that of
+    the data set in each worker, where the data set has one.
+
+    Examples
+    --------
+    >>> from ted_torch import TED
+    >>> from ted_torch.integrations.torchdata import stateful_loader
+    >>> ted = TED(range(10), epochs=5)
+    >>> loader = stateful_loader(ted, batch_size=5)
+    >>> ted.set_epoch(0)
+    >>> [len(ids) for ids, numbers in loader]
+    [5, 5]
+    """
+    dataset: WithIds[Item] = ted.dataset
+    if hasattr(dataset.dataset, "state_dict"):
+        dataset = StatefulWithIds(dataset.dataset)
+    return StatefulDataLoader(dataset, sampler=ted.sampler, **options)
