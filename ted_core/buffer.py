@@ -129,16 +129,28 @@ class EpochBuffer:
         self.counts += seen.astype(np.uint8, copy=False)
         self.observed += int(seen.sum(dtype=np.int64))
 
-    def check(self) -> None:
-        """Refuse a buffer whose counts ran over.
+    def check(self, *, whole: bool = True) -> None:
+        """Refuse a buffer whose counts ran over, or in which nothing is finite.
+
+        Parameters
+        ----------
+        whole : bool, default True
+            Whether these are all samples, so that no finite value is an error.
 
         Raises
         ------
         EpochError
-            A sample was observed more than 255 times.
+            A sample was observed more than 255 times, or no value is finite.
         """
         if int(self.counts.sum(dtype=np.int64)) != self.observed:
             msg = "an epoch may observe a sample at most 255 times, got more"
+            raise EpochError(msg)
+        finite = (np.isfinite(means).any() for _, means in self.means())
+        if whole and not any(finite):
+            msg = (
+                f"an epoch must have a finite value, got {self.observed} observations "
+                "and none finite; look for NaN in the loss"
+            )
             raise EpochError(msg)
 
     def means(self) -> Iterator[tuple[NDArray[np.int64], Scores]]:

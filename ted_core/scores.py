@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core._checks import check_finite, check_kind, check_samples
 from ted_core.buffer import EpochBuffer, EpochCounts
-from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
 from ted_core.thresholds import median, pieces
 from ted_core.typing import Scores
@@ -152,14 +151,7 @@ class ScoreBook:
         if self._buffer is None or self._buffer.observed == 0:
             self._buffer = None
             return EpochCounts(0, 0, 0)
-        self._buffer.check()
-        finite = (np.isfinite(means).any() for _, means in self._buffer.means())
-        if whole and not any(finite):
-            msg = (
-                f"an epoch must have a finite value, got {self._buffer.observed} "
-                "observations and none finite; look for NaN in the loss"
-            )
-            raise EpochError(msg)
+        self._buffer.check(whole=whole)
         distinct = nonfinite = 0
         for ids, means in self._buffer.means():
             valid = np.isfinite(means)
@@ -185,9 +177,7 @@ class ScoreBook:
             self.columns[name][ids] = column + column.dtype.type(0)
         self._visits[ids] = np.minimum(visits, _MOST_VISITS - 1) + np.uint16(1)
 
-    def ranking(
-        self, middle: Callable[[Scores, int], np.float32] | None = None
-    ) -> Scores:
+    def ranking(self, middle: Callable[..., np.float32] | None = None) -> Scores:
         """Return what a strategy ranks by.
 
         Parameters
