@@ -62,12 +62,14 @@ def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor
 
 def check_size(n: object) -> int:
     """Return a number of samples as an int, or say why it is none."""
-    whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
-    size = int(n) if whole else 0
-    if not 1 <= size <= _MOST_SAMPLES:
-        msg = f"`n` must be an integer in [1, {_MOST_SAMPLES}], got {n!r}"
-        raise ValueError(msg)
-    return size
+    if (
+        isinstance(n, int | np.integer)
+        and not isinstance(n, bool)
+        and 1 <= n <= _MOST_SAMPLES
+    ):
+        return int(n)
+    msg = f"`n` must be an integer in [1, {_MOST_SAMPLES}], got {n!r}"
+    raise ValueError(msg)
 
 
 def buffer_device(buffer: object, device: torch.device | str) -> torch.device | str:
