@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler
 from ted_core import Pruner
 from ted_core.config import RunConfig
 from ted_torch.integrations._models import SPANS, TOKENS
+from ted_torch.integrations._shards import refuse_shard
 
 __all__ = [
     "check_arguments",
@@ -74,6 +75,7 @@ def check_options(ted: object) -> dict[str, Any]:
             "set it in `TrainingArguments`"
         )
         raise TypeError(msg)
+    refuse_shard(options, "a trainer")
     return options
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ted_core import CheckpointError
 from ted_torch.integrations._pooled import emptied, is_open, pool
+from ted_torch.integrations._shards import refuse_shard
 from ted_torch.options import RunOptions
 from ted_torch.session import TED
 
@@ -78,6 +79,7 @@ class AcceleratedTED(TED[Any]):
         **options: Unpack[RunOptions],
     ) -> None:
         _check_accelerator(accelerator)
+        refuse_shard(options, "Accelerate")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int):
             msg = f"`batch_size` must be an integer, got {batch_size!r}"
             raise TypeError(msg)

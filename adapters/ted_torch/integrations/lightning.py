@@ -22,6 +22,7 @@ from ted_torch.integrations._lightning_doors import (
 )
 from ted_torch.integrations._lightning_loaders import EpochLoader, EpochSampler
 from ted_torch.integrations._rank_states import gather_state, own_state
+from ted_torch.integrations._shards import refuse_shard
 from ted_torch.options import RunOptions
 from ted_torch.session import TED
 from ted_torch.signals import SignalInputs
@@ -82,6 +83,7 @@ class TEDCallback(Callback, Generic[Item]):
         buffer: str = "device",
         **options: Unpack[RunOptions],
     ) -> None:
+        refuse_shard(options, "Lightning")
         self.dataset = WithIds(dataset)
         self.sampler = EpochSampler(self.dataset)
         self._buffer, self._options = buffer, options
