@@ -85,7 +85,8 @@ class TEDSampler(Sampler[int]):
         ids : Tensor of int, shape (B,)
             The batch's ids.
         received : int
-            Samples received so far, which the place does not exceed.
+            Samples received so far on this rank; the place does not exceed what all
+            the ranks that are dealt from this share can have received.
 
         Returns
         -------
@@ -96,7 +97,10 @@ class TEDSampler(Sampler[int]):
         -----
         O(share). Where the share repeats the batch, the last place counts.
         """
-        batch, share = ids.cpu().numpy(), self.ids()[:received]
+        shard, ranks = self.pruner.config.shard, self.ranks
+        together = 1 if shard is not None else ranks.world_size // ranks.num_replicas
+        batch = ids.cpu().numpy()
+        share = self.ids()[: received * max(together, 1)]
         for first in np.flatnonzero(share == batch[0])[::-1] if batch.size else ():
             if np.array_equal(share[first : first + batch.size], batch):
                 return int(first) + batch.size

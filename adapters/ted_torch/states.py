@@ -15,7 +15,14 @@ from ted_core.typing import State
 from ted_torch.buffers import EpochBuffer
 from ted_torch.distributed import Ranks
 
-__all__ = ["FORMAT", "VERSION", "check_whole", "read_session", "write_session"]
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "check_whole",
+    "read_session",
+    "sealed",
+    "write_session",
+]
 
 FORMAT = "ted_torch.TED"
 """What a session's state calls itself."""
@@ -64,8 +71,23 @@ def write_session(
     for name, value in pruner.items():
         array = isinstance(value, np.ndarray)
         state[_CORE + name] = torch.from_numpy(value) if array else value
-    state[_CHECKSUM] = _checksum(state)
-    return state
+    return sealed(state)
+
+
+def sealed(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state with its checksum, in place of the one it had.
+
+    Parameters
+    ----------
+    state : mapping
+        A session's state, changed on purpose.
+
+    Returns
+    -------
+    dict of str to Tensor, str, int, float or bool
+        The same fields, uncopied.
+    """
+    return {**state, _CHECKSUM: _checksum(state)}
 
 
 def check_whole(state: Mapping[str, Any]) -> None:

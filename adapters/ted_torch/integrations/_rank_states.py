@@ -11,7 +11,7 @@ from ted_torch.distributed import Ranks
 
 __all__ = ["gather_state", "own_state"]
 
-_OWN = ("buffer.", "position", "rank")
+_OWN = ("buffer.", "position", "rank", "checksum")
 
 
 def gather_state(state: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:

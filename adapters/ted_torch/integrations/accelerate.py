@@ -15,6 +15,7 @@ from ted_torch.integrations._pooled import emptied, is_open, pool
 from ted_torch.integrations._shards import refuse_shard
 from ted_torch.options import RunOptions
 from ted_torch.session import TED
+from ted_torch.states import sealed
 
 __all__ = ["AcceleratedTED"]
 
@@ -133,6 +134,7 @@ class AcceleratedTED(TED[Any]):
             step = -(-place // self._batch) * self._batch
             done = state["buffer.counts"][torch.from_numpy(order.copy()).long()].all()
             state["position"] = order.size if done else min(step, order.size)
+            state = sealed(state)
         return state | {_WORLD: self.ranks.world_size}
 
     def load_state_dict(
@@ -169,8 +171,10 @@ class AcceleratedTED(TED[Any]):
                 f"{saved!r}, here {here}; save after `set_epoch` of the next epoch"
             )
             raise CheckpointError(msg)
-        first = here == 1 or dist.get_rank(self.ranks.group) == 0
-        super().load_state_dict(own if first else emptied(own), allow=allow)
+        super().load_state_dict(own, allow=allow)
+        if here > 1 and dist.get_rank(self.ranks.group) > 0:
+            # The first rank has it all.
+            super().load_state_dict(sealed(emptied(own)), allow=allow)
 
 
 def _check_accelerator(accelerator: object) -> None:
