@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import delta, vector_delta
 from ted_torch import segment_losses, segment_mask
+from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch_runs import opened, recorded
 
@@ -57,7 +58,7 @@ def test_the_masks_gradient_is_the_sum_over_each_samples_tokens(seed, count):
 @given(lengths=st.lists(st.integers(1, 6), min_size=2, max_size=9))
 def test_packed_rows_bring_the_scores_of_a_loop_over_sequences(lengths):
     torch.manual_seed(0)
-    count, head = len(lengths), torch.nn.Linear(WIDTH, WORDS)
+    count, head = len(lengths), nn.Linear(WIDTH, WORDS)
     sequences = [torch.randn(length, WIDTH) for length in lengths]
     targets = [torch.randint(0, WORDS, (length,)) for length in lengths]
     segments = packed(lengths, 6)
@@ -71,18 +72,16 @@ def test_packed_rows_bring_the_scores_of_a_loop_over_sequences(lengths):
     losses = F.cross_entropy(head(out).mT, labels, reduction="none")
     means = segment_losses(losses, segments, count)
     ted.loss(means, mask=masks, ids=torch.arange(count)).backward()
+    weight, bias = head.weight.double(), head.bias.double()
+
+    def loss(h, y):
+        return F.cross_entropy(F.linear(h[0], weight, bias), y).reshape(1)
+
     for sample, score in enumerate(recorded(ted)):
-        z = torch.nn.functional.linear
-
-        def loss(h, y):
-            found = z(h[0], head.weight.double(), head.bias.double())
-            return F.cross_entropy(found, y).reshape(1)
-
-        one = sequences[sample][None]
-        (want,) = vector_delta.values(lambda x: x, lambda h: h, loss, one, targets[sample])
+        one, y = sequences[sample], targets[sample]
+        (want,) = vector_delta.values(nn.Identity(), nn.Identity(), loss, one[None], y)
         torch.testing.assert_close(score.double(), want, rtol=1e-4, atol=1e-6)
-        alone = F.cross_entropy(head(sequences[sample]), targets[sample])
-        torch.testing.assert_close(means[sample], alone)
+        torch.testing.assert_close(means[sample], F.cross_entropy(head(one), y))
 
 
 def test_losses_that_do_not_count_are_left_out_even_where_they_are_not_finite():
@@ -127,7 +126,7 @@ REFUSED = [
     (lambda: segment_mask(H, S[:1], 1), ValueError, r"(R, T) of `hidden`, (2, 3)"),
     (lambda: segment_mask(H, S + 2, 2), ValueError, "[-1, 2), got 2"),
     (lambda: segment_mask(H, S - 2, 2), ValueError, "[-1, 2), got -2"),
-    (lambda: segment_mask(H, S, True), ValueError, "`count`.*got True"),
+    (lambda: segment_mask(H, S, 1.0), ValueError, "`count`.*got 1.0"),
     (lambda: segment_losses(S, S, 1), TypeError, "`losses`.*torch.int64"),
     (lambda: segment_losses(H, S, 1), ValueError, r"(R, T) of `losses`"),
     (
