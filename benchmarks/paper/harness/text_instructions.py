@@ -112,7 +112,7 @@ class Task:
         base = self._tuned.get_base_model()
         if training.get("checkpointing"):
             options = {"use_reentrant": False}
-            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+            base.activation_checkpointing_enable(options)
         self._model, self._body = base, base.base_model
         self._head = base.get_output_embeddings()
 
