@@ -12,9 +12,7 @@ __all__ = ["segment_losses", "segment_mask"]
 _HALF = 2
 
 
-def segment_mask(
-    hidden: Tensor, segments: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
+def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, Tensor]:
     r"""Put one mask on each sample of packed rows; return rows and masks.
 
     Parameters
@@ -146,13 +144,13 @@ class _Segments(torch.autograd.Function):
     """Rows unchanged; their backward adds up <h_t, g_t> by sample."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, delta: Tensor, slots: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, hidden: Tensor, delta: Tensor, slots: Tensor) -> Tensor:
         ctx.save_for_backward(hidden, slots)
         ctx.delta = delta.dtype, delta.shape[0]
         return hidden.view_as(hidden)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: D102
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (grad,) = grads
         hidden, slots = ctx.saved_tensors
         kind, count = ctx.delta
