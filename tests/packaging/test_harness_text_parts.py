@@ -30,6 +30,8 @@ from harness.text_mmlu import (  # noqa: E402
 )
 from harness.text_packing import Packed  # noqa: E402
 
+import ted_core  # noqa: E402
+
 PAIRS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=2)
 
 
@@ -193,6 +195,14 @@ def test_questions_come_with_the_examples_of_their_own_subject(tmp_path):
     texts = ["".join(map(chr, tokens)) for tokens in questions.prompts]
     assert [text.count("Who?") for text in texts] == [2, 0]
     assert [chr(letter) for letter in questions.letters] == ["A", "B", "C", "D"]
+
+
+def test_three_epochs_at_a_low_ratio_save_as_little_as_the_docs_say():
+    schedule = ted_core.RollerCoaster(prune_ratio=0.3, anneal=0.0)
+    with pytest.warns(ted_core.TedWarning, match="saves little: 17.1%"):
+        ted_core.Pruner(1000, epochs=3, schedule=schedule)
+    page = FOLDER.parents[1] / "docs" / "method" / "limits.md"
+    assert "visits 83 % of its" in page.read_text(encoding="utf-8")
 
 
 def test_a_row_without_training_is_there_once(tmp_path):
