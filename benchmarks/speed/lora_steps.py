@@ -7,6 +7,7 @@ by step, and each site's peak memory is that of a process of its own.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
 import resource
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lora_table import markdown
 from step_summary import processor, summarise
 from ted_torch import TED, per_sample
 from torch.nn import functional as F  # noqa: N812
@@ -164,15 +166,26 @@ def peaks(options, folder):
     return found
 
 
+def save_plain(model, folder):
+    """Save a model as if it had never been read from GGUF, which can't be saved."""
+    config = copy.deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = type(model)(config).to(model.dtype)
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(folder)
+
+
 def make_record(options):
     """Measure all; return the record."""
-    steps = made(options)
-    result = {"values": steps.agreement(), "sites": summarise(times(steps, options))}
     with tempfile.TemporaryDirectory() as folder:
-        # A saved copy: reading GGUF would need more memory than a step.
+        # For the peaks, because reading GGUF needs more memory than a step.
         model = load_model(options.name, options.model, precision=options.dtype)
-        model.save_pretrained(folder)
-        del steps, model
+        save_plain(model, folder)
+        steps = Steps(model, options)
+        result = {"values": steps.agreement()}
+        result["sites"] = summarise(times(steps, options))
+        del model, steps
         found = peaks(options, folder)
     plain = found["plain"] + found["plain again"]
     for row in result["sites"]:
@@ -192,27 +205,6 @@ def make_record(options):
         | {"threads": options.threads, "device": str(options.device)},
         "result": result,
     }
-
-
-def markdown(record):
-    """Return the record's table."""
-    head = [
-        "mask at",
-        "ms a step",
-        "ratio of times, 95 % interval",
-        "peak MiB",
-        "ratio",
-    ]
-    lines = [head, ["---"] * len(head)]
-    for row in record["result"]["sites"]:
-        cpu = row["cpu"]
-        ratio = cpu.get("ratio, 95 % interval")
-        shown = "{:.3f} ({:.3f} to {:.3f})".format(*ratio) if ratio else ""
-        peaks_of = row["peak MiB"]
-        line = [row["site"], f"{cpu['median ms']:.0f}", shown]
-        line += [f"{statistics.fmean(peaks_of):.0f}", f"{row['peak ratio']:.4f}"]
-        lines.append(line)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main():
