@@ -128,3 +128,17 @@ def test_the_mask_on_word_embeddings_stands_before_position_and_norm(bert):
     bert.float()
     np.testing.assert_allclose(scores, want, rtol=1e-3, atol=1e-6)
     assert scores.min() > 1e-4  # at the sum, which a layer norm reads, they would be 0
+
+
+def test_at_the_feature_of_a_linear_rating_the_value_lacks_the_heads_bias_alone():
+    torch.manual_seed(1)
+    h, head, y = torch.randn(6, 4), torch.nn.Linear(4, 1), torch.rand(6) * 5
+    found = []
+    for site in range(2):
+        ted, feature = opened(range(6)), h.clone().requires_grad_()
+        z = head(feature)[:, 0]
+        ted.loss((z - y) ** 2, mask=(z, feature)[site], ids=torch.arange(6)).backward()
+        found.append(recorded(ted))
+    z, bias = head(h)[:, 0].detach(), head.bias.detach()
+    torch.testing.assert_close(found[0], (2 * z * (z - y)).abs())
+    torch.testing.assert_close(found[1], (2 * (z - bias) * (z - y)).abs())
