@@ -188,3 +188,16 @@ def test_a_model_that_is_nowhere_is_asked_for(tmp_path):
     arguments.model = None
     with pytest.raises(SystemExit, match=r"tiny needs its package.*--model FOLDER"):
         Pieces(arguments, float("inf"))
+
+
+def test_mmlu_is_asked_of_any_model_and_kept_in_a_record(tmp_path, monkeypatch, capsys):
+    arguments = setting(tmp_path, INSTRUCTIONS)
+    line = [FOLDER / "mmlu.py", "tiny", "--data-dir", tmp_path, "--out", tmp_path]
+    line += ["--model", arguments.model, "--shots", 1, "--each", 2]
+    line += ["--precision", "float32", "--threads", torch.get_num_threads()]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in line])
+    runpy.run_path(str(FOLDER / "mmlu.py"), run_name="__main__")
+    record = json.loads((tmp_path / "mmlu_tiny.json").read_text(encoding="utf-8"))
+    assert record["result"] == json.loads(capsys.readouterr().out)
+    assert record["result"]["questions"] == 4
+    assert record["config"]["shots"] == 1
