@@ -17,6 +17,7 @@ from ted_torch.distributed import Ranks, find_ranks, merge, shard
 from ted_torch.losses import mean_loss, per_sample
 from ted_torch.masks import mask_gradient, record, tap
 from ted_torch.samplers import TEDSampler
+from ted_torch.segments import segment_losses, segment_mask
 from ted_torch.session import TED
 from ted_torch.shards import find_shard
 
@@ -34,6 +35,8 @@ __all__ = [
     "merge",
     "per_sample",
     "record",
+    "segment_losses",
+    "segment_mask",
     "shard",
     "tap",
 ]

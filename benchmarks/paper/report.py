@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE))
 from harness.confirmed import confirmation_page  # noqa: E402 - the folder is known
 from harness.early import early_page  # noqa: E402
 from harness.tables import TRIED, page, summary_row  # noqa: E402
+from harness.text_tables import text_index  # noqa: E402
 
 RECORDS = HERE / "records"
 PAGES = HERE.parents[1] / "docs" / "results"
@@ -37,19 +38,22 @@ scores say: see the page.
 
 - [Confirmation](confirmation.md): what was chosen, on fresh seeds.
 - [An early warning](early_warning.md): whether a ranking by the loss will gain.
-"""
+{text}"""
 
 
 def pages(records):
     """Return the text of each page by file name."""
     found = {}
-    rows, compared = [], []
+    rows, compared, texts = [], [], []
     for path in sorted(records.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         if "methods" in record.get("config", ()):
             found[f"{record['name']}.md"] = page(record)
-            rows.append(summary_row(record))
-            compared.append(record)
+            if record["config"]["data"].get("kind", "pictures") == "pictures":
+                rows.append(summary_row(record))
+                compared.append(record)
+            else:
+                texts.append(record)
     tried = [f"{method} over Random" for method in TRIED]
     head = ["data", "s", "training loss", "test loss"]
     head += ["TED keeps", "TED prunes", *tried]
@@ -60,7 +64,7 @@ def pages(records):
         text = make(compared)
         if text is not None:
             found[f"{name}.md"] = text
-    return found | {"README.md": INDEX.format(table=table)}
+    return found | {"README.md": INDEX.format(table=table, text=text_index(texts))}
 
 
 def main():

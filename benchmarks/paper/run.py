@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--data-dir", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, help="how many; the configuration's own")
     parser.add_argument("--methods", nargs="+", help="some of the configuration's")
+    parser.add_argument("--model", type=Path, help="folder of a model, for text")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit-seconds", type=float, default=float("inf"))

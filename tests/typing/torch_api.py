@@ -84,3 +84,9 @@ def a_collate_function_keeps_its_types() -> None:
     wrapped = ted_torch.CollateWithIds(pad)
     assert_type(wrapped, ted_torch.CollateWithIds[Tensor, Tensor])
     assert_type(wrapped([]), tuple[Tensor, Tensor])
+
+
+def packed_rows_have_a_mask_and_a_loss_for_each_sample(z: Tensor, ids: Tensor) -> None:
+    rows, delta = ted_torch.segment_mask(z, ids, 8)
+    assert_type((rows, delta), tuple[Tensor, Tensor])
+    assert_type(ted_torch.segment_losses(z, ids, 8, valid=z > 0), Tensor)

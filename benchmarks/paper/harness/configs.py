@@ -25,7 +25,7 @@ def read_config(path):
     if unknown:
         message = f"`methods` must be among {', '.join(METHODS)}, got {unknown[0]!r}"
         raise ValueError(message)
-    return {"name": path.stem} | config
+    return {"name": path.stem, "metric": "accuracy"} | config
 
 
 def rows(config):
@@ -44,7 +44,11 @@ def rows(config):
             spec = METHODS[own.pop("of", "TED")] if own else METHODS[name]
             spec = pruning | {"prune_ratio": ratio} | spec | own
             if spec.get("source") == "plain" and "steps of" not in spec:
-                row = (0.0, name, {"source": "plain"})
+                row = (
+                    0.0,
+                    name,
+                    {k: spec[k] for k in ("source", "steps") if k in spec},
+                )
             else:
                 row = (spec["prune_ratio"], name, spec)
             if row not in out:

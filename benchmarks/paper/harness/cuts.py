@@ -8,7 +8,10 @@ __all__ = ["cut_table"]
 
 
 def cut_table(groups):
-    """Return a Markdown table of the runs by (prune ratio, method) that were probed."""
+    """Return a Markdown table of the runs that were probed; nothing if none was.
+
+    `groups` are the runs by (prune ratio, method).
+    """
     head = [
         "s",
         "method",
@@ -30,4 +33,6 @@ def cut_table(groups):
         after = f"{probed[0]['kept_loss'][-1][0]} epochs"
         numbers = [f"{kept:.2f}", f"{pruned:.2f}", f"{100 * share:.0f}"]
         lines.append([f"{ratio:g}", method, after, *numbers])
+    if len(lines) == 2:
+        return ""
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

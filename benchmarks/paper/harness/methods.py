@@ -11,6 +11,7 @@ METHODS = {
     # trained in full
     "full": {"source": "plain"},
     "full, equal steps": {"source": "plain", "steps of": {}},
+    "zero-shot": {"source": "plain", "steps": 0},
     # the paper's
     "Random": {"strategy": "Random"},
     "TED": {},

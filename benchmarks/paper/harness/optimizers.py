@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 __all__ = ["LARS", "RATES", "make_optimizer", "one_cycle", "steps_down"]
 
@@ -63,11 +63,31 @@ def steps_down(progress):
     return 0.1 ** min(2, int(3 * progress))
 
 
-RATES = {"one cycle": one_cycle, "steps": steps_down}
+def linear(progress):
+    """Return the share that is left: 1 at the start, 0 at the end."""
+    return 1 - progress
+
+
+def cosine(progress):
+    """Return half a cosine from 1 down to 0."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+RATES = {
+    "one cycle": one_cycle,
+    "steps": steps_down,
+    "linear": linear,
+    "cosine": cosine,
+}
+ADAMS = {"adam": Adam, "adamw": AdamW}
 
 
 def make_optimizer(parameters, training):
     """Return the optimiser of a configuration."""
+    if training["optimizer"] in ADAMS:
+        options = {"lr": training["rate"]}
+        options |= {"weight_decay": training.get("weight_decay", 0.0)}
+        return ADAMS[training["optimizer"]](parameters, **options)
     options = {"momentum": training["momentum"]}
     options |= {"weight_decay": training["weight_decay"], "lr": training["rate"]}
     if training["optimizer"] == "lars":

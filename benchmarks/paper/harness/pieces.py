@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from harness.configs import read_config, rows
 from harness.methods import pruner_options
-from harness.pictures import load
 from harness.records import PARTS, open_record, take_run, write
 from harness.rivals import RIVALS
 from harness.sources import Plain, TedSource
+from harness.tasks import kind_of
 from harness.training import Training
 
 __all__ = ["SAVE_SECONDS", "Pieces"]
@@ -49,11 +49,16 @@ class Pieces:
         self._work = arguments.work / folder
         self._work.mkdir(parents=True, exist_ok=True)
         self._path = arguments.out / f"{config['name']}.json"
+        self._kind = kind_of(config)
         self._record = open_record(
-            self._path, config, device=arguments.device, threads=arguments.threads
+            self._path,
+            config,
+            device=arguments.device,
+            threads=arguments.threads,
+            packages=self._kind.PACKAGES,
         )
-        data = dict(config["data"])
-        self._images = load(data.pop("set"), arguments.data_dir, **data)
+        self._data = self._kind.load(config, arguments)
+        self._labels = self._kind.labels(self._data)
         self._longest = {}
 
     def run(self, ratio, method, spec, seed):
@@ -64,7 +69,7 @@ class Pieces:
         training = self._train(name, spec, seed)
         if training is None:
             return False
-        n = len(self._images.y_train)
+        n = len(self._labels)
         result = {"prune_ratio": ratio, "method": method, "seed": seed}
         result |= training.result()
         if spec.get("source") in RIVALS:
@@ -75,8 +80,9 @@ class Pieces:
         write(self._path, self._record)
         self._checkpoint(name).unlink(missing_ok=True)
         saved = 1 - result["samples_forwarded"] / full
+        metric = self.config["metric"]
         print(
-            f"{ratio} {method}, seed {seed}: {result['accuracy']:.4f}, saved "
+            f"{ratio} {method}, seed {seed}: {result[metric]:.4f}, saved "
             f"{saved:.3f}, {result['seconds']:.1f} s",
             flush=True,
         )
@@ -88,8 +94,9 @@ class Pieces:
         if source is None:
             return None
         setup, path = self.config["training"], self._checkpoint(name)
-        options = {"seed": seed, "device": self._device}
-        training = Training(source, self._images, setup, **options)
+        where = {"device": self._device}
+        task = self._kind.Task(self._data, setup, seed=seed, **where)
+        training = Training(source, task, setup, **where)
         if path.exists():
             training.load_state_dict(torch.load(path, weights_only=True))
         kind = spec.get("source", "ted")
@@ -111,18 +118,18 @@ class Pieces:
 
     def _source(self, name, spec, seed):
         """Return who chooses the samples; None if its surrogate needs more time."""
-        n, setup = len(self._images.y_train), self.config["training"]
+        n, setup = len(self._labels), self.config["training"]
         options = {"epochs": setup["epochs"], "batch": setup["batch"], "seed": seed}
         kind = spec.get("source", "ted")
         if kind == "plain":
-            steps = None
+            steps = spec.get("steps")
             if "steps of" in spec:
                 steps = self._ted(spec, spec["steps of"], options).total_steps
             return Plain(n, **options, steps=steps)
         if kind in RIVALS:
             counts = self._ted(spec, {}, options).ted.pruner.schedule_table()["kept"]
             given = {"seed": seed, "folder": self._work / name, "batch": setup["batch"]}
-            return RIVALS[kind](spec, self._images.y_train, counts, **given)
+            return RIVALS[kind](spec, self._labels, counts, **given)
         scores = None
         if spec.get("scores of") == "chance":
             scores = np.random.default_rng(seed).random(n)
@@ -137,11 +144,11 @@ class Pieces:
         if not own:
             spec = self._like_ted(spec) | other
         options = options | {"epochs": spec.get("epochs", options["epochs"])}
-        given = pruner_options(spec, labels=self._images.y_train, scores=scores)
+        given = pruner_options(spec, labels=self._labels, scores=scores)
         if self.config["training"].get("compile"):
             # Two shapes of a batch at most, so that little is compiled.
             given.setdefault("multiple_of", self.config["training"]["batch"])
-        n = len(self._images.y_train)
+        n = len(self._labels)
         return TedSource(n, **options, device=self._device, spec=spec, options=given)
 
     def _surrogate(self, spec, seed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ PARTS = "data", "training", "pruning"
 """What must not change under a record; methods may be added."""
 
 
-def open_record(path, config, *, device, threads):
+def open_record(path, config, *, device, threads, packages=()):
     """Return the record at `path`, or a new one; refuse one of another making."""
     record = {
         "name": config["name"],
@@ -27,7 +28,8 @@ def open_record(path, config, *, device, threads):
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
-        },
+        }
+        | {name: version(name) for name in packages},
         "machine": machine_of(device) | {"threads": threads},
         "runs": [],
     }

@@ -7,10 +7,18 @@ from statistics import fmean, stdev
 from harness.cuts import cut_table
 from harness.paired import difference, holm
 
-__all__ = ["group", "page", "summary_row"]
+__all__ = ["comparisons", "group", "page", "shown", "summary_row"]
 
 ALPHA = 0.05
 FULL = "full"
+SHOWN = {
+    "accuracy": ("accuracy, %", 100, "points"),
+    "matthews": ("Matthews correlation, %", 100, "points"),
+    "pearson": ("Pearson correlation, %", 100, "points"),
+    "mmlu": ("MMLU, %", 100, "points"),
+    "response_loss": ("held-out response loss, 1e-3", 1000, "1e-3"),
+}
+"""How a configuration's metric is shown: heading, factor, and what it then counts."""
 
 
 def group(record):
@@ -45,9 +53,15 @@ def reference(record, groups, key, name):
     return groups[found[0]] if found and found[0] != key else None
 
 
-def accuracies(runs):
-    """Return accuracy in percent by seed."""
-    return {run["seed"]: 100 * run["accuracy"] for run in runs}
+def shown(record):
+    """Return the heading of a record's metric, its factor and its unit."""
+    return SHOWN[record["config"].get("metric", "accuracy")]
+
+
+def values_of(record, runs):
+    """Return the metric, as it is shown, by seed."""
+    metric = record["config"].get("metric", "accuracy")
+    return {run["seed"]: SHOWN[metric][1] * run[metric] for run in runs}
 
 
 def comparisons(record, groups):
@@ -57,7 +71,7 @@ def comparisons(record, groups):
         for name in record["config"].get("references", [FULL, "Random"]):
             others = reference(record, groups, key, name)
             if others is not None and runs[0]["method"] != FULL:
-                values = accuracies(runs), accuracies(others)
+                values = values_of(record, runs), values_of(record, others)
                 if values[0].keys() & values[1]:
                     found[key, name] = difference(*values)
     corrected = holm([each.p for each in found.values()])
@@ -75,12 +89,13 @@ def table(record):
     compared = comparisons(record, groups)
     names = record["config"].get("references", [FULL, "Random"])
     published = record["config"].get("paper", {})
-    head = ["s", "method", "accuracy, %", "n", "saved, %", "steps", "seconds"]
+    title, _, unit = shown(record)
+    head = ["s", "method", title, "n", "saved, %", "steps", "seconds"]
     head[3:3] = ["paper, %"] if published else []
-    lines = [head + [f"over {name}, points" for name in names]]
+    lines = [head + [f"over {name}, {unit}" for name in names]]
     lines.append(["---"] * len(lines[0]))
     for key, runs in groups.items():
-        values = list(accuracies(runs).values())
+        values = list(values_of(record, runs).values())
         line = [
             f"{key[0]:g}",
             key[1],
@@ -98,8 +113,8 @@ def table(record):
 
 
 def in_paper(config, ratio, method):
-    """Return the accuracy that the paper reports, or nothing."""
-    ratios = [0.0] if method == FULL else config["pruning"]["prune_ratios"]
+    """Return the metric that the paper reports, or nothing."""
+    ratios = config["pruning"]["prune_ratios"] if ratio else [0.0]
     values = dict(zip(ratios, config["paper"].get(method, []), strict=False))
     return f"{values[ratio]:g}" if ratio in values else ""
 
@@ -158,9 +173,9 @@ def page(record):
         tests=len(comparisons(record, group(record))),
         alpha=ALPHA,
         verdicts=verdicts(record),
-        cuts=cut_table(group(record)),
+        cuts=CUTS.format(table=cuts) if (cuts := cut_table(group(record))) else "",
         versions=", ".join(versions),
-        **{k: machine[k] for k in ("cpu", "cores", "threads", "device")},
+        made="{cpu}, {cores} cores, {threads} threads, {device}".format(**machine),
     )
 
 
@@ -190,16 +205,18 @@ bold below {alpha}. So corrected:
 
 {verdicts}
 
-## What is cut
+{cuts}Measured with {versions}; {made}. Seconds are
+those of the machine as it was, other work included.
+"""
+
+CUTS = """## What is cut
 
 The mean loss of up to 512 of the samples that the next epoch keeps, and of those that
 it prunes, in evaluation mode without augmentation, at the last probe before the
 full-data tail; and the share that the least kept class keeps. Means over the seeds.
 
-{cuts}
+{table}
 
-Measured with {versions}; {cpu}, {cores} cores, {threads} threads, {device}. Seconds are
-those of the machine as it was, other work included.
 """
 
 
