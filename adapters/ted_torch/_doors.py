@@ -15,9 +15,11 @@ __all__ = [
     "buffer_device",
     "check_graph",
     "check_ids",
+    "check_losses",
     "check_masks",
     "check_size",
     "check_unchanged",
+    "check_valid",
     "check_weights",
     "version_of",
 ]
@@ -36,6 +38,30 @@ def check_graph(name: str, value: Tensor) -> None:
             "`loss` in training only, outside `torch.no_grad`"
         )
         raise ValueError(msg)
+
+
+def check_losses(losses: object) -> Tensor:
+    """Return losses, or refuse what is no floating tensor."""
+    if not isinstance(losses, Tensor) or not losses.is_floating_point():
+        found = getattr(losses, "dtype", type(losses).__name__)
+        msg = f"`losses` must be a floating-point tensor, got {found}"
+        raise TypeError(msg)
+    return losses
+
+
+def check_valid(valid: object, losses: Tensor) -> Tensor:
+    """Return which losses count, or refuse what does not say that of each."""
+    if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
+        found = getattr(valid, "dtype", type(valid).__name__)
+        msg = f"`valid` must be a bool tensor, got {found}"
+        raise TypeError(msg)
+    if valid.shape != losses.shape:
+        msg = (
+            f"`valid` must have shape {tuple(losses.shape)}, got shape "
+            f"{tuple(valid.shape)}"
+        )
+        raise ValueError(msg)
+    return valid
 
 
 def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ted_core import EpochPlan
 from ted_core.visits import MOST_VISITS
+from ted_torch._doors import check_losses, check_valid
 
 __all__ = ["dense_weights", "mean_loss", "per_sample"]
 
@@ -48,10 +49,7 @@ def per_sample(losses: Tensor, *, valid: Tensor | None = None) -> Tensor:
     >>> per_sample(losses).tolist(), per_sample(losses, valid=losses > 0).tolist()
     ([2.0, 2.0], [2.0, 4.0])
     """
-    if not isinstance(losses, Tensor) or not losses.is_floating_point():
-        found = getattr(losses, "dtype", type(losses).__name__)
-        msg = f"`losses` must be a floating-point tensor, got {found}"
-        raise TypeError(msg)
+    losses = check_losses(losses)
     if losses.ndim == 0:
         msg = (
             "`losses` must have shape (B, ...), one loss a sample, got a scalar; "
@@ -60,16 +58,7 @@ def per_sample(losses: Tensor, *, valid: Tensor | None = None) -> Tensor:
         raise ValueError(msg)
     if valid is None:
         return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
-    if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
-        found = getattr(valid, "dtype", type(valid).__name__)
-        msg = f"`valid` must be a bool tensor, got {found}"
-        raise TypeError(msg)
-    if valid.shape != losses.shape:
-        msg = (
-            f"`valid` must have shape {tuple(losses.shape)}, got shape "
-            f"{tuple(valid.shape)}"
-        )
-        raise ValueError(msg)
+    valid = check_valid(valid, losses)
     size = losses.shape[0]
     kept = torch.where(valid, losses, 0.0).reshape(size, -1)
     return kept.sum(1) / valid.reshape(size, -1).sum(1).clamp(min=1)

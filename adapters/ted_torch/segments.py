@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ted_torch._doors import check_losses, check_valid
+
 __all__ = ["segment_losses", "segment_mask"]
 
 _HALF = 2
@@ -114,23 +116,11 @@ def segment_losses(
     >>> segment_losses(losses, torch.tensor([[0, 0, 1, -1]]), 2).tolist()
     [2.0, 5.0]
     """
-    if not isinstance(losses, Tensor) or not losses.is_floating_point():
-        found = getattr(losses, "dtype", type(losses).__name__)
-        msg = f"`losses` must be a floating-point tensor, got {found}"
-        raise TypeError(msg)
+    losses = check_losses(losses)
     _check(segments, tuple(losses.shape), "`losses`", count)
     slots = _slots(segments, count)
     if valid is not None:
-        if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
-            found = getattr(valid, "dtype", type(valid).__name__)
-            msg = f"`valid` must be a bool tensor, got {found}"
-            raise TypeError(msg)
-        if valid.shape != losses.shape:
-            msg = (
-                f"`valid` must have shape {tuple(losses.shape)}, got shape "
-                f"{tuple(valid.shape)}"
-            )
-            raise ValueError(msg)
+        valid = check_valid(valid, losses)
         slots = torch.where(valid, slots, count)
     wide = losses.float() if losses.element_size() == _HALF else losses
     wide = torch.where(slots < count, wide, 0.0).flatten()

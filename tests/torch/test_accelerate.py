@@ -1,23 +1,16 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
-import accelerate_runs
 import pytest
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.tracking import GeneralTracker
-from accelerate_runs import BATCH, EPOCHS, LOADING, N, Run
+from accelerate_runs import BATCH, EPOCHS, LOADING, N, Run, data, saved
 from ted_torch.integrations.accelerate import AcceleratedTED
+from torchrun import records
 
 from ted_core import CheckpointError, EpochError, run_metrics
-
-SUPPORT = Path(accelerate_runs.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +21,7 @@ def whole():
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """Run the loops on two ranks and give each one's record."""
-    folder = tmp_path_factory.mktemp("accelerate")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", str(SUPPORT / "accelerate_runs.py"), str(folder)]
-    paths = f"{SUPPORT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    done = subprocess.run(  # noqa: S603 - our own script
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return records("accelerate_runs.py", 2, tmp_path_factory.mktemp("accelerate"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -64,7 +43,7 @@ def test_steps_and_schedule_end_where_the_run_does(whole):
 # Accumulation is cut by no save: the even batches of an epoch.
 @pytest.mark.parametrize("place", [(0, 2), (0, 10), (1, 0), (2, 2), (4, 0), (4, 8)])
 def test_a_resumed_run_is_the_run_never_stopped(place, whole, tmp_path):
-    again = accelerate_runs.saved(Run, place, tmp_path)
+    again = saved(Run, place, tmp_path)
     for name in ("scores", "visits", "weights", "rate"):
         assert again[name] == whole[name]
     visited = dict(whole["seen"])
@@ -135,9 +114,7 @@ def test_the_hosts_tracker_takes_keep_ratio_and_savings():
     tracker = Tracker()
     accelerator = Accelerator(cpu=True, log_with=tracker)
     accelerator.init_trackers("run")
-    ted = AcceleratedTED(
-        accelerator, accelerate_runs.data(), epochs=EPOCHS, batch_size=BATCH
-    )
+    ted = AcceleratedTED(accelerator, data(), epochs=EPOCHS, batch_size=BATCH)
     accelerator.log(run_metrics(ted.pruner), step=0)
     assert tracker.logged == [(0, {"ted/keep_ratio": 1.0, "ted/samples_saved": 0.0})]
 
@@ -146,7 +123,7 @@ def make(accelerator=None, **options):
     settings = {"epochs": EPOCHS, "batch_size": BATCH} | options
     if accelerator is None:
         accelerator = Accelerator(cpu=True)
-    return AcceleratedTED(accelerator, accelerate_runs.data(), **settings)
+    return AcceleratedTED(accelerator, data(), **settings)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import lightning_ranks
 import pytest
 import torch
 from lightning_runs import BATCH, EPOCHS, Classifier, fit
+from torchrun import records
 
 from ted_core import CheckpointError
 
-SUPPORT = Path(lightning_ranks.__file__).parent
 SIZE = 2
 
 pytestmark = [
@@ -24,27 +17,13 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Train under DDP on two processes, and go on from a file in mid-epoch."""
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={SIZE}", str(SUPPORT / "lightning_ranks.py")]
-    path = os.pathsep.join([str(SUPPORT), *(entry for entry in sys.path if entry)])
-    subprocess.run(  # noqa: S603 - our own script
-        [*command, str(folder)],
-        check=True,
-        timeout=300,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-    )
-    return folder
+    return tmp_path_factory.mktemp("ranks")
 
 
 @pytest.fixture(scope="module")
 def ranks(folder):
-    return [
-        json.loads((folder / f"{rank}.json").read_text(encoding="utf-8"))
-        for rank in range(SIZE)
-    ]
+    """Train under DDP on two processes, and go on from a file in mid-epoch."""
+    return records("lightning_ranks.py", SIZE, folder)
 
 
 @pytest.mark.parametrize("run", ["whole", "shared by the host's word"])
@@ -83,6 +62,7 @@ def test_two_ranks_keep_what_one_process_with_twice_the_batch_keeps(ranks):
     assert [plans[epoch] for epoch in "01"] == [net.orders()[epoch] for epoch in (0, 1)]
 
 
+@pytest.mark.usefixtures("ranks")
 def test_a_file_of_mid_epoch_holds_every_ranks_part_and_one_process_refuses_it(folder):
     file = folder / "middle.ckpt"
     state = torch.load(file, weights_only=True)["callbacks"]["TEDCallback"]

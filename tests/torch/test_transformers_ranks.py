@@ -1,37 +1,17 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
-import trainer_rank_run
+from torchrun import records
 
-SUPPORT = Path(trainer_rank_run.__file__).parent
 BATCH = 4
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """Run the script under torchrun and give every rank's record."""
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", str(SUPPORT / "trainer_rank_run.py"), str(folder)]
-    paths = f"{SUPPORT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    done = subprocess.run(  # noqa: S603 - our own script
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    """Run the script on two ranks and give every rank's record."""
+    return records("trainer_rank_run.py", 2, tmp_path_factory.mktemp("ranks"))
 
 
 def test_ranks_share_the_batches_and_agree_on_scores_and_weights(ranks):
