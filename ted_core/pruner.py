@@ -46,10 +46,8 @@ class Pruner:
         Kept counts are rounded up to a multiple of this, never above `n`.
     scale_loss : bool, default True
         Whether the plan's `loss_scale` is 1 / r_t (Eq. 23) or 1.
-    labels : array_like of int, shape (n,), optional
-        Class of each sample, for class floors.
-    initial_scores : array_like of float, shape (n,), optional
-        Finite scores to start from.
+    labels, initial_scores : array_like of int and of float, shape (n,), optional
+        Class of each sample, for class floors; finite scores to start from.
     shard : Shard, optional
         One rank's part of data that no rank holds whole; `n` are its samples.
     **options : see above
@@ -86,9 +84,8 @@ class Pruner:
         shard: Shard | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
-        self.config = make_config(n, epochs, shard, **options)
-        self.n, self.epochs = self.config.n, self.config.epochs
-        reduction = self.config.reduction
+        run = self.config = make_config(n, epochs, shard, **options)
+        self.n, self.epochs, reduction = run.n, run.epochs, run.reduction
         self._book = ScoreBook(n, reduction=reduction, initial_scores=initial_scores)
         self._history = History()
         self._epoch, self._stopped = 0, False
@@ -197,8 +194,7 @@ class Pruner:
 
     def _close(self) -> None:
         self._history.close(self.plan(), self._book)
-        self._plan = None
-        self._epoch += 1
+        self._plan, self._epoch = None, self._epoch + 1
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the optimizer steps of the run; see `RunConfig.total_steps`."""
@@ -216,6 +212,11 @@ class Pruner:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
         return self._history.savings(self.n)
 
+    @property
+    def nonfinite_dropped(self) -> int:
+        """Values not finite, and dropped, in the closed epochs."""
+        return self._history.nonfinite_dropped
+
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
         return self._history.report(self._book)
@@ -223,8 +224,7 @@ class Pruner:
     def state_dict(self) -> State:
         """Return the state: flat, little-endian, copied; an open epoch included."""
         plan = self.plan() if self._book.pending else self._plan
-        rows = self._history.rows
-        parts = Parts(self._book, rows, self._epoch, self._stopped, plan)
+        parts = Parts(self._book, self._history.rows, self._epoch, self._stopped, plan)
         return write_state(self.config, parts)
 
     def load_state_dict(

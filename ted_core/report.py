@@ -136,6 +136,11 @@ class History:
             forwarded=sum(self.rows["observed"]),
         )
 
+    @property
+    def nonfinite_dropped(self) -> int:
+        """Samples whose value was not finite and was dropped, of all closed epochs."""
+        return sum(self.rows["nonfinite"])
+
     def report(self, book: ScoreBook) -> Report:
         """Return the report.
 

@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 import keras
 
 from ted_core import EpochError, Pruner, run_metrics
+from ted_core.metrics import closed_metrics
 from ted_keras._doors import (
     check_activation,
     check_batch_size,
@@ -211,7 +212,7 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
         metrics = run_metrics(self.pruner)
         if not self._trained.stop_training or self._session.complete:
             self._session.close()
-            metrics["ted/samples_saved"] = self.savings().ratio
+            metrics |= closed_metrics(self.pruner)
             if self._backup is not None:
                 self._backup.save(self.state_dict(), self.model)
         if logs is not None:

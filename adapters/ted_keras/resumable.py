@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ted_core import Savings, save_state
+from ted_core import save_state
+from ted_core.told import Told
 from ted_core.typing import State
 from ted_keras.sessions import Session
 
 __all__ = ["Resumable"]
 
 
-class Resumable:
+class Resumable(Told):
     """A run that tells where it is, and can be saved and taken up again.
 
     Parameters
@@ -42,10 +43,6 @@ class Resumable:
     def epoch(self) -> int:
         """Where a resumed fit starts: its ``initial_epoch``."""
         return self._session.epoch
-
-    def savings(self) -> Savings:
-        """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        return self.pruner.savings()
 
     def state_dict(self) -> State:
         """Return the whole state, an open epoch's included: flat, NumPy."""

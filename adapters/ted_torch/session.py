@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ted_core import Pruner, Savings
+from ted_core import Pruner
 from ted_core.config import StepOptions
+from ted_core.told import Told
 from ted_torch._doors import Ids, buffer_device
 from ted_torch._epochs import Epochs
 from ted_torch.buffers import EpochBuffer
@@ -25,7 +26,7 @@ __all__ = ["TED"]
 Item = TypeVar("Item")
 
 
-class TED(Generic[Item]):
+class TED(Told, Generic[Item]):
     r"""Prune a training run: which samples, the scaled loss, and their scores.
 
     Parameters
@@ -216,10 +217,6 @@ class TED(Generic[Item]):
         ranks = max(self.ranks.world_size, self.ranks.num_replicas)
         options.setdefault("world_size", ranks)
         return self.pruner.total_steps(batch_size, **options)
-
-    def savings(self) -> Savings:
-        """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        return self.pruner.savings()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state, an open epoch's included: tensors, plain values."""

@@ -35,3 +35,17 @@ def test_a_count_that_only_the_scores_know_is_told_as_it_was():
         pruner.advance()
     last = pruner.report().planned[-1]
     assert ted.run_metrics(pruner)["ted/keep_ratio"] == last / 10
+
+
+@given(epochs=st.lists(st.lists(st.booleans(), min_size=4, max_size=4), max_size=5))
+def test_dropped_values_are_counted_when_their_epoch_closes(epochs):
+    pruner = ted.Pruner(5, epochs=6, prune_ratio=0.5)
+    dropped = 0
+    for lost in epochs:
+        values = np.where([*lost, False], np.inf, 1.0)
+        pruner.observe(np.arange(5), values)
+        assert ted.run_metrics(pruner)["ted/nonfinite_dropped"] == dropped
+        pruner.advance()
+        dropped += sum(lost)
+    assert pruner.nonfinite_dropped == dropped == pruner.report().nonfinite.sum()
+    assert ted.run_metrics(pruner)["ted/nonfinite_dropped"] == dropped

@@ -32,7 +32,7 @@ def test_looking_at_the_data_and_steps_taken_twice_are_no_forgotten_set_epoch():
         list(ted.sampler)
     epoch_of(ted, net, losses=2)
     ted.set_epoch(1)
-    assert ted.pruner.report().repeated.tolist() == [N]
+    assert ted.report().repeated.tolist() == [N]
 
 
 def test_a_step_taken_twice_keeps_the_place_in_the_epoch():

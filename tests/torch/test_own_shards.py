@@ -147,6 +147,7 @@ def test_a_sampler_is_not_asked_before_its_epoch_and_tells_the_imbalance(balance
     assert ted.run_metrics(run.pruner) == {
         "ted/keep_ratio": 1.0,
         "ted/samples_saved": 0.0,
+        "ted/nonfinite_dropped": 0.0,
         "ted/imbalance": 0.0,
     }
 

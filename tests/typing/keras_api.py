@@ -41,6 +41,7 @@ def a_session_is_three_lines(model: Any, x: NDArray[Any], y: NDArray[Any]) -> No
     assert_type(ted.total_steps, int)
     assert_type(ted.epoch, int)
     assert_type(ted.savings(), ted_core.Savings)
+    assert_type(ted.report(), ted_core.Report)
     state = assert_type(ted.state_dict(), State)
     ted.load_state_dict(state, allow=["epochs"])
     ted.save("ted.npz")

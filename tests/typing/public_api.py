@@ -42,6 +42,7 @@ def a_run_gives_plans_scores_and_counts(ids: NDArray[np.int64]) -> None:
     assert_type(pruner.savings(), ted.Savings)
     assert_type(pruner.savings().ratio, float)
     assert_type(pruner.report(), ted.Report)
+    assert_type(pruner.nonfinite_dropped, int)
     assert_type(pruner.report().nonfinite_ids, NDArray[np.int64])
 
 

@@ -41,6 +41,7 @@ def a_session_is_three_lines(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> N
     assert_type(ted.loss(z, mask=z, ids=ids, weights=z), Tensor)
     assert_type(ted.total_steps(8, accumulation=2, drop_last=True), int)
     assert_type(ted.savings(), ted_core.Savings)
+    assert_type(ted.report(), ted_core.Report)
     assert_type(ted.ranks, ted_torch.Ranks)
     assert_type(ted.mask([z, z], ids=ids), list[Tensor])
     pairs = [(ids, 0.3), (ids, 0.7)]

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ted_core import Pruner, Savings, run_metrics
 from ted_core.config import StepOptions
+from ted_core.metrics import closed_metrics
 from ted_torch._doors import Ids
 from ted_torch.collate import CollateWithIds
 from ted_torch.datasets import WithIds
@@ -221,7 +222,7 @@ class TEDCallback(Callback, Generic[Item]):
         del trainer
         metrics = run_metrics(self.pruner)
         self._close()
-        metrics["ted/samples_saved"] = self.savings().ratio
+        metrics |= closed_metrics(self.pruner)
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
 
     def _close(self) -> None:
