@@ -15,7 +15,7 @@ __all__ = [
     "write_pages",
 ]
 
-BEGIN = "<!-- table: benchmarks/paper/gallery.py --pictures -->\n"
+BEGIN = "<!-- table: benchmarks/paper/{script} --pictures -->\n"
 END = "<!-- end of table -->"
 EPOCHS_SHOWN = (1, 2, 5, 10, 20, 30, 34)
 ALPHAS_SHOWN = (0.0, 0.5, 0.9, 1.0, 1.1, 1.25, 1.5)
@@ -140,11 +140,12 @@ def markdown(record, head, rows, *, seeds):
     return f"{body}\n\nMean ± sd over n = {seeds} seeds; {versions}; {machine}.\n"
 
 
-def with_table(text, table):
+def with_table(text, table, script="gallery.py"):
     """Return a page's text with its table made anew."""
-    before, _, rest = text.partition(BEGIN)
+    begin = BEGIN.format(script=script)
+    before, _, rest = text.partition(begin)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    return f"{before}{begin}\n{table}\n{END}{after}"
 
 
 def write_pages(record, folder):

@@ -22,12 +22,18 @@ def record():
 
 
 @pytest.fixture(scope="module")
-def script():
+def scripts():
     sys.path.insert(0, str(FOLDER))
     try:
-        return import_module("gallery")
+        names = ("gallery", "gallery_samples", "gallery_rivals")
+        return [import_module(name) for name in names]
     finally:
         sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def script(scripts):
+    return scripts[0]
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +53,19 @@ def test_the_record_was_made_with_the_committed_configuration(script, record):
     assert record["config"] == json.loads(json.dumps(script.CONFIG))
 
 
-def test_each_page_has_the_table_of_the_record(pages, record):
-    tables = pages.tables(record)
-    assert sorted(tables) == PAGES
-    for name in PAGES:
-        text = (GALLERY / f"{name}.md").read_text(encoding="utf-8")
-        assert pages.with_table(text, tables[name]) == text
+def test_each_page_has_the_table_of_its_record(scripts, pages, record):
+    _, samples, rivals = scripts
+    shown = json.loads(samples.RECORD.read_text(encoding="utf-8"))
+    made = {
+        "gallery.py": pages.tables(record),
+        samples.SCRIPT: samples.tables(shown),
+        rivals.SCRIPT: rivals.tables(rivals.read()),
+    }
+    assert sorted(name for tables in made.values() for name in tables) == PAGES
+    for own, tables in made.items():
+        for name, table in tables.items():
+            text = (GALLERY / f"{name}.md").read_text(encoding="utf-8")
+            assert pages.with_table(text, table, own) == text
 
 
 def test_each_page_shows_its_picture_and_the_index_names_each_page():
