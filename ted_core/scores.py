@@ -17,7 +17,9 @@ from ted_core.typing import Scores
 
 __all__ = ["ALL_FLAGS", "ScoreBook"]
 
-_PRESENTED, _NONFINITE, _NONFINITE_TWICE, ALL_FLAGS = 1, 2, 4, 7
+_PRESENTED, _NONFINITE, _NONFINITE_TWICE = 1, 2, 4
+ALL_FLAGS = _PRESENTED | _NONFINITE | _NONFINITE_TWICE
+"""Every bit that a sample's flags may have."""
 _MOST_VISITS = np.iinfo(np.uint16).max
 
 
