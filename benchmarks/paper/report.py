@@ -47,7 +47,7 @@ def pages(records):
     rows, compared, texts = [], [], []
     for path in sorted(records.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        if "methods" in record.get("config", ()):
+        if "pruning" in record.get("config", ()):
             found[f"{record['name']}.md"] = page(record)
             if record["config"]["data"].get("kind", "pictures") == "pictures":
                 rows.append(summary_row(record))
