@@ -99,6 +99,9 @@ def steps_for(
     batch_size = check_int("batch_size", batch_size, minimum=1)
     accumulation = check_int("accumulation", accumulation, minimum=1)
     world_size = check_int("world_size", world_size, minimum=1)
+    if not isinstance(drop_last, bool | np.bool_):
+        msg = f"`drop_last` must be True or False, got {drop_last!r}"
+        raise TypeError(msg)
     if drop_last:
         batches = count // world_size // batch_size
     else:
