@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_torch_namespace
 
+from ted_core._checks import check_bool
+
 __all__ = [
     "Array",
     "as_floating",
@@ -122,7 +124,7 @@ def column(xp: Any, array: Array, ndim: int) -> Array:
 
 def per_sample(xp: Any, inner: Array, *, signed: bool) -> Array:
     """Turn <h, dl/dh> into an importance: its magnitude, or its negative."""
-    return -inner if signed else xp.abs(inner)
+    return -inner if check_bool("signed", signed) else xp.abs(inner)
 
 
 def _as_array(name: str, value: object, minimum_ndim: int) -> Array:

@@ -15,6 +15,7 @@ __all__ = [
     "MOST_SAMPLES",
     "as_array",
     "as_scores",
+    "check_bool",
     "check_choice",
     "check_epochs",
     "check_finite",
@@ -97,6 +98,14 @@ def check_real(
         )
         raise ValueError(msg)
     return number
+
+
+def check_bool(name: str, value: object) -> bool:
+    """Return what is True or False; nothing else counts as one of them."""
+    if not isinstance(value, bool | np.bool_):
+        msg = f"`{name}` must be True or False, got {value!r}"
+        raise TypeError(msg)
+    return bool(value)
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

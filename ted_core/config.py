@@ -10,7 +10,13 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_epochs, check_int, check_kind, check_samples
+from ted_core._checks import (
+    check_bool,
+    check_epochs,
+    check_int,
+    check_kind,
+    check_samples,
+)
 from ted_core.counts import StepOptions, keep_count, steps_for
 from ted_core.errors import TedWarning
 from ted_core.labels import check_labels, labels_checksum
@@ -87,6 +93,7 @@ class RunConfig:
             ("epochs", check_epochs(self.epochs)),
             ("n", check_samples(self.n)),
             ("seed", check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)),
+            ("scale_loss", check_bool("scale_loss", self.scale_loss)),
             ("multiple_of", check_int("multiple_of", self.multiple_of, minimum=1)),
         ):
             object.__setattr__(self, name, value)
@@ -97,9 +104,6 @@ class RunConfig:
         ):
             check_kind(name, getattr(self, name), kind)
         check_pairs(self.signal, self.strategy, self.reduction)
-        if not isinstance(self.scale_loss, bool):
-            msg = f"`scale_loss` must be True or False, got {self.scale_loss!r}"
-            raise TypeError(msg)
         check_labels(self.labels, self.n)
         if self.shard is not None:
             check_shard(self.shard, self.n, self.strategy)

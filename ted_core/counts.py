@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from ted_core._checks import check_int, check_real, check_samples
+from ted_core._checks import check_bool, check_int, check_real, check_samples
 
 __all__ = ["StepOptions", "id_dtype", "keep_count", "steps_for"]
 
@@ -99,10 +99,7 @@ def steps_for(
     batch_size = check_int("batch_size", batch_size, minimum=1)
     accumulation = check_int("accumulation", accumulation, minimum=1)
     world_size = check_int("world_size", world_size, minimum=1)
-    if not isinstance(drop_last, bool | np.bool_):
-        msg = f"`drop_last` must be True or False, got {drop_last!r}"
-        raise TypeError(msg)
-    if drop_last:
+    if check_bool("drop_last", drop_last):
         batches = count // world_size // batch_size
     else:
         share = _divide_up(count, world_size)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_ids, to_numpy
+from ted_core._checks import as_array, check_ids
 from ted_core.analysis._doors import check_real_array
 
 __all__ = ["LossSummary", "SplitLosses", "split_losses"]
@@ -114,7 +114,7 @@ def split_losses(
 
 def _mask(kept: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return `kept` as a mask of the losses' shape."""
-    given: NDArray[Any] = to_numpy(kept)
+    given: NDArray[Any] = as_array("kept", kept)
     n = shape[-1]
     if given.dtype == np.bool_:
         if given.shape not in {(n,), shape}:

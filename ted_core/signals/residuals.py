@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ted_core._arrays import Array, namespace, quiet
+from ted_core._checks import check_bool
 from ted_core.signals import _formulas
 from ted_core.signals._door import as_hidden, as_labels, as_logits
 
@@ -114,6 +115,6 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     """
     z = as_logits(logits)
     h = as_hidden(z, hidden)
-    xp = namespace(logits=z)
+    xp, biased = namespace(logits=z), check_bool("bias", bias)
     with quiet(xp):
-        return _formulas.grand(xp, z, as_labels(z, labels), h, bias=bias)
+        return _formulas.grand(xp, z, as_labels(z, labels), h, bias=biased)

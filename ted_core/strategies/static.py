@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import to_numpy
+from ted_core._checks import as_array
 from ted_core.reductions import Reduction
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
@@ -172,7 +172,7 @@ class Static:
 
 
 def _as_scores(scores: ArrayLike) -> Scores:
-    array = to_numpy(scores)
+    array = as_array("scores", scores)
     if array.ndim != 1 or array.size == 0:
         msg = f"`scores` must have shape (n,) with n at least 1, got {array.shape}"
         raise ValueError(msg)
