@@ -12,6 +12,7 @@ from ted_torch._doors import check_losses, check_valid
 __all__ = ["dense_weights", "mean_loss", "per_sample"]
 
 _HALF = 2
+_MOST_SCALE = 2**63
 
 
 def per_sample(losses: Tensor, *, valid: Tensor | None = None) -> Tensor:
@@ -116,6 +117,9 @@ def mean_loss(
     if not single and (isinstance(scale, bool) or not isinstance(scale, int | float)):
         msg = f"`scale` must be a number or a tensor of shape (), got {scale!r}"
         raise TypeError(msg)
+    if isinstance(scale, int) and abs(scale) >= _MOST_SCALE:
+        msg = f"`scale` must be in (-2^63, 2^63), got {scale}"
+        raise ValueError(msg)
     if weights is not None:
         if weights.shape != losses.shape:
             msg = (
