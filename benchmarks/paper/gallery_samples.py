@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import numpy as np
 import torch
 from gallery_pages import grouped, markdown, spread, with_table
 from gallery_pictures import BLUE, ORANGE
+from gallery_records import write_record
 from gallery_themes import write_pictures, write_previews
 from gallery_training import (
     EPOCHS,
@@ -32,7 +31,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 import ted_core as ted
-from ted_core.demo.records import machine
 
 __all__ = ["CONFIG", "PICTURES", "RECORD", "SCRIPT", "tables"]
 
@@ -118,18 +116,7 @@ def measure():
                 }
             )
             print(method, seed, flush=True)
-    record = {
-        "name": "gallery_samples",
-        "config": CONFIG,
-        "versions": {"ted-core": ted.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "torch", "scikit-learn")},
-        "machine": machine(),
-        "shown": shown,
-    }
-    lines = [f'"{key}": {json.dumps(value)}' for key, value in record.items()]
-    rows = ",\n ".join(json.dumps(run) for run in runs)
-    lines.append(f'"runs": [\n {rows}\n]')
-    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    write_record(RECORD, CONFIG, shown, runs)
 
 
 def tables(record):

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from gallery_pages import grouped, markdown, spread
+from gallery_records import write_record
 from gallery_themes import write_pictures
 from gallery_training import PRUNE_RATIO, TRAINING, epoch, load, network
 from matplotlib.figure import Figure
 from torch.utils.data import TensorDataset
 
 import ted_core as ted
-from ted_core.demo.records import machine
 
 __all__ = ["CONFIG", "PAGE", "RECORD", "page"]
 
@@ -122,18 +120,7 @@ def measure():
                 if (name, seed, share) == ("TED on loss", 0, CONFIG["shares"][0]):
                     shown = table.ids[: CONFIG["pictures"]].tolist()
             print(share, seed, flush=True)
-    record = {
-        "name": "wrong_labels",
-        "config": CONFIG,
-        "versions": {"ted-core": ted.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "torch", "scikit-learn")},
-        "machine": machine(),
-        "shown": shown,
-    }
-    lines = [f'"{key}": {json.dumps(value)}' for key, value in record.items()]
-    rows = ",\n ".join(json.dumps(run) for run in runs)
-    lines.append(f'"runs": [\n {rows}\n]')
-    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    write_record(RECORD, CONFIG, shown, runs)
 
 
 def table(record):

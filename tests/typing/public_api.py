@@ -137,6 +137,7 @@ def a_logger_takes_plain_floats(pruner: ted.Pruner) -> None:
 def options_are_keywords_and_values_are_checked(scores: Scores) -> None:
     ted.Pruner(100, 10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ted.RollerCoaster(0.7, 0.3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(ted.Pruner(9, epochs=9, method="soft_margin"), ted.Pruner)
     ted.Pruner(100, epochs=10, method=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ted.RollerCoaster(horizon="tail")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ted.top_ids(scores, 3, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
