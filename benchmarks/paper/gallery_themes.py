@@ -45,6 +45,7 @@ def look(theme):
 
 def write_previews(record, folder, pictures=PICTURES):
     """Write every picture as PNG, light and dark."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, theme in (("light", LIGHT), ("dark", DARK)):
         with mpl.rc_context(look(theme)):
             for title, draw in pictures.items():

@@ -22,7 +22,7 @@ and a repeat, medians of {repeats} repeats; one thread.
 
 ## Seconds
 
-Seconds of processor time, and in brackets those of the clock: the machine was shared.
+Seconds of processor time, and in brackets those of the clock.
 
 {seconds}
 

@@ -22,7 +22,7 @@ what a rank holds of scores, visits and flags between epochs.
 `TED(part, shard=find_shard(part, balance=...))`; see
 [many ranks](../../adapters/ranks.md). All ranks are processes of one machine and share
 its {cores} cores, so that more ranks do not run faster. "Load" is the machine's load
-average just before: other work ran beside, and the seconds are upper bounds.
+average just before.
 
 """
 

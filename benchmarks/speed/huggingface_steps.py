@@ -203,8 +203,8 @@ def markdown(record):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=8, help="steps of an epoch")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=6, help="steps of an epoch")
     parser.add_argument("--out", type=Path, default=RECORD)
     parser.add_argument("--table", type=Path, help="print this record and measure none")
     options = parser.parse_args()

@@ -6,28 +6,21 @@ one.
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import os
-import platform
 import time
 import warnings
 from pathlib import Path
 
 import lightning
-import numpy as np
 import torch
 from networks import NETWORKS
-from step_summary import processor, summarise
+from step_turns import run
 from ted_torch.integrations.lightning import TEDCallback
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, TensorDataset
 
-import ted_core
-
 RECORD = Path(__file__).parent / "records" / "lightning_steps.json"
-SITES = ["plain", "plain again", "ted"]
+NAMES = {"plain again": "the same again", "ted": "with TED"}
 EPOCHS = 2
 
 
@@ -94,87 +87,22 @@ def fit(site, net, data, batch):
     ]
 
 
-def measure(options):
-    """Let every round take each site once, in any order."""
-    torch.manual_seed(0)
+def prepare(options):
+    """Return what times one site, and what the record tells of it."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     n = options.steps * options.batch
     data = TensorDataset(torch.randn(n, 3, 32, 32), torch.randint(0, 10, (n,)))
-    net, draw = NETWORKS["small"](), np.random.default_rng(0)
-    times = {site: {"wall": [], "cpu": []} for site in SITES}
-    for number in range(1 + options.rounds):
-        for place in draw.permutation(len(SITES)):
-            wall, cpu = fit(SITES[place], net, data, options.batch)
-            if number:
-                times[SITES[place]]["wall"].append(wall)
-                times[SITES[place]]["cpu"].append(cpu)
-    return times
+    net = NETWORKS["small"]()
 
+    def timed(site):
+        return fit(site, net, data, options.batch)
 
-def line(record):
-    """Give the sentence of the page: processor time, paired by round.
-
-    Parameters
-    ----------
-    record : dict
-        What this script wrote.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    sites = {row["site"]: row["cpu"] for row in record["sites"]}
-
-    def change(site):
-        ratio, low, high = (100 * (v - 1) for v in sites[site]["ratio, 95 % interval"])
-        return f"{ratio:+.1f} % [{low:+.1f}, {high:+.1f}]"
-
-    rounds, base = record["config"]["rounds"], sites["plain"]["median ms"]
-    return (
-        f"With TED a step costs {change('ted')} of {base:.1f} ms; the same fit again "
-        f"without it {change('plain again')} (medians of {rounds} rounds with their "
-        "95 % intervals)."
-    )
+    return timed, {"network": "small", "epochs": EPOCHS, "image": [3, 32, 32]}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=10, help="steps of an epoch")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--out", type=Path, default=RECORD)
-    parser.add_argument("--table", type=Path, help="print this record and measure none")
-    options = parser.parse_args()
-    if options.table:
-        print(line(json.loads(options.table.read_text(encoding="utf-8"))))
-        return
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    begun = os.getloadavg()[0]
-    times = measure(options)
-    fields = ["rounds", "steps", "batch"]
-    record = {
-        "name": "Lightning step",
-        "config": {field: getattr(options, field) for field in fields}
-        | {"network": "small", "epochs": EPOCHS, "image": [3, 32, 32]},
-        "versions": {
-            "ted-core": ted_core.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
-        },
-        "machine": processor() | {"threads": torch.get_num_threads()},
-        # Above 1 others shared the machine: then the processor's time counts.
-        "load average, before and after": [
-            round(begun, 2),
-            round(os.getloadavg()[0], 2),
-        ],
-        "sites": summarise(times),
-    }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(line(record))
+    run("Lightning step", prepare, NAMES, ["torch", "lightning"], RECORD)
 
 
 if __name__ == "__main__":

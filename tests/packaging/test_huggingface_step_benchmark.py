@@ -66,6 +66,8 @@ def test_the_pages_tell_the_costs_of_the_record(name, committed, monkeypatch):
 def test_the_page_says_how_many_rounds_there_were(committed):
     page = FOLDER.parents[1] / "docs" / "adapters" / "huggingface.md"
     rounds = {result["rounds"] for result in committed["results"]}
-    assert rounds == {8}
-    assert "medians of 8 pairs of runs" in page.read_text(encoding="utf-8")
+    assert len(rounds) == 1
+    assert f"medians of {rounds.pop()} pairs of runs" in page.read_text(
+        encoding="utf-8"
+    )
     assert committed["machine"]["threads"] == 1
