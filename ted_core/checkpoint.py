@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core._checks import check_kind
 from ted_core.atomic import atomic_write
 from ted_core.errors import CheckpointError
 from ted_core.state_fields import FORMAT, VERSION
@@ -34,7 +35,8 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
     Raises
     ------
     TypeError
-        A value is of another type, or an array holds objects or has no dimension.
+        `state` is no mapping, or a value of it is of another type, or an array that
+        holds objects or has no dimension.
     ValueError
         A name, an integer or a string that the file could not give back.
     OSError
@@ -54,6 +56,7 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
     ...     save_state(f"{folder}/ted.npz", pruner.state_dict())
     ...     pruner.load_state_dict(load_state(f"{folder}/ted.npz"))
     """
+    check_kind("state", state, Mapping)
     arrays = {name: _to_array(name, value) for name, value in state.items()}
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():

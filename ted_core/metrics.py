@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ted_core.pruner import Pruner
+from ted_core._checks import check_kind
+from ted_core.pruner import Pruner
 
 __all__ = ["closed_metrics", "run_metrics"]
 
@@ -28,6 +26,11 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
         shard all are this rank's, and ``ted/imbalance`` is the share of all ranks'
         visits that repeat samples to keep the ranks in step.
 
+    Raises
+    ------
+    TypeError
+        `pruner` is no Pruner.
+
     Notes
     -----
     O(1) in the samples once the epoch is planned; nothing is read from a device.
@@ -43,6 +46,7 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
     >>> run_metrics(Pruner(1000, epochs=10, prune_ratio=0.7))
     {'ted/keep_ratio': 1.0, 'ted/samples_saved': 0.0, 'ted/nonfinite_dropped': 0.0}
     """
+    check_kind("pruner", pruner, Pruner)
     if pruner.finished or (pruner.config.shard and not pruner.planned):
         planned = pruner.report().planned
         kept = float(planned[-1]) / pruner.n if planned.size else 0.0

@@ -6,17 +6,15 @@ import csv
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_int
+from ted_core._checks import check_int, check_kind
 from ted_core.frames import data_frame
+from ted_core.pruner import Pruner
 from ted_core.typing import Scores
-
-if TYPE_CHECKING:
-    from ted_core.pruner import Pruner
 
 __all__ = ["SampleTable", "sample_table"]
 
@@ -164,6 +162,11 @@ def sample_table(pruner: Pruner) -> SampleTable:
     SampleTable
         As :meth:`SampleTable.ordered` puts them.
 
+    Raises
+    ------
+    TypeError
+        `pruner` is no Pruner.
+
     Notes
     -----
     O(n log n).
@@ -181,4 +184,5 @@ def sample_table(pruner: Pruner) -> SampleTable:
              3       3         1.5
              2       3           1
     """
+    check_kind("pruner", pruner, Pruner)
     return SampleTable.ordered(pruner.visits, pruner.scores)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_int
+from ted_core._checks import check_choice, check_int, check_kind
 from ted_core.counts import id_dtype
 from ted_core.radix import AllSum, median_of_all
 from ted_core.randomness import SHARD, stream
@@ -16,6 +16,8 @@ from ted_core.typing import Ids, Scores, State
 from ted_core.visits import MOST_VISITS
 
 __all__ = ["Shard", "check_shard", "sum_over"]
+
+_BALANCES = ("exact", "per_rank")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,18 @@ class Shard:
 
     def __post_init__(self) -> None:
         """Refuse shards that can't be trained on together."""
+        check_kind("sizes", self.sizes, tuple)
+        if not self.sizes:
+            msg = "`sizes` must have a size for each rank, got ()"
+            raise ValueError(msg)
+        if not callable(self.all_sum):
+            msg = f"`all_sum` must be callable, got {self.all_sum!r}"
+            raise TypeError(msg)
         remedy = "each rank needs a sample of its own"
         for size in self.sizes:
             check_int("sizes", size, minimum=1, remedy=remedy)
         check_int("rank", self.rank, minimum=0, maximum=len(self.sizes) - 1)
-        if self.balance not in {"exact", "per_rank"}:
-            msg = f"`balance` must be 'exact' or 'per_rank', got {self.balance!r}"
-            raise ValueError(msg)
+        check_choice("balance", self.balance, _BALANCES)
         if max(self.sizes) > MOST_VISITS * min(self.sizes):
             msg = (
                 f"`sizes` must be within a factor of {MOST_VISITS}, got "

@@ -15,14 +15,18 @@ from ted_keras.activations import ACTIVATIONS
 
 __all__ = [
     "check_activation",
-    "check_batch_size",
+    "check_count",
     "check_fit",
     "check_model",
+    "check_workers",
     "default_multiple",
     "needs_short_look",
     "refuse_idle",
     "warn_shapes",
 ]
+
+
+_MOST = 2**31
 
 
 def check_model(model: object) -> None:
@@ -34,24 +38,40 @@ def check_model(model: object) -> None:
 
 def check_activation(activation: object) -> None:
     """Refuse an activation that cannot be undone."""
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         msg = f"`activation` must be one of {', '.join(ACTIVATIONS)}, got "
         raise ValueError(msg + repr(activation))
 
 
-def check_batch_size(batch_size: Any) -> int:
-    """Return a batch size as int, or refuse it."""
+def check_count(name: str, value: Any, *, minimum: int = 1) -> int:
+    """Return a count as int, or refuse it."""
     try:
-        size = operator.index(batch_size)
+        count = operator.index(value)
     except TypeError:
-        size = None
-    if size is None or isinstance(batch_size, bool):
-        msg = f"`batch_size` must be an integer, got {batch_size!r}"
+        count = None
+    if count is None or isinstance(value, bool):
+        msg = f"`{name}` must be an integer, got {value!r}"
         raise TypeError(msg)
-    if size < 1:
-        msg = f"`batch_size` must be at least 1, got {size}"
+    if not minimum <= count < _MOST:
+        msg = f"`{name}` must be in [{minimum}, 2^31), got {count}"
         raise ValueError(msg)
-    return size
+    return count
+
+
+def check_workers(
+    *,
+    workers: object = 1,
+    use_multiprocessing: object = False,
+    max_queue_size: object = 10,
+) -> None:
+    """Refuse what Keras takes and fails over later."""
+    check_count("workers", workers, minimum=0)
+    check_count("max_queue_size", max_queue_size)
+    if not isinstance(use_multiprocessing, bool):
+        msg = (
+            f"`use_multiprocessing` must be True or False, got {use_multiprocessing!r}"
+        )
+        raise TypeError(msg)
 
 
 def check_fit(

@@ -38,6 +38,9 @@ class Backup:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            msg = f"`backup` must be a path, got {path!r}"
+            raise TypeError(msg)
         self.path = Path(path)
         self.before = self.path.with_name(f"{self.path.name}.before")
 

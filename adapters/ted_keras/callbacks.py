@@ -12,7 +12,7 @@ from ted_core import EpochError, Pruner, run_metrics
 from ted_core.metrics import closed_metrics
 from ted_keras._doors import (
     check_activation,
-    check_batch_size,
+    check_count,
     check_fit,
     check_model,
     default_multiple,
@@ -122,7 +122,7 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
         keras.callbacks.Callback.__init__(self)
         check_model(model)
         check_activation(activation)
-        batch_size = check_batch_size(batch_size)
+        batch_size = check_count("batch_size", batch_size)
         source = make_source(data, n=n, class_weight=class_weight)
         if multiple_of is None:
             multiple_of = default_multiple(model, batch_size)

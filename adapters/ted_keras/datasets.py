@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.typing import Ids
+from ted_keras._doors import check_workers
 from ted_keras.options import WorkerOptions
 from ted_keras.slots import add_weights, pack
 from ted_keras.sources import Source
@@ -72,6 +73,7 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
         on_idle_epoch: Callable[[], None] = lambda: None,
         **options: Unpack[WorkerOptions],
     ) -> None:
+        check_workers(**options)
         super().__init__(**options)
         self.source, self.batch_size = source, batch_size
         self._on_read, self._on_idle_epoch = on_read, on_idle_epoch

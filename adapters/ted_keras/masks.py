@@ -102,7 +102,7 @@ def pre_activation(
     >>> ops.convert_to_numpy(dz).tolist()
     [[-0.5, 0.5]]
     """
-    if activation not in {"softmax", "sigmoid"}:
+    if not isinstance(activation, str) or activation not in {"softmax", "sigmoid"}:
         msg = f"`activation` must be 'softmax' or 'sigmoid', got {activation!r}"
         raise ValueError(msg)
     p, g = _pair("outputs", outputs, gradient)
@@ -117,8 +117,16 @@ def _log(p: Any) -> Any:
     return ops.log(ops.where(p > 0, p, ops.ones_like(p)))
 
 
+def _tensor(name: str, value: Any) -> Any:
+    try:
+        return ops.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        msg = f"`{name}` must be a tensor, got {type(value).__name__}: {error}"
+        raise TypeError(msg) from None
+
+
 def _pair(name: str, value: Any, gradient: Any) -> tuple[Any, Any]:
-    value, gradient = ops.convert_to_tensor(value), ops.convert_to_tensor(gradient)
+    value, gradient = _tensor(name, value), _tensor("gradient", gradient)
     if tuple(value.shape) != tuple(gradient.shape) or len(value.shape) == 0:
         msg = (
             f"`{name}` and `gradient` must have one shape (B, ...), got shapes "

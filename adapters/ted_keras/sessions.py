@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ted_core import CheckpointError, EpochError, Pruner
 from ted_core.typing import Ids, State
@@ -192,26 +193,37 @@ class Session:
         if not isinstance(state, Mapping):
             msg = f"`state` must be a mapping, got {type(state).__name__}"
             raise TypeError(msg)
-        seen = state.get(_SEEN, np.zeros(self.pruner.n, np.uint8))
-        if (
-            not isinstance(seen, np.ndarray)
-            or seen.shape != self.seen.shape
-            or seen.dtype != np.uint8
-        ):
-            msg = f"`{_SEEN}` must be uint8 of shape {self.seen.shape}, saved {seen!r}"
-            raise CheckpointError(msg)
+        seen = self._saved_seen(state)
         core = {k: v for k, v in state.items() if k not in {_SEEN, _ORDER}}
         before = self.pruner.state_dict()
         self.pruner.load_state_dict(core, allow=allow)
         here = 0 if self.pruner.finished else self.pruner.plan().checksum
-        if seen.any() and state.get(_ORDER) != here:
+        order = state.get(_ORDER)
+        if seen.any() and (type(order) is not int or order != here):
             self.pruner.load_state_dict(before)
-            msg = f"`{_ORDER}` must be {here}, saved {state.get(_ORDER)!r}"
+            msg = f"`{_ORDER}` must be {here}, saved {order!r}"
             raise CheckpointError(msg)
         self.seen = seen.copy()
         if self.store is not None:
             self.store.clear()
         self.rest()
+
+    def _saved_seen(self, state: Mapping[str, Any]) -> NDArray[np.uint8]:
+        """Return who was met in the saved epoch; one that is open says so."""
+        pending, seen = state.get("pending"), state.get(_SEEN)
+        observed = isinstance(pending, int) and pending
+        if seen is None and _ORDER not in state and not observed:
+            return np.zeros(self.pruner.n, np.uint8)
+        if (
+            not isinstance(seen, np.ndarray)
+            or seen.shape != self.seen.shape
+            or seen.dtype != np.uint8
+            or not seen.any()
+        ):
+            shape = self.seen.shape
+            msg = f"`{_SEEN}` must be uint8 of shape {shape}, not all 0, saved {seen!r}"
+            raise CheckpointError(msg)
+        return seen
 
 
 _ORDER = "ted_keras.order"

@@ -13,6 +13,7 @@ from torch import Tensor
 __all__ = [
     "Ids",
     "buffer_device",
+    "check_gradients",
     "check_graph",
     "check_ids",
     "check_losses",
@@ -38,6 +39,23 @@ def check_graph(name: str, value: Tensor) -> None:
             "`loss` in training only, outside `torch.no_grad`"
         )
         raise ValueError(msg)
+
+
+def check_gradients(hidden: Tensor, gradient: Tensor, loss_gradient: Tensor) -> None:
+    """Refuse a masked tensor and two gradients that do not go together."""
+    given = {"hidden": hidden, "gradient": gradient, "loss_gradient": loss_gradient}
+    value: object
+    for name, value in given.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            found = getattr(value, "dtype", type(value).__name__)
+            msg = f"`{name}` must be a floating-point tensor, got {found}"
+            raise TypeError(msg)
+    shape = tuple(hidden.shape)
+    for name, asked in {"gradient": shape, "loss_gradient": shape[:1]}.items():
+        found = tuple(given[name].shape)
+        if found != asked or not shape:
+            msg = f"`{name}` must have shape {asked}, of `hidden`, got shape {found}"
+            raise ValueError(msg)
 
 
 def check_losses(losses: object) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from torch.utils.data import Dataset, IterableDataset
 
-__all__ = ["WithIds"]
+__all__ = ["WithIds", "count_items"]
 
 Item = TypeVar("Item", covariant=True)  # noqa: PLC0105 - the item is only read
 
@@ -43,25 +43,14 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     """
 
     def __init__(self, dataset: Dataset[Item] | Sequence[Item]) -> None:
-        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-            msg = (
-                "`dataset` must be a map-style data set with a length, got "
-                f"{type(dataset).__name__}; samples without ids can't be pruned"
-            )
-            raise TypeError(msg)
-        try:
-            size = len(dataset)
-        except TypeError as error:
-            msg = f"`dataset` must have a length, got {type(dataset).__name__}: {error}"
-            raise TypeError(msg) from None
-        if size == 0:
+        if count_items(dataset) == 0:
             msg = "`dataset` must hold at least one sample, got none"
             raise ValueError(msg)
         self.dataset = dataset
 
     def __len__(self) -> int:
         """Count the samples."""
-        return len(self.dataset)
+        return count_items(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[int, Item]:
         """Return the id, counted from 0 also for a negative index, and the item."""
@@ -73,3 +62,29 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
         fetch = getattr(self.dataset, "__getitems__", None)
         items = fetch(indices) if fetch else [self.dataset[i] for i in indices]
         return list(zip(map(operator.index, indices), items, strict=True))
+
+
+def count_items(dataset: object) -> int:
+    """Return how many items a map-style data set has, or refuse what has no length.
+
+    Parameters
+    ----------
+    dataset : map-style data set
+        The user's.
+
+    Returns
+    -------
+    int
+        Its length, 0 too.
+    """
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        msg = (
+            "`dataset` must be a map-style data set with a length, got "
+            f"{type(dataset).__name__}; samples without ids can't be pruned"
+        )
+        raise TypeError(msg)
+    try:
+        return len(dataset)
+    except TypeError as error:
+        msg = f"`dataset` must have a length, got {type(dataset).__name__}: {error}"
+        raise TypeError(msg) from None

@@ -111,6 +111,20 @@ def find_ranks(
     return Ranks(num_replicas or 1, rank or 0, group, world_size)
 
 
+def check_order(order: object, ranks: object) -> None:
+    """Refuse what is no epoch's order, or does not say who shares it."""
+    if not isinstance(ranks, Ranks):
+        msg = f"`ranks` must be a Ranks, got {ranks!r}"
+        raise TypeError(msg)
+    if not isinstance(order, np.ndarray) or order.dtype.kind not in "iu":
+        found = getattr(order, "dtype", type(order).__name__)
+        msg = f"`order` must be an array of int, got {found}"
+        raise TypeError(msg)
+    if order.ndim != 1 or not order.size:
+        msg = f"`order` must have shape (k,) with k >= 1, got shape {order.shape}"
+        raise ValueError(msg)
+
+
 def shard(order: NDArray[Any], ranks: Ranks) -> NDArray[Any]:
     """Return one rank's share of an epoch's order: every `num_replicas`-th id.
 
@@ -127,6 +141,11 @@ def shard(order: NDArray[Any], ranks: Ranks) -> NDArray[Any]:
         As long on every rank: the first ids are given out again to make it even, as
         ``torch.utils.data.DistributedSampler`` does. Repeated ids are averaged.
 
+    Raises
+    ------
+    TypeError, ValueError
+        `order` is no array with one axis and an id, or `ranks` no Ranks.
+
     Notes
     -----
     A view, but for the ranks that repeat an id. O(1), or O(k / num_replicas).
@@ -139,6 +158,7 @@ def shard(order: NDArray[Any], ranks: Ranks) -> NDArray[Any]:
     >>> [shard(order, Ranks(3, rank)).tolist() for rank in range(3)]
     [[4, 7], [2, 4], [9, 2]]
     """
+    check_order(order, ranks)
     step, rank = ranks.num_replicas, ranks.rank
     part = order[rank::step]
     length = -(-order.size // step)

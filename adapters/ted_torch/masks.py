@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ted_torch._doors import check_unchanged, version_of
+from ted_torch._doors import check_gradients, check_unchanged, version_of
 from ted_torch.buffers import EpochBuffer, Slots
 
 __all__ = ["inner_product", "mask_gradient", "new_cotangent", "record", "tap"]
@@ -30,6 +30,13 @@ def mask_gradient(hidden: Tensor, gradient: Tensor, loss_gradient: Tensor) -> Te
     Tensor of float32 or float64, shape (B,)
         Values of the unscaled per-sample losses; NaN where c_k is 0.
 
+    Raises
+    ------
+    TypeError
+        One of them is no floating tensor.
+    ValueError
+        The shapes do not match.
+
     Notes
     -----
     O(size of `hidden`); half precision accumulates in float32. The numbers are
@@ -49,6 +56,7 @@ def mask_gradient(hidden: Tensor, gradient: Tensor, loss_gradient: Tensor) -> Te
     >>> mask_gradient(h, g, torch.tensor([0.5])).tolist()
     [3.0]
     """
+    check_gradients(hidden, gradient, loss_gradient)
     c = loss_gradient.to(_wide(hidden))
     return torch.where(c == 0, torch.nan, (inner_product(hidden, gradient) / c).abs())
 

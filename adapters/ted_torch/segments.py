@@ -12,6 +12,7 @@ from ted_torch._doors import check_losses, check_valid
 __all__ = ["segment_losses", "segment_mask"]
 
 _HALF = 2
+_MOST_SAMPLES = 2**31
 
 
 def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -172,8 +173,9 @@ def _check(segments: object, shape: tuple[int, ...], like: str, count: int) -> N
             f"{tuple(segments.shape)}"
         )
         raise ValueError(msg)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        msg = f"`count` must be an integer of at least 0, got {count!r}"
+    whole = isinstance(count, int) and not isinstance(count, bool)
+    if not whole or not 0 <= count < _MOST_SAMPLES:
+        msg = f"`count` must be an integer in [0, 2^31), got {count!r}"
         raise ValueError(msg)
     if segments.device.type != "cpu" or torch.compiler.is_compiling():
         return

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from ted_core import CheckpointError, Shard
 from ted_torch.agreement import exchange, refuse_unlike
+from ted_torch.datasets import count_items
 from ted_torch.distributed import Ranks, find_ranks, group_device
 
 __all__ = ["check_same_shard", "find_shard"]
@@ -67,12 +68,9 @@ def find_shard(
     >>> find_shard(range(100))
     Shard(sizes=(100,), rank=0, balance='exact')
     """
-    if not isinstance(dataset, Sized):
-        found = type(dataset).__name__
-        msg = f"`dataset` must be a map-style data set with a length, got {found}"
-        raise TypeError(msg)
+    size = count_items(dataset)
     ranks = find_ranks(group=group)
-    facts = {"shard": balance, "size": len(dataset)}
+    facts = {"shard": str(balance), "size": size}
     everyone = exchange(facts, ranks, device=torch.device(device))
     refuse_unlike(everyone, ["shard"])
     sizes = tuple(int(theirs["size"]) for theirs in everyone)

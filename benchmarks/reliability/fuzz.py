@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import signal
 import sys
@@ -20,9 +21,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 HERE = Path(__file__).resolve().parent
+os.environ["KERAS_BACKEND"] = "tensorflow"
 sys.path.insert(0, str(HERE.parents[1] / "tests" / "support"))
 
 import fuzz_cases  # noqa: E402 - the folder is known now
+import fuzz_keras  # noqa: E402
 import fuzz_states  # noqa: E402
 import fuzz_torch  # noqa: E402
 import fuzzing  # noqa: E402
@@ -61,6 +64,7 @@ def rows(examples, number):
     for kind, cases, things in (
         ("core", fuzz_cases.CASES, fuzzing.junk),
         ("PyTorch", fuzz_torch.CASES, fuzz_torch.things),
+        ("Keras", fuzz_keras.CASES, fuzz_keras.things),
     ):
         for name, (call, known) in cases.items():
             drawn = fuzzing.arguments(known, things)
@@ -88,6 +92,13 @@ def rows(examples, number):
         number,
     )
     yield {"where": "PyTorch", "name": "state", "outcomes": judged}
+    judged = outcomes(
+        fuzz_states.changed(fuzz_keras.part_way()),
+        lambda drawn: fuzz_keras.judge_state(fuzz_keras.session(), drawn),
+        10 * examples,
+        number,
+    )
+    yield {"where": "Keras", "name": "state", "outcomes": judged}
 
 
 def main():
@@ -105,7 +116,10 @@ def main():
         "versions": {
             "ted-core": __version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "torch", "hypothesis")},
+            **{
+                name: version(name)
+                for name in ("numpy", "torch", "keras", "tensorflow-cpu", "hypothesis")
+            },
         },
         "machine": machine(),
         "seconds": round(time.perf_counter() - begun, 1),

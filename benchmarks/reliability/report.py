@@ -155,7 +155,12 @@ def page():
             if r["where"] == "core" and "state" not in r["name"]
         ],
         "functions of the PyTorch adapter": [
-            r for r in fuzz["results"] if r["where"] != "core" and r["name"] != "state"
+            r
+            for r in fuzz["results"]
+            if r["where"] == "PyTorch" and r["name"] != "state"
+        ],
+        "functions of the Keras adapter": [
+            r for r in fuzz["results"] if r["where"] == "Keras" and r["name"] != "state"
         ],
         "states": [r for r in fuzz["results"] if "state" in r["name"]],
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -58,6 +61,25 @@ def pruner(**options):
         assert np.unique(order).size == order.size <= run.n
         run.observe(order, np.arange(order.size))
         run.advance()
+
+
+def sharded(sizes, rank, balance):
+    """Make the first rank's run, alone with its sums, and go through two epochs."""
+    shard = ted.Shard(sizes, rank, lambda array: array, balance)
+    run = ted.Pruner(shard.sizes[shard.rank], epochs=5, shard=shard)
+    run.observe(np.arange(run.n), np.ones(run.n))
+
+
+def ranked(k):
+    ted.sample_table(ted.Pruner(9, epochs=5)).most_kept(k)
+    ted.sample_table(ted.Pruner(9, epochs=5)).least_kept(k)
+
+
+def saved(state):
+    with tempfile.TemporaryDirectory() as folder:
+        ted.save_state(f"{folder}/state", state)
+        with suppress(ted.CheckpointError):  # it holds no run's state
+            ted.load_state(f"{folder}/state")
 
 
 def observed(ids, values, sums, counts):
@@ -124,6 +146,29 @@ CASES = {
             "counts": st.just([1] * 9),
         },
     ),
+    "Shard": (
+        sharded,
+        {
+            "sizes": st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple),
+            "rank": st.just(0),
+            "balance": st.sampled_from(["exact", "per_rank"]),
+        },
+    ),
+    "most_kept, least_kept": (ranked, {"k": st.integers(0, 20)}),
+    "save_state": (
+        saved,
+        {
+            "state": st.dictionaries(
+                st.text(max_size=5), st.one_of(st.integers(), SCORES)
+            )
+        },
+    ),
+    "early_warning": (
+        ted.early_warning,
+        {"losses": st.lists(st.floats(0, 9), max_size=9), "epochs": EPOCHS},
+    ),
+    "run_metrics": (ted.run_metrics, {"pruner": st.just(ted.Pruner(9, epochs=5))}),
+    "sample_table": (ted.sample_table, {"pruner": st.just(ted.Pruner(9, epochs=5))}),
     "ScoreBook": (
         ted.ScoreBook,
         {"n": COUNT, "reduction": REDUCTION, "initial_scores": st.none()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from fuzzing import junk, ours
 from hypothesis import strategies as st
@@ -13,8 +14,13 @@ from ted_torch import (
     TEDSampler,
     WithIds,
     find_ranks,
+    find_shard,
+    mask_gradient,
     mean_loss,
     per_sample,
+    segment_losses,
+    segment_mask,
+    shard,
 )
 from torch_runs import labelled
 
@@ -72,6 +78,7 @@ def grown(shape):
     return torch.ones(shape, requires_grad=True) * 1
 
 
+SEGMENTS = st.just(torch.tensor([[0, 0, 1], [1, -1, -1]]))
 LOSSES = st.just(None).map(lambda _: grown(4))
 CASES = {
     "TED": (
@@ -115,6 +122,39 @@ CASES = {
         },
     ),
     "per_sample": (per_sample, {"losses": LOSSES, "valid": st.none()}),
+    "mask_gradient": (
+        mask_gradient,
+        {
+            "hidden": st.just(torch.ones(4, 3)),
+            "gradient": st.just(torch.ones(4, 3)),
+            "loss_gradient": st.just(torch.ones(4)),
+        },
+    ),
+    "segment_mask": (
+        segment_mask,
+        {
+            "hidden": LOSSES.map(lambda _: grown((2, 3, 4))),
+            "segments": SEGMENTS,
+            "count": st.integers(2, 9),
+        },
+    ),
+    "segment_losses": (
+        segment_losses,
+        {
+            "losses": LOSSES.map(lambda _: grown((2, 3))),
+            "segments": SEGMENTS,
+            "count": st.integers(2, 9),
+            "valid": st.sampled_from([None, torch.ones(2, 3, dtype=torch.bool)]),
+        },
+    ),
+    "shard": (
+        shard,
+        {"order": st.just(np.arange(9)), "ranks": st.just(Ranks(2, 1))},
+    ),
+    "find_shard": (
+        find_shard,
+        {"dataset": st.just(DATA), "balance": st.sampled_from(["exact", "per_rank"])},
+    ),
     "find_ranks": (
         find_ranks,
         {"num_replicas": st.integers(1, 4), "rank": st.integers(0, 3)},

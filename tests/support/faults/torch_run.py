@@ -179,9 +179,13 @@ def on_ranks(folder, watch, rank):
             with watch.saving():
                 state = {"training": training.state_dict(), "done": done}
                 save_on_ranks(folder, state, rank, f"step-{done:06d}")
+    end = training.end()
     dist.barrier()
+    # First the wrapper: it frees a group that it holds last with Python's lock held,
+    # for which a thread of gloo may wait.
+    del training
     dist.destroy_process_group()
-    return training.end()
+    return end
 
 
 def save_on_ranks(folder, state, rank, name):

@@ -69,7 +69,8 @@ def attempt(run, folder, moment=None, *, ranks=1, seconds=None):
         now = time.perf_counter()
         if due is not None and now >= due:
             due = None
-            os.kill(next(p for p, r in pids.items() if r == moment.rank), 9)
+            # The rank may have ended just before.
+            stop([pid for pid, rank in pids.items() if rank == moment.rank])
         if now - begun > LONGEST:
             stop(pids)
             raise TimeoutError("\n".join(said(folder)))
