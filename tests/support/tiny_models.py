@@ -20,6 +20,19 @@ SIZES = {"vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 24}
 SIZES |= {"num_hidden_layers": 3, "num_attention_heads": 2}
 
 
+def tokenizer():
+    """Give a tokenizer of single letters."""
+    words = {word: place for place, word in enumerate(WORDS)}
+    found = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106
+    found.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=found,
+        pad_token="[PAD]",  # noqa: S106
+        unk_token="[UNK]",  # noqa: S106
+        eos_token="[EOS]",  # noqa: S106
+    )
+
+
 def save(folder, kind):
     """Save a model, "bert" or "llama", and its tokenizer."""
     torch.manual_seed(0)
@@ -30,16 +43,7 @@ def save(folder, kind):
         config = LlamaConfig(**SIZES, max_position_embeddings=200, use_cache=False)
         model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
-    words = {word: place for place, word in enumerate(WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",  # noqa: S106
-        unk_token="[UNK]",  # noqa: S106
-        eos_token="[EOS]",  # noqa: S106
-    )
-    fast.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
     return folder
 
 

@@ -28,6 +28,8 @@ SMALL = {
 }
 
 
+OWN = ("data_collator", "eval_dataset", "callbacks", "compute_loss_func")
+OWN += ("compute_metrics", "processing_class")
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -108,11 +110,7 @@ def flat(batches):
 
 def trainer(folder, model=None, data=None, *, ted=None, host=Seen, **options):
     """Make a trainer; options of the trainer itself are among the arguments."""
-    own = {
-        name: options.pop(name)
-        for name in ("data_collator", "eval_dataset", "callbacks", "compute_loss_func")
-        if name in options
-    }
+    own = {name: options.pop(name) for name in OWN if name in options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TedWarning)
         return host(

@@ -128,6 +128,16 @@ def test_a_run_that_prunes_nothing_is_the_trainers_own(case, tmp_path):
         torch.testing.assert_close(mine, theirs[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("case", ["numbers", "several classes"])
+@pytest.mark.parametrize("ted", [{"method": "soft_margin"}, {"signal": "el2n"}])
+def test_a_signal_of_classes_is_refused_without_one_class_a_sample(case, ted, tmp_path):
+    make, data, _ = CASES[case]
+    run = trainer(tmp_path, make(), data(), ted=ted)
+    says = "'mask_gradient' or 'loss' for a model of numbers or several labels, got"
+    with pytest.raises(ValueError, match=says):
+        run.train()
+
+
 @pytest.mark.parametrize(
     ("make", "data"), [(frozen_classifier, Rows), (language, Texts)]
 )

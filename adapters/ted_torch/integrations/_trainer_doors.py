@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler
 
 from ted_core import Pruner
 from ted_core.config import RunConfig
-from ted_torch.integrations._models import SPANS, TOKENS
 from ted_torch.integrations._shards import refuse_shard
 
 __all__ = [
@@ -111,21 +110,25 @@ def check_epochs(epochs: int, planned: int) -> None:
         raise ValueError(msg)
 
 
-def check_signal(kind: str, config: RunConfig) -> None:
-    """Refuse a signal of classes for a model of tokens.
+def check_signal(labels: str, config: RunConfig) -> None:
+    """Refuse a signal of classes for a model without one class a sample.
 
     Parameters
     ----------
-    kind : str
-        The model's loss.
+    labels : str
+        What the model has instead.
     config : RunConfig
         The run.
+
+    Raises
+    ------
+    ValueError
+        The signal has no meaning for it.
     """
     ranked = config.strategy.uses_scores
-    known = {"mask_gradient", "loss"}
-    if kind in {*TOKENS, SPANS} and ranked and config.signal not in known:
+    if ranked and config.signal not in {"mask_gradient", "loss"}:
         msg = (
-            "`signal` must be 'mask_gradient' or 'loss' for a model of tokens, got "
+            f"`signal` must be 'mask_gradient' or 'loss' for a model of {labels}, got "
             f"{config.signal!r}; override `sample_losses`"
         )
         raise ValueError(msg)

@@ -57,7 +57,8 @@ class TEDTrainerMixin(TrainerEpochs):
         self._kind = str(getattr(self.model, "loss_type", ""))
         if type(self).sample_losses is TEDTrainerMixin.sample_losses:
             self._kind = kind_of(self.model)
-            check_signal(self._kind, self.ted.pruner.config)
+            if self._kind in {*TOKENS, SPANS}:
+                check_signal("tokens", self.ted.pruner.config)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the trainer's own loader, of the kept samples and with their ids."""
@@ -111,6 +112,8 @@ class TEDTrainerMixin(TrainerEpochs):
             return {**given, "mask": list(hidden) or z}
         problem = self._net().config.problem_type
         given = class_losses(z, y, problem=problem, smoothing=smoothing)
+        if "valid" not in given:
+            check_signal("numbers or several labels", self.ted.pruner.config)
         return {**given, "mask": z, "logits": z, "labels": y}
 
     def _decodes(self) -> bool:

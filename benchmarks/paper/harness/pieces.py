@@ -14,8 +14,7 @@ from harness.methods import pruner_options
 from harness.records import PARTS, open_record, take_run, write
 from harness.rivals import RIVALS
 from harness.sources import Plain, TedSource
-from harness.tasks import kind_of
-from harness.training import Training
+from harness.tasks import kind_of, loop_of
 
 __all__ = ["SAVE_SECONDS", "Pieces"]
 
@@ -49,13 +48,13 @@ class Pieces:
         self._work = arguments.work / folder
         self._work.mkdir(parents=True, exist_ok=True)
         self._path = arguments.out / f"{config['name']}.json"
-        self._kind = kind_of(config)
+        self._kind, self._loop = kind_of(config), loop_of(config)
         self._record = open_record(
             self._path,
             config,
             device=arguments.device,
             threads=arguments.threads,
-            packages=self._kind.PACKAGES,
+            packages=(*self._kind.PACKAGES, *self._loop.PACKAGES),
         )
         self._data = self._kind.load(config, arguments)
         self._labels = self._kind.labels(self._data)
@@ -96,7 +95,7 @@ class Pieces:
         setup, path = self.config["training"], self._checkpoint(name)
         where = {"device": self._device}
         task = self._kind.Task(self._data, setup, seed=seed, **where)
-        training = Training(source, task, setup, **where)
+        training = self._loop.Training(source, task, setup, **where)
         if path.exists():
             training.load_state_dict(torch.load(path, weights_only=True))
         kind = spec.get("source", "ted")

@@ -62,6 +62,7 @@ class TedSource:
     def __init__(self, n, *, epochs, batch, seed, device, spec, options):
         self.n, self.epochs = n, epochs
         self.ted = TED(range(n), epochs=epochs, seed=seed, device=device, **options)
+        self.spec, self.options = spec, options
         self._site = spec.get("site", "logits")
         self._signed = spec.get("signed", False)
         self._normalize = spec.get("normalize", False)

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from importlib import import_module
 
-__all__ = ["KINDS", "kind_of"]
+__all__ = ["KINDS", "LOOPS", "kind_of", "loop_of"]
 
 KINDS = {
     "pictures": "harness.picture_task",
     "sentences": "harness.text_sentences",
     "instructions": "harness.text_instructions",
 }
+LOOPS = {"plain": "harness.training", "trainer": "harness.text_trainer"}
 
 
 def kind_of(config):
@@ -33,3 +34,15 @@ def kind_of(config):
         message = f"`kind` must be among {', '.join(KINDS)}, got {kind!r}"
         raise ValueError(message)
     return import_module(KINDS[kind])
+
+
+def loop_of(config):
+    """Return the module of a configuration's loop; the plain one if it says none.
+
+    It has ``Training``, and ``PACKAGES`` as a kind of data has.
+    """
+    loop = config["training"].get("loop", "plain")
+    if loop not in LOOPS:
+        message = f"`loop` must be among {', '.join(LOOPS)}, got {loop!r}"
+        raise ValueError(message)
+    return import_module(LOOPS[loop])

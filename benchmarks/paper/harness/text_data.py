@@ -39,6 +39,9 @@ class Ragged:
     def __len__(self):
         return len(self.lengths)
 
+    def __getitem__(self, k):
+        return self._values[self._starts[k] : self._starts[k] + self.lengths[k]]
+
     def to(self, device):
         """Move the sequences, not their lengths."""
         self._values = self._values.to(device)

@@ -85,9 +85,13 @@ def given(model, tokens, enter=None):
     """
     words = model.get_input_embeddings()(tokens[..., 0])
     out = {"inputs_embeds": words if enter is None else enter(words)}
-    if getattr(model.config, "type_vocab_size", 1) > 1:
+    if has_types(model):
         out["token_type_ids"] = tokens[..., 1]
     return out
+
+
+def has_types(model):
+    return getattr(model.config, "type_vocab_size", 1) > 1
 
 
 def labels(data):
@@ -108,13 +112,13 @@ class Task:
     """
 
     def __init__(self, data, training, *, seed, device):
-        self._data, self._setup, self._seed = data, training, seed
+        self._data, self._setup, self.seed = data, training, seed
         self._device = torch.device(device)
-        self._network = copy.deepcopy(data.model).to(device)
-        head = last_linear(self._network)
+        self.network = copy.deepcopy(data.model).to(device)
+        head = last_linear(self.network)
         new_head(head, seed)
         head.register_forward_pre_hook(self._keep)
-        self._feature = None
+        self.feature = None
         self._half = training.get("precision") == "bf16"
         kind = torch.float32 if data.regression else torch.int64
         self._y, self._y_test = (
@@ -124,23 +128,31 @@ class Task:
         self.classes = None if data.regression else data.y_train
 
     def _keep(self, _layer, inputs):
-        self._feature = inputs[0]
+        self.feature = inputs[0]
+
+    def item(self, k):
+        """Return a training sample as the model's arguments, without padding."""
+        x, y = self._data.train[k], self._y[k]
+        if self._data.cut:
+            return {"inputs_embeds": x, "labels": y}
+        types = {"token_type_ids": x[:, 1]} if has_types(self.network) else {}
+        return {"input_ids": x[:, 0], "labels": y} | types
 
     def parameters(self):
-        return list(trained(self._network).values())
+        return list(trained(self.network).values())
 
     def begin(self, epoch):
-        self._network.train()
-        torch.manual_seed(self._seed * 1000 + epoch)  # dropout's generator
+        self.network.train()
+        torch.manual_seed(self.seed * 1000 + epoch)  # dropout's generator
 
     def batches(self, order, epoch):
-        own = {"seed": self._seed, "epoch": epoch}
+        own = {"seed": self.seed, "epoch": epoch}
         return batches(order, self._data.train.lengths, self._setup, **own)
 
     def losses(self, ids, source):
         logits = self._forward(self._data.train, ids, lambda x: source.enter(x, ids))
         y = self._y[ids]
-        outputs = {"logits": logits, "labels": y, "feature": self._feature}
+        outputs = {"logits": logits, "labels": y, "feature": self.feature}
         return self._loss(logits, y), outputs
 
     def _forward(self, part, ids, enter=None):
@@ -149,8 +161,8 @@ class Task:
             if self._data.cut:
                 x = {"inputs_embeds": x}
             else:
-                x = given(self._network, x, enter)
-            logits = self._network(**x, attention_mask=valid.long()).logits
+                x = given(self.network, x, enter)
+            logits = self.network(**x, attention_mask=valid.long()).logits
         return logits.float()
 
     def _loss(self, logits, y):
@@ -160,7 +172,7 @@ class Task:
 
     @torch.no_grad()
     def _predict(self, part, ids):
-        self._network.eval()
+        self.network.eval()
         return torch.cat([self._forward(part, some) for some in ids.split(TEST_BATCH)])
 
     def mean_loss(self, ids):
@@ -178,9 +190,9 @@ class Task:
         return {self._data.metric: found, "test_loss": round(loss, 5)}
 
     def state_dict(self):
-        return {n: p.detach() for n, p in trained(self._network).items()}
+        return {n: p.detach() for n, p in trained(self.network).items()}
 
     def load_state_dict(self, state):
         with torch.no_grad():
-            for name, value in trained(self._network).items():
+            for name, value in trained(self.network).items():
                 value.copy_(state[name])

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from harness.optimizers import RATES, make_optimizer
 
-__all__ = ["Training"]
+__all__ = ["PACKAGES", "Training"]
 
+PACKAGES = ()
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PROBED = 512
 """Samples on each side of the cut whose loss is looked at."""
@@ -62,22 +63,32 @@ class Training:
 
     def train_epoch(self):
         """Train the next epoch; probes are not in its seconds."""
-        epoch = self.epoch
-        self.task.begin(epoch)
-        begun, cpu = time.perf_counter(), time.process_time()
+        epoch = self._open()
         order = self.source.order(epoch)
         parts = self.task.batches(order, epoch)
         total = torch.zeros((), device=self._device)
         for index, ids in enumerate(parts):
             total += self._step(ids, (epoch + index / len(parts)))
+        self._close(len(order), total)
+
+    def _open(self):
+        """Begin an epoch, and its seconds."""
+        self.task.begin(self.epoch)
+        self._begun = time.perf_counter(), time.process_time()
+        return self.epoch
+
+    def _close(self, samples, total):
+        """End an epoch: log its samples, the mean of their losses, its seconds."""
+        epoch = self.epoch
         self.source.close(epoch)
-        mean = total.item() / len(order)
+        mean = float(total) / samples
         if not np.isfinite(mean):
             message = f"the training loss must be finite, got {mean} in epoch {epoch}"
             raise ValueError(message)
+        begun, cpu = self._begun
         self.log["epoch_seconds"].append(round(time.perf_counter() - begun, 4))
         self.log["epoch_cpu_seconds"].append(round(time.process_time() - cpu, 4))
-        self.log["epoch_samples"].append(len(order))
+        self.log["epoch_samples"].append(samples)
         self.log["epoch_loss"].append(round(mean, 5))
         self._probe()
 
