@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import trainer_runs
+from ted_torch.integrations.transformers import TEDTrainer
 from trainer_runs import (
     NO_DROPOUT,
     PAPER,
@@ -21,6 +22,8 @@ from transformers import (
     T5ForConditionalGeneration,
     Trainer,
 )
+
+from ted_core import TedWarning
 
 
 class Numbers(Rows):
@@ -117,7 +120,10 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_prunes_nothing_is_the_trainers_own(case, tmp_path):
     make, data, options = CASES[case]
-    ted = trainer(tmp_path, make(), data(), ted=PAPER | {"prune_ratio": 0.0}, **options)
+    paper = PAPER | {"prune_ratio": 0.0}
+    if case == "numbers":
+        paper["signal"] = "loss"
+    ted = trainer(tmp_path, make(), data(), ted=paper, **options)
     ted.train()
     orders = [flat(batches) for batches in ted.seen.values()]
     plain = trainer(tmp_path, make(), data(), ted=orders, host=Ordered, **options)
@@ -126,6 +132,13 @@ def test_a_run_that_prunes_nothing_is_the_trainers_own(case, tmp_path):
     theirs = dict(plain.model.named_parameters())
     for name, mine in ted.model.named_parameters():
         torch.testing.assert_close(mine, theirs[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_mask_gradient_of_a_number_is_warned_of(tmp_path):
+    make, data, _ = CASES["numbers"]
+    given = {"args": trainer_runs.arguments(tmp_path), "train_dataset": data()}
+    with pytest.warns(TedWarning, match=r"is 2 z \(z - y\), low for each prediction"):
+        TEDTrainer(make(), **given, ted=PAPER)
 
 
 @pytest.mark.parametrize("case", ["numbers", "several classes"])

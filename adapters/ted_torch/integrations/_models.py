@@ -13,6 +13,7 @@ __all__ = [
     "SHIFTED",
     "SPANS",
     "TOKENS",
+    "gives_numbers",
     "head_input",
     "kind_of",
     "router_loss",
@@ -65,6 +66,26 @@ def kind_of(model: Any) -> str:
         )
         raise TypeError(msg)
     return str(found)
+
+
+def gives_numbers(model: Any) -> bool:
+    """Tell whether a model of whole samples is trained on numbers.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Or a PEFT model around one.
+
+    Returns
+    -------
+    bool
+        As the model itself tells a regression before it has seen labels.
+    """
+    config = getattr(model, "config", None)
+    problem = getattr(config, "problem_type", None)
+    if problem is None:
+        return getattr(config, "num_labels", 0) == 1
+    return bool(problem == "regression")
 
 
 @contextmanager

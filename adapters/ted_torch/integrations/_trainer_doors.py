@@ -9,7 +9,6 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler
 
 from ted_core import Pruner
-from ted_core.config import RunConfig
 from ted_torch.integrations._shards import refuse_shard
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "check_hooks",
     "check_options",
     "check_saves",
-    "check_signal",
     "own_batches",
 ]
 
@@ -106,30 +104,6 @@ def check_epochs(epochs: int, planned: int) -> None:
         msg = (
             f"`num_train_epochs` must stay {planned}, got {epochs}; set it before the "
             "trainer is made"
-        )
-        raise ValueError(msg)
-
-
-def check_signal(labels: str, config: RunConfig) -> None:
-    """Refuse a signal of classes for a model without one class a sample.
-
-    Parameters
-    ----------
-    labels : str
-        What the model has instead.
-    config : RunConfig
-        The run.
-
-    Raises
-    ------
-    ValueError
-        The signal has no meaning for it.
-    """
-    ranked = config.strategy.uses_scores
-    if ranked and config.signal not in {"mask_gradient", "loss"}:
-        msg = (
-            f"`signal` must be 'mask_gradient' or 'loss' for a model of {labels}, got "
-            f"{config.signal!r}; override `sample_losses`"
         )
         raise ValueError(msg)
 

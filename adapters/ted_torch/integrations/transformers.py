@@ -17,6 +17,7 @@ from ted_torch.integrations._models import (
     SHIFTED,
     SPANS,
     TOKENS,
+    gives_numbers,
     head_input,
     kind_of,
     router_loss,
@@ -27,8 +28,9 @@ from ted_torch.integrations._sample_losses import (
     token_losses,
     token_weights,
 )
-from ted_torch.integrations._trainer_doors import check_signal, own_batches
+from ted_torch.integrations._trainer_doors import own_batches
 from ted_torch.integrations._trainer_epochs import TrainerEpochs, TrainerOptions
+from ted_torch.integrations._trainer_signals import check_signal, warn_numbers
 
 __all__ = ["TEDTrainer", "TEDTrainerMixin", "TrainerOptions"]
 
@@ -59,6 +61,8 @@ class TEDTrainerMixin(TrainerEpochs):
             self._kind = kind_of(self.model)
             if self._kind in {*TOKENS, SPANS}:
                 check_signal("tokens", self.ted.pruner.config)
+            elif gives_numbers(self.model):
+                warn_numbers(self.ted.pruner.config)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the trainer's own loader, of the kept samples and with their ids."""
