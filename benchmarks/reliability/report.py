@@ -152,17 +152,19 @@ def page():
         "functions of the core": [
             r
             for r in fuzz["results"]
-            if r["where"] == "core" and "state" not in r["name"]
+            if r["where"] == "core" and not r["name"].startswith("state")
         ],
         "functions of the PyTorch adapter": [
             r
             for r in fuzz["results"]
-            if r["where"] == "PyTorch" and r["name"] != "state"
+            if r["where"] == "PyTorch" and not r["name"].startswith("state")
         ],
         "functions of the Keras adapter": [
-            r for r in fuzz["results"] if r["where"] == "Keras" and r["name"] != "state"
+            r
+            for r in fuzz["results"]
+            if r["where"] == "Keras" and not r["name"].startswith("state")
         ],
-        "states": [r for r in fuzz["results"] if "state" in r["name"]],
+        "states": [r for r in fuzz["results"] if r["name"].startswith("state")],
     }
     lost, inside = torn(records["keras-backup"])
     return TEXT.format(
