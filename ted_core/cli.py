@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.run(arguments)
         for warning in caught:
             print(f"ted: warning: {warning.message}", file=sys.stderr)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         print(f"ted: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -130,11 +130,12 @@ def _parser() -> argparse.ArgumentParser:
         help="what a saved state holds",
         description="Print the configuration, the counted savings, the not-finite "
         "values and the scores of a saved state, after checking that it is whole.",
+        epilog="example: ted inspect run.ted --csv samples.csv",
     )
     inspect.add_argument("file", type=Path, metavar="FILE", help="from save_state")
-    inspect.add_argument(
-        "--csv", type=Path, metavar="FILE", help="write every sample, most kept first"
-    )
+    said = "write every sample, most kept first"
+    inspect.add_argument("--csv", type=Path, metavar="OUT", help=said)
+    inspect.add_argument("--parquet", type=Path, metavar="OUT", help="likewise")
     inspect.set_defaults(run=_inspect)
     return parser
 
@@ -234,10 +235,11 @@ def _inspect(arguments: argparse.Namespace) -> None:
         quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
         print(f"{'score quartiles':20} {' '.join(f'{q:.4g}' for q in quantiles)}")
         print(f"{'visits, mean':20} {visits.mean():.2f}")
-    if arguments.csv:
-        seen = np.where(visits > 0, score, np.float32(np.nan))
-        SampleTable.ordered(visits, seen).to_csv(arguments.csv)
-        print(f"wrote {arguments.csv}")
+    for kind in ("csv", "parquet"):
+        if path := getattr(arguments, kind):
+            seen = np.where(visits > 0, score, np.float32(np.nan))
+            getattr(SampleTable.ordered(visits, seen), f"to_{kind}")(path)
+            print(f"wrote {path}")
 
 
 def _array(path: Path, state: State, name: str) -> NDArray[Any]:

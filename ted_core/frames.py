@@ -1,4 +1,4 @@
-"""Tables for those who have pandas."""
+"""Tables for those who have pandas, and Parquet for those who have pyarrow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["data_frame"]
+__all__ = ["data_frame", "needed"]
 
 
 def data_frame(
@@ -33,10 +33,33 @@ def data_frame(
     ModuleNotFoundError
         There is no pandas.
     """
-    try:
-        pandas = import_module("pandas")
-    except ModuleNotFoundError:
-        msg = "`to_dataframe` needs pandas: pip install pandas"
-        raise ModuleNotFoundError(msg, name="pandas") from None
+    pandas = needed("pandas", by="to_dataframe")
     name, values = index
     return pandas.DataFrame(dict(columns), index=pandas.Index(values, name=name))
+
+
+def needed(package: str, *, by: str) -> Any:
+    """Import a package that only one method needs.
+
+    Parameters
+    ----------
+    package : str
+        Its name, to import and to install.
+    by : str
+        The method.
+
+    Returns
+    -------
+    module
+        The package.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        It is not installed.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError:
+        msg = f"`{by}` needs {package}: pip install {package}"
+        raise ModuleNotFoundError(msg, name=package) from None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._checks import check_int, check_kind
-from ted_core.frames import data_frame
+from ted_core.frames import data_frame, needed
 from ted_core.pruner import Pruner
 from ted_core.typing import Scores
 
@@ -110,13 +110,29 @@ class SampleTable:
             columns = self.ids, self.visits, self.scores
             writer.writerows(zip(*(c.tolist() for c in columns), strict=True))
 
+    def to_parquet(self, path: str | PathLike[str]) -> None:
+        """Write the table as Parquet, through pandas and pyarrow.
+
+        Parameters
+        ----------
+        path : str or path
+            File to write; ``pandas.read_parquet`` gives :meth:`to_dataframe` back.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            There is no pandas or no pyarrow.
+        """
+        needed("pyarrow", by="to_parquet")
+        self.to_dataframe().to_parquet(path, engine="pyarrow")
+
     def to_dataframe(self) -> Any:
         """Return the table as a pandas DataFrame, with ``id`` as its index.
 
         Returns
         -------
         pandas.DataFrame
-            Columns ``visits`` and ``score``; ``.to_parquet(path)`` writes Parquet.
+            Columns ``visits`` and ``score``.
 
         Raises
         ------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import pandas
 import pytest
 
 import ted_core as ted
@@ -163,3 +164,20 @@ def test_the_samples_of_a_saved_run_are_written_as_those_of_the_run(saved, tmp_p
     written = (tmp_path / "saved.csv").read_text(encoding="utf-8")
     assert written == (tmp_path / "of_the_run.csv").read_text(encoding="utf-8")
     assert len(written.splitlines()) == 1 + pruner.n
+
+
+def test_parquet_of_a_saved_run_is_that_of_the_run(saved, tmp_path):
+    path, pruner = saved
+    assert main(["inspect", str(path), "--parquet", str(tmp_path / "a")]) == 0
+    table = ted.sample_table(pruner).to_dataframe()
+    pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "a"), table)
+
+
+@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
+def test_parquet_without_a_package_that_it_needs_names_it(
+    capsys, monkeypatch, package, saved, tmp_path
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    line = refused(capsys, ["inspect", str(saved[0]), "--parquet", str(tmp_path / "a")])
+    assert f"pip install {package}" in line
+    assert not (tmp_path / "a").exists()

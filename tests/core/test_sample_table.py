@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import sys
-from types import SimpleNamespace
 
 import numpy as np
+import pandas
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,25 +93,43 @@ def test_the_text_of_a_report_has_a_line_an_epoch():
     assert [int(row.split()[1]) for row in rows] == report.planned.tolist()
 
 
-def test_both_tables_become_data_frames_by_pandas(monkeypatch):
-    pandas = SimpleNamespace(
-        Index=lambda values, name: (name, list(values)),
-        DataFrame=lambda columns, index: (dict(columns), index),
-    )
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
+def test_both_tables_become_data_frames():
     pruner, _ = run(10, 6, 0)
-    columns, (name, ids) = ted.sample_table(pruner).to_dataframe()
-    assert (list(columns), name) == (["visits", "score"], "id")
-    assert ids == ted.sample_table(pruner).ids.tolist()
-    columns, (name, epochs) = pruner.report().to_dataframe()
-    assert (list(columns), name) == (list(ted.report.HISTORY), "epoch")
-    assert epochs == list(range(6))
+    table, report = ted.sample_table(pruner), pruner.report()
+    frame = table.to_dataframe()
+    assert (list(frame), frame.index.name) == (["visits", "score"], "id")
+    assert frame.index.tolist() == table.ids.tolist()
+    assert frame["visits"].tolist() == table.visits.tolist()
+    frame = report.to_dataframe()
+    assert (list(frame), frame.index.name) == (list(ted.report.HISTORY), "epoch")
+    assert frame.index.tolist() == list(range(6))
+    assert frame["planned"].tolist() == report.planned.tolist()
+
+
+@pytest.mark.parametrize("drop", [(), (2,)])
+def test_a_parquet_file_holds_the_table_with_its_types(drop, tmp_path):
+    table = ted.sample_table(run(30, 6, 0, drop=drop)[0])
+    path = tmp_path / "samples.parquet"
+    table.to_parquet(path)
+    back = pandas.read_parquet(path)
+    pandas.testing.assert_frame_equal(back, table.to_dataframe())
+    assert [str(kind) for kind in back.dtypes] == ["uint16", "float32"]
+    columns = pyarrow.parquet.read_table(path)  # by those who have no pandas
+    assert columns["id"].to_pylist() == table.ids.tolist()
+    assert np.isnan(columns["score"]).sum() == len(drop)
 
 
 def test_without_pandas_a_data_frame_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ModuleNotFoundError, match="pip install pandas"):
         ted.sample_table(run(10, 6, 0)[0]).to_dataframe()
+
+
+def test_without_pyarrow_parquet_is_refused_with_the_remedy(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install pyarrow"):
+        ted.sample_table(run(10, 6, 0)[0]).to_parquet(tmp_path / "samples.parquet")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bad_number_of_samples_is_refused_by_name():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def test_the_wheel_holds_every_source_file_and_only_those(wheel_names):
 
 def test_the_wheel_carries_the_licence(wheel_names):
     assert [name for name in wheel_names if name.endswith("licenses/LICENSE")]
+
+
+def test_the_wheel_carries_the_readme_as_markdown(built):
+    (path,) = built.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        (name,) = (n for n in wheel.namelist() if n.endswith("dist-info/METADATA"))
+        told = message_from_bytes(wheel.read(name))
+    assert told["Description-Content-Type"] == "text/markdown"
+    assert told.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_source_distribution_builds_the_same_packages(built):

@@ -200,6 +200,7 @@ def test_logger_and_progress_bar_tell_what_an_epoch_keeps_and_saves(tmp_path):
     whole = N * np.arange(1, EPOCHS + 1)
     assert saved == pytest.approx(1 - np.cumsum(kept) / whole)
     assert trainer.callback_metrics["ted/samples_saved"] == pytest.approx(saved[-1])
+    assert ted.report().planned.tolist() == kept.tolist()
     assert shown[-1]["ted/samples_saved"] == pytest.approx(
         ted.savings().ratio, abs=1e-3
     )

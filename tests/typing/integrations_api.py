@@ -23,6 +23,7 @@ def a_trainer_takes_the_options_of_a_run(data: Dataset[Any]) -> None:
     trainer = TEDTrainer(train_dataset=data, ted=options)
     assert_type(trainer.ted, ted_torch.TED[Any])
     assert_type(trainer.ted.savings(), ted_core.Savings)
+    assert_type(trainer.ted.report(), ted_core.Report)
     trainer.save_session("folder")
 
 
@@ -44,4 +45,5 @@ def a_session_knows_the_accelerator(
     assert_type(ted.scheduler_steps(), int)
     assert_type(ted.scheduler_steps(drop_last=True), int)
     assert_type(ted.loss(z, mask=z, ids=ids), Tensor)
+    assert_type(ted.report(), ted_core.Report)
     ted.load_state_dict(assert_type(ted.state_dict(), dict[str, Any]))

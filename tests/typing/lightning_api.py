@@ -23,6 +23,7 @@ def a_callback_is_a_session(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> No
     assert_type(ted.loss(z, mask=z, ids=ids, weights=z), Tensor)
     assert_type(ted.total_steps(8, drop_last=True), int)
     assert_type(ted.savings(), ted_core.Savings)
+    assert_type(ted.report(), ted_core.Report)
     state = assert_type(ted.state_dict(), dict[str, Any])
     ted.load_state_dict(state)
 

@@ -152,4 +152,5 @@ def a_run_tells_what_it_kept(pruner: ted.Pruner, path: Path) -> None:
     assert_type(table.most_kept(10), ted.SampleTable)
     assert_type(table.least_kept(10), ted.SampleTable)
     table.to_csv(path)
+    table.to_parquet(path)
     assert_type(str(pruner.report()), str)

@@ -1,4 +1,4 @@
-"""Trainers, loaders and epochs of Lightning that a session can't go with."""
+"""Trainers and loaders of Lightning that a session can't go with."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from lightning.pytorch import Trainer
 
 from ted_core import EpochError
 from ted_torch.integrations._lightning_loaders import EpochSampler
-from ted_torch.session import TED
 
-__all__ = ["check_loader", "check_place", "check_trainer", "rests_at"]
+__all__ = ["check_loader", "check_trainer"]
 
 _NEEDED = (
     ("fast_dev_run", False, "train a short run, with a small `max_epochs`"),
@@ -85,48 +84,3 @@ def check_loader(loader: Any, sampler: EpochSampler) -> None:
             "`use_distributed_sampler=False`"
         )
         raise EpochError(msg)
-
-
-def check_place(session: TED[Any], epoch: int) -> None:
-    """Refuse a trainer and a session that stand in different epochs.
-
-    Parameters
-    ----------
-    session : TED
-        The session.
-    epoch : int
-        Epoch in which the trainer begins.
-
-    Raises
-    ------
-    EpochError
-        They differ.
-    """
-    if session.epoch != epoch:
-        msg = (
-            f"the trainer must begin at the session's epoch {session.epoch}, got "
-            f"{epoch}; go on from a checkpoint that was saved with this callback, or "
-            "begin with a new trainer"
-        )
-        raise EpochError(msg)
-
-
-def rests_at(session: TED[Any] | None, epoch: int, epochs: int) -> bool:
-    """Whether a fit that ended early may be gone on with as it is.
-
-    Parameters
-    ----------
-    session : TED or None
-        What the last fit left.
-    epoch, epochs : int
-        Epoch in which the trainer begins, and its epochs.
-
-    Returns
-    -------
-    bool
-        False in the middle of an epoch, whose place only a checkpoint has.
-    """
-    if session is None or session.pruner.finished or not epoch:
-        return False
-    place: int = session.state_dict()["position"]
-    return (session.epoch, session.pruner.epochs, place) == (epoch, epochs, 0)

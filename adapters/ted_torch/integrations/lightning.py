@@ -9,18 +9,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ted_core import Pruner, Savings, run_metrics
+from ted_core import Pruner, Report, Savings, run_metrics
 from ted_core.config import StepOptions
 from ted_core.metrics import closed_metrics
 from ted_torch._doors import Ids
 from ted_torch.collate import CollateWithIds
 from ted_torch.datasets import WithIds
-from ted_torch.integrations._lightning_doors import (
-    check_loader,
-    check_place,
-    check_trainer,
-    rests_at,
-)
+from ted_torch.integrations._lightning_doors import check_loader, check_trainer
+from ted_torch.integrations._lightning_epochs import begin, next_epoch, rests_at
 from ted_torch.integrations._lightning_loaders import EpochLoader, EpochSampler
 from ted_torch.integrations._rank_states import gather_state, own_state
 from ted_torch.integrations._shards import refuse_shard
@@ -166,6 +162,10 @@ class TEDCallback(Callback, Generic[Item]):
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
         return self.session.savings()
 
+    def report(self) -> Report:
+        """Return the counts of the closed epochs and the ids to look at."""
+        return self.session.report()
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the session, with the trainer's epochs, device and processes.
 
@@ -200,16 +200,7 @@ class TEDCallback(Callback, Generic[Item]):
         """
         del pl_module
         check_loader(trainer.train_dataloader, self.sampler)
-        session, here = self.session, trainer.current_epoch
-        if here == session.epoch + 1 and session.state_dict()["position"]:
-            # Saved after an epoch's last step: Lightning takes the epoch for ended, and
-            # its batches for the next one's.
-            self._close()
-            trainer.fit_loop.restarting = False
-            trainer.fit_loop.reset_restart_stage()
-        check_place(session, here)
-        if not session.pruner.finished:
-            session.set_epoch(here)
+        begin(self.session, trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the epoch, open the next, and log.
@@ -221,16 +212,9 @@ class TEDCallback(Callback, Generic[Item]):
         """
         del trainer
         metrics = run_metrics(self.pruner)
-        self._close()
+        next_epoch(self.session)
         metrics |= closed_metrics(self.pruner)
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
-
-    def _close(self) -> None:
-        session = self.session
-        if session.epoch + 1 < session.pruner.epochs:
-            session.set_epoch(session.epoch + 1)
-        else:
-            session.finish()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the session's state, all processes' parts of an open epoch in it."""

@@ -1,0 +1,49 @@
+"""Read TED's numbers back from what TensorBoard's writers wrote."""
+
+from __future__ import annotations
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+__all__ = ["numbers", "told"]
+
+NAMES = ("ted/keep_ratio", "ted/samples_saved", "ted/nonfinite_dropped")
+
+
+def numbers(folder, prefix=""):
+    """Give the steps, and the values of each of TED's numbers at them.
+
+    Parameters
+    ----------
+    folder : path
+        Where the event files are.
+    prefix : str
+        What the host puts before a name.
+
+    Returns
+    -------
+    tuple of list of int and dict of str to list of float
+        Steps and values by name.
+    """
+    events = EventAccumulator(str(folder)).Reload()
+    tags = {tag for kind in ("scalars", "tensors") for tag in events.Tags()[kind]}
+    assert {tag for tag in tags if "ted/" in tag} == {prefix + name for name in NAMES}
+    found = {name: _read(events, prefix + name) for name in NAMES}
+    (steps,) = {tuple(step for step, _ in pairs) for pairs in found.values()}
+    return list(steps), {name: [x for _, x in found[name]] for name in NAMES}
+
+
+def _read(events, tag):
+    if tag in events.Tags()["scalars"]:
+        return [(event.step, event.value) for event in events.Scalars(tag)]
+    # TensorFlow writes a scalar as a tensor.
+    found = events.Tensors(tag)
+    return [(event.step, event.tensor_proto.float_val[0]) for event in found]
+
+
+def told(pruner):
+    """Give the numbers of each epoch of a finished run, from its counts."""
+    report = pruner.report()
+    seen = np.cumsum(report.observed) / (np.arange(pruner.epochs) + 1) / pruner.n
+    columns = report.planned / pruner.n, 1 - seen, np.cumsum(report.nonfinite)
+    return dict(zip(NAMES, (column.tolist() for column in columns), strict=True))

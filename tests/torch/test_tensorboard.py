@@ -1,0 +1,65 @@
+"""The hosts' own loggers write TED's numbers under their own names."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from accelerate import Accelerator
+from event_files import numbers, told
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning_runs import fit
+from ted_torch.integrations.accelerate import AcceleratedTED
+from torch.utils.data import DataLoader
+from torch_runs import CLASSES, FEATURES, cross_entropy, labelled
+from trainer_runs import trainer
+
+from ted_core import run_metrics
+
+EPOCHS = 5
+
+
+def close(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name, values in found.items():
+        assert values == pytest.approx(wanted[name], abs=1e-6)
+
+
+def test_hugging_faces_trainer(tmp_path, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    run = trainer(tmp_path, report_to="tensorboard", logging_strategy="epoch")
+    run.train()
+    steps, found = numbers(tmp_path / "board", prefix="train/")
+    assert steps[-2:] == [run.state.global_step] * 2  # the last is of the whole run
+    assert len(steps) == run.ted.pruner.epochs + 1
+    close({name: values[1:] for name, values in found.items()}, told(run.ted.pruner))
+
+
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many")
+def test_lightning(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    _, ted, trainer = fit(logger=logger, log_every_n_steps=1)
+    steps, found = numbers(logger.log_dir)
+    assert steps[-1] == trainer.global_step - 1
+    close(found, told(ted.pruner))
+
+
+def test_accelerate(tmp_path):
+    accelerator = Accelerator(cpu=True, log_with="tensorboard", project_dir=tmp_path)
+    accelerator.init_trackers("run")
+    ted = AcceleratedTED(accelerator, labelled(40), epochs=EPOCHS, batch_size=8)
+    net = torch.nn.Linear(FEATURES, CLASSES)
+    loader = DataLoader(ted.dataset, 8, sampler=ted.sampler)
+    net, loader = accelerator.prepare(net, loader)
+    for epoch in range(EPOCHS):
+        ted.set_epoch(epoch)
+        for ids, (x, y) in loader:
+            z = net(x)
+            accelerator.backward(ted.loss(cross_entropy(z, y), mask=z, ids=ids))
+        accelerator.log(run_metrics(ted.pruner), step=epoch)
+    ted.finish()
+    accelerator.end_training()
+    steps, found = numbers(tmp_path / "run")
+    assert steps == list(range(EPOCHS))
+    wanted = told(ted.pruner)
+    saved = "ted/samples_saved"  # of the epochs that had closed
+    close(found, wanted | {saved: [0, *wanted[saved][:-1]]})
