@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-import pandas
+import pandas as pd
 import pytest
 
 import ted_core as ted
@@ -170,7 +170,7 @@ def test_parquet_of_a_saved_run_is_that_of_the_run(saved, tmp_path):
     path, pruner = saved
     assert main(["inspect", str(path), "--parquet", str(tmp_path / "a")]) == 0
     table = ted.sample_table(pruner).to_dataframe()
-    pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "a"), table)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a"), table)
 
 
 @pytest.mark.parametrize("package", ["pandas", "pyarrow"])

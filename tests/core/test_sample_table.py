@@ -6,7 +6,7 @@ import csv
 import sys
 
 import numpy as np
-import pandas
+import pandas as pd
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
@@ -111,8 +111,8 @@ def test_a_parquet_file_holds_the_table_with_its_types(drop, tmp_path):
     table = ted.sample_table(run(30, 6, 0, drop=drop)[0])
     path = tmp_path / "samples.parquet"
     table.to_parquet(path)
-    back = pandas.read_parquet(path)
-    pandas.testing.assert_frame_equal(back, table.to_dataframe())
+    back = pd.read_parquet(path)
+    pd.testing.assert_frame_equal(back, table.to_dataframe())
     assert [str(kind) for kind in back.dtypes] == ["uint16", "float32"]
     columns = pyarrow.parquet.read_table(path)  # by those who have no pandas
     assert columns["id"].to_pylist() == table.ids.tolist()

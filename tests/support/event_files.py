@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
-__all__ = ["numbers", "told"]
+__all__ = ["before", "numbers", "told"]
 
 NAMES = ("ted/keep_ratio", "ted/samples_saved", "ted/nonfinite_dropped")
 
@@ -38,12 +39,40 @@ def _read(events, tag):
         return [(event.step, event.value) for event in events.Scalars(tag)]
     # TensorFlow writes a scalar as a tensor.
     found = events.Tensors(tag)
-    return [(event.step, event.tensor_proto.float_val[0]) for event in found]
+    return [(event.step, make_ndarray(event.tensor_proto).item()) for event in found]
 
 
 def told(pruner):
-    """Give the numbers of each epoch of a finished run, from its counts."""
+    """Give the numbers of each epoch of a finished run, from its counts.
+
+    Parameters
+    ----------
+    pruner : Pruner
+        A finished run.
+
+    Returns
+    -------
+    dict of str to list of float
+        By name; savings are those of the epochs up to it.
+    """
     report = pruner.report()
     seen = np.cumsum(report.observed) / (np.arange(pruner.epochs) + 1) / pruner.n
     columns = report.planned / pruner.n, 1 - seen, np.cumsum(report.nonfinite)
     return dict(zip(NAMES, (column.tolist() for column in columns), strict=True))
+
+
+def before(pruner):
+    """Give the same, told while each epoch is open: savings of those before it.
+
+    Parameters
+    ----------
+    pruner : Pruner
+        A finished run.
+
+    Returns
+    -------
+    dict of str to list of float
+        As of :func:`told`.
+    """
+    keep, *counted = told(pruner).items()
+    return dict([keep, *((name, [0, *values[:-1]]) for name, values in counted)])
