@@ -98,32 +98,31 @@ def _parser() -> argparse.ArgumentParser:
         "optimizer steps the run has and which share of the samples it saves.",
         epilog="example: ted plan --samples 50000 --epochs 200 --batch-size 128",
     )
-    plan.add_argument("--samples", type=int, required=True, help="size of the data")
-    plan.add_argument("--epochs", type=int, required=True, help="epochs of the run")
-    plan.add_argument("--batch-size", type=int, required=True, help="on one rank")
-    plan.add_argument("--prune-ratio", type=float, default=0.7, help="s (0.7)")
-    plan.add_argument(
+    add = plan.add_argument
+    add("--samples", type=int, required=True, help="size of the data set")
+    add("--epochs", type=int, required=True, help="epochs of the run, at least 2")
+    add("--batch-size", type=int, required=True, help="samples of a batch, on one rank")
+    add("--prune-ratio", type=float, default=0.7, help="s, share pruned at t = T (0.7)")
+    add(
         "--schedule",
         choices=["roller-coaster", *_CURVES],
         default="roller-coaster",
-        help="the curve (roller-coaster, Eq. 21)",
+        help="how the kept share falls (roller-coaster, Eq. 21)",
     )
-    plan.add_argument("--beta", type=float, default=0.25, help="of Eq. 21 (0.25)")
-    plan.add_argument(
-        "--anneal", type=float, default=0.125, help="share of full epochs (0.125)"
-    )
-    plan.add_argument("--warmup", type=int, default=0, help="full epochs first (0)")
-    plan.add_argument(
+    add("--beta", type=float, default=0.25, help="shape of the roller-coaster (0.25)")
+    add("--anneal", type=float, default=0.125, help="share of full epochs last (0.125)")
+    add("--warmup", type=int, default=0, help="number of full epochs first (0)")
+    add(
         "--horizon",
         choices=["all", "pruning"],
         default="all",
-        help="T of Eq. 21: all epochs, or those before the full ones (all)",
+        help="T of the schedule: all epochs, or those before the full ones (all)",
     )
-    plan.add_argument("--multiple-of", type=int, default=1, help="round up (1)")
-    plan.add_argument("--accumulation", type=int, default=1, help="batches a step (1)")
-    plan.add_argument("--world-size", type=int, default=1, help="ranks (1)")
-    plan.add_argument("--drop-last", action="store_true", help="drop a short batch")
-    plan.add_argument("--plot", type=Path, metavar="FILE", help="write a picture")
+    add("--multiple-of", type=int, default=1, help="round counts up to multiples (1)")
+    add("--accumulation", type=int, default=1, help="batches of an optimizer step (1)")
+    add("--world-size", type=int, default=1, help="ranks that share the samples (1)")
+    add("--drop-last", action="store_true", help="the loader drops a short last batch")
+    add("--plot", type=Path, metavar="FILE", help="draw the kept shares, by Matplotlib")
     plan.set_defaults(run=_plan)
     inspect = commands.add_parser(
         "inspect",
@@ -132,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         "values and the scores of a saved state, after checking that it is whole.",
         epilog="example: ted inspect run.ted --csv samples.csv",
     )
-    inspect.add_argument("file", type=Path, metavar="FILE", help="from save_state")
+    inspect.add_argument("file", type=Path, metavar="FILE", help="a saved state")
     said = "write every sample, most kept first"
     inspect.add_argument("--csv", type=Path, metavar="OUT", help=said)
     inspect.add_argument("--parquet", type=Path, metavar="OUT", help="likewise")
