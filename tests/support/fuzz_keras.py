@@ -5,12 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 from fuzz_states import bits
-from fuzzing import junk, ours
+from fuzzing import judge_load, junk
 from hypothesis import strategies as st
 from keras import ops
 from ted_keras import TED, Mask, mask_gradient, pre_activation
-
-from ted_core import CheckpointError
 
 __all__ = ["CASES", "judge_state", "part_way", "session", "things"]
 
@@ -98,13 +96,4 @@ def part_way():
 
 def judge_state(ted, state):
     """Load; give "answer" if it went in whole, the error's name if nothing did."""
-    before = bits(ted.state_dict())
-    try:
-        ted.load_state_dict(state)
-    except (CheckpointError, TypeError) as error:
-        if not ours(error):
-            raise
-        assert bits(ted.state_dict()) == before
-        return type(error).__name__
-    assert bits(ted.state_dict()) == bits(state)
-    return "answer"
+    return judge_load(ted, state, bits)

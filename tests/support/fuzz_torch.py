@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from fuzzing import junk, ours
+from fuzzing import judge_load, junk
 from hypothesis import strategies as st
 from ted_torch import (
     TED,
@@ -24,7 +24,7 @@ from ted_torch import (
 )
 from torch_runs import labelled
 
-from ted_core import CheckpointError, Pruner, TopScore
+from ted_core import Pruner, TopScore
 
 __all__ = ["CASES", "bits", "changed", "judge_state", "part_way", "session", "things"]
 
@@ -215,14 +215,5 @@ def bits(state):
 
 
 def judge_state(ted, state):
-    """Load; give "answer" if it went in whole, "CheckpointError" if nothing did."""
-    before = bits(ted.state_dict())
-    try:
-        ted.load_state_dict(state)
-    except (CheckpointError, TypeError) as error:
-        if not ours(error):
-            raise
-        assert bits(ted.state_dict()) == before
-        return type(error).__name__
-    assert bits(ted.state_dict()) == bits(state)
-    return "answer"
+    """Load; give "answer" if it went in whole, the error's name if nothing did."""
+    return judge_load(ted, state, bits)

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 import ted_core as ted
 
-__all__ = ["arguments", "judge", "junk", "ours"]
+__all__ = ["arguments", "judge", "judge_load", "junk", "ours"]
 
 HUGE = [2**63, 2**64, 10**400]
 PACKAGES = {"ted_core", "ted_torch", "ted_keras"}
@@ -62,6 +62,20 @@ def judge(call, given):
             if not ours(error):
                 raise
             return type(error).__name__
+    return "answer"
+
+
+def judge_load(run, state, bits):
+    """Load; give "answer" if it went in whole, the error's name if nothing did."""
+    before = bits(run.state_dict())
+    try:
+        run.load_state_dict(state)
+    except (ted.CheckpointError, TypeError) as error:
+        if not ours(error):
+            raise
+        assert bits(run.state_dict()) == before
+        return type(error).__name__
+    assert bits(run.state_dict()) == bits(state)
     return "answer"
 
 
