@@ -111,7 +111,7 @@ def find_ranks(
     return Ranks(num_replicas or 1, rank or 0, group, world_size)
 
 
-def check_order(order: object, ranks: object) -> None:
+def _check_order(order: object, ranks: object) -> None:
     """Refuse what is no epoch's order, or does not say who shares it."""
     if not isinstance(ranks, Ranks):
         msg = f"`ranks` must be a Ranks, got {ranks!r}"
@@ -158,7 +158,7 @@ def shard(order: NDArray[Any], ranks: Ranks) -> NDArray[Any]:
     >>> [shard(order, Ranks(3, rank)).tolist() for rank in range(3)]
     [[4, 7], [2, 4], [9, 2]]
     """
-    check_order(order, ranks)
+    _check_order(order, ranks)
     step, rank = ranks.num_replicas, ranks.rank
     part = order[rank::step]
     length = -(-order.size // step)
