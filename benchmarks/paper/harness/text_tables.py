@@ -6,7 +6,14 @@ from harness.tables import FULL, cell, comparisons, group, plus_minus, shown, va
 
 __all__ = ["text_index"]
 
-TRIED = ("full, equal steps", "TED", "TED, feature", "TED-loss", "InfoBatch")
+TRIED = (
+    "full, equal steps",
+    "TED",
+    "TED, feature",
+    "TED-loss",
+    "SoftTop 1, margin",
+    "InfoBatch",
+)
 INDEX = """
 ## Text
 
