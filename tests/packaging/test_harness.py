@@ -1,21 +1,16 @@
 from __future__ import annotations
 
-import argparse
 import json
 import runpy
 import sys
-from pathlib import Path
 
+import harness_runs
 import pytest
 import torch
+from harness_runs import FOLDER, Training, arguments_of, read_config
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "paper"
 PAGES = FOLDER.parents[1] / "docs" / "results"
-sys.path.insert(0, str(FOLDER))
 
-from harness.configs import read_config  # noqa: E402 - the folder is known now
-from harness.pieces import Pieces  # noqa: E402
-from harness.training import Training  # noqa: E402
 
 TINY = """
 title = "Tiny"
@@ -49,23 +44,7 @@ def train(folder, *, limit=float("inf")):
     folder.mkdir(exist_ok=True)
     config = folder / "tiny.toml"
     config.write_text(TINY, encoding="utf-8")
-    arguments = argparse.Namespace(
-        config=config,
-        data_dir=folder,
-        methods=None,
-        device="cpu",
-        threads=torch.get_num_threads(),
-        out=folder / "records",
-        work=folder / "work",
-    )
-    precision = torch.get_float32_matmul_precision()
-    try:
-        pieces = Pieces(arguments, limit)
-        ended = all(pieces.run(*row, 0) for row in pieces.rows)
-    finally:
-        torch.set_float32_matmul_precision(precision)
-    path = folder / "records" / "tiny.json"
-    return json.loads(path.read_text(encoding="utf-8")) if ended else None
+    return harness_runs.train(arguments_of(folder, config), limit=limit)
 
 
 def timeless(record):

@@ -1,20 +1,13 @@
 from __future__ import annotations
 
-import argparse
 import json
 import runpy
 import sys
-from pathlib import Path
 
 import pytest
 import tiny_models
 import torch
-
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "paper"
-sys.path.insert(0, str(FOLDER))
-
-from harness.pieces import Pieces  # noqa: E402 - the folder is known now
-from harness.training import Training  # noqa: E402
+from harness_runs import FOLDER, Training, arguments_of, train
 
 # peft's own call of a property that transformers has renamed
 pytestmark = pytest.mark.filterwarnings(
@@ -84,28 +77,11 @@ def setting(folder, kind, **fields):
     head, tail = COMMON.split("[pruning]")
     site = "" if bert else 'site = "feature"'
     config.write_text(head + kind.format(**fields) + "[pruning]" + tail + site)
-    return argparse.Namespace(
-        config=config,
-        data_dir=folder,
+    return arguments_of(
+        folder,
+        config,
         model=tiny_models.save(folder / "model", "bert" if bert else "llama"),
-        methods=None,
-        device="cpu",
-        threads=torch.get_num_threads(),
-        out=folder / "records",
-        work=folder / "work",
     )
-
-
-def train(arguments):
-    """Train all; return the record."""
-    precision = torch.get_float32_matmul_precision()
-    try:
-        pieces = Pieces(arguments, float("inf"))
-        assert all(pieces.run(*row, 0) for row in pieces.rows)
-    finally:
-        torch.set_float32_matmul_precision(precision)
-    path = arguments.out / "tiny.json"
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def without_times(record):
@@ -187,7 +163,7 @@ def test_a_model_that_is_nowhere_is_asked_for(tmp_path):
     arguments = setting(tmp_path, SENTENCES)
     arguments.model = None
     with pytest.raises(SystemExit, match=r"tiny needs its package.*--model FOLDER"):
-        Pieces(arguments, float("inf"))
+        train(arguments)
 
 
 def test_mmlu_is_asked_of_any_model_and_kept_in_a_record(tmp_path, monkeypatch, capsys):

@@ -1,18 +1,8 @@
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from pathlib import Path
-
 import pytest
 import tiny_models
-import torch
-
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "paper"
-sys.path.insert(0, str(FOLDER))
-
-from harness.pieces import Pieces  # noqa: E402 - the folder is known now
+from harness_runs import arguments_of, train
 
 CONFIG = """
 title = "Tiny"
@@ -57,27 +47,12 @@ def setting(folder, training, *, metric="accuracy", methods=METHODS):
     config = folder / "tiny.toml"
     fields = {"metric": metric, "methods": methods}
     config.write_text(CONFIG.format(training=training, **fields), encoding="utf-8")
-    return argparse.Namespace(
-        config=config,
-        data_dir=folder,
-        model=model,
-        methods=None,
-        device="cpu",
-        threads=torch.get_num_threads(),
-        out=folder / "records",
-        work=folder / "work",
-    )
+    return arguments_of(folder, config, model=model)
 
 
-def train(arguments):
+def runs_of(arguments):
     """Train all; return the runs by method, and the record."""
-    precision = torch.get_float32_matmul_precision()
-    try:
-        pieces = Pieces(arguments, float("inf"))
-        assert all(pieces.run(*row, 0) for row in pieces.rows)
-    finally:
-        torch.set_float32_matmul_precision(precision)
-    record = json.loads((arguments.out / "tiny.json").read_text(encoding="utf-8"))
+    record = train(arguments)
     return {run["method"]: run for run in record["runs"]}, record
 
 
@@ -94,8 +69,8 @@ def both(request, tmp_path_factory):
     metric, training = CASES[request.param]
     training += "probe_every = 2\n"
     folders = [tmp_path_factory.mktemp(name) for name in ("plain", "trainer")]
-    plain, _ = train(setting(folders[0], training, metric=metric))
-    trainer, record = train(setting(folders[1], TRAINER + training, metric=metric))
+    plain, _ = runs_of(setting(folders[0], training, metric=metric))
+    trainer, record = runs_of(setting(folders[1], TRAINER + training, metric=metric))
     return plain, trainer, record
 
 
@@ -133,8 +108,8 @@ def flat(values):
 def test_a_half_precision_is_the_trainers_own(tmp_path):
     training = 'precision = "bf16"\ntrained_layers = 1'
     given = {"methods": ["full", "TED, feature"]}
-    plain, _ = train(setting(tmp_path / "plain", training, **given))
-    trainer, _ = train(setting(tmp_path / "trainer", TRAINER + training, **given))
+    plain, _ = runs_of(setting(tmp_path / "plain", training, **given))
+    trainer, _ = runs_of(setting(tmp_path / "trainer", TRAINER + training, **given))
     for method, run in trainer.items():
         assert run["test_loss"] == pytest.approx(plain[method]["test_loss"], abs=0.2)
 
@@ -152,10 +127,10 @@ def test_a_half_precision_is_the_trainers_own(tmp_path):
 def test_what_the_trainer_does_otherwise_is_refused(training, given, says, tmp_path):
     arguments = setting(tmp_path, TRAINER + training, **given)
     with pytest.raises(ValueError, match=says):
-        train(arguments)
+        runs_of(arguments)
 
 
 def test_an_unknown_loop_is_refused(tmp_path):
     arguments = setting(tmp_path, 'loop = "another"')
     with pytest.raises(ValueError, match="`loop` must be among plain, trainer"):
-        Pieces(arguments, float("inf"))
+        train(arguments)
