@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from ted_core import signals
 from ted_core._version import __version__
-from ted_core.atomic import atomic_write
-from ted_core.checkpoint import load_state, save_state
-from ted_core.counts import keep_count, steps_for
-from ted_core.cross_entropy import cross_entropy_mask_gradient
-from ted_core.early_warning import early_warning
+from ted_core.checkpoint import atomic_write, load_state, save_state
 from ted_core.errors import CheckpointError, EpochError, TedWarning
-from ted_core.importance import mask_gradient, segment_mask_gradient
-from ted_core.metrics import run_metrics
-from ted_core.plan import EpochPlan
+from ted_core.history import Report
+from ted_core.plan import EpochPlan, loss_scale
 from ted_core.pruner import Pruner
 from ted_core.reductions import Count, Last, Mean, Polyak, polyak_update
-from ted_core.report import Report
-from ted_core.sample_table import SampleTable, sample_table
-from ted_core.savings import Savings, planned_save_ratio, save_ratio
-from ted_core.scaling import loss_scale
+from ted_core.reports.early_warning import early_warning
+from ted_core.reports.metrics import run_metrics
+from ted_core.reports.sample_table import SampleTable, sample_table
 from ted_core.schedules import (
     Constant,
     Cosine,
@@ -31,9 +25,22 @@ from ted_core.schedules import (
     anneal_epochs,
     keep_ratios,
 )
+from ted_core.schedules.counts import (
+    Savings,
+    keep_count,
+    planned_save_ratio,
+    save_ratio,
+    steps_for,
+)
 from ted_core.scores import ScoreBook
-from ted_core.selection import redundant_subset, top_ids
-from ted_core.shards import Shard
+from ted_core.selection.randomness import tie_hash
+from ted_core.selection.sharded import Shard
+from ted_core.selection.top_k import highest_hashes, redundant_subset, top_ids
+from ted_core.signals.mask_gradient import (
+    cross_entropy_mask_gradient,
+    mask_gradient,
+    segment_mask_gradient,
+)
 from ted_core.strategies import (
     UCB,
     EpsilonGreedy,
@@ -46,7 +53,6 @@ from ted_core.strategies import (
     Static,
     TopScore,
 )
-from ted_core.ties import highest_hashes, tie_hash
 
 __all__ = [
     "UCB",

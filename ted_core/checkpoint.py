@@ -3,21 +3,179 @@
 from __future__ import annotations
 
 import os
+import secrets
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_kind
-from ted_core.atomic import atomic_write
+from ted_core._validation import check_kind
 from ted_core.errors import CheckpointError
-from ted_core.state_fields import FORMAT, VERSION
+from ted_core.scores import ALL_FLAGS, ScoreBook
+from ted_core.selection.top_k import pieces
 from ted_core.typing import State, StateValue
 
-__all__ = ["load_state", "save_state"]
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "array_field",
+    "atomic_write",
+    "check_header",
+    "check_scores",
+    "load_state",
+    "plain_field",
+    "save_state",
+]
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends well.
+
+    Parameters
+    ----------
+    path : str or path
+        File to write or to replace.
+
+    Yields
+    ------
+    binary file
+        To be written to and read from; a hidden file beside `path` until then.
+
+    Raises
+    ------
+    OSError
+        The disk is full or the folder can't be written. After this and after any other
+        error in the block an older file is as it was, and the new one is gone.
+
+    Notes
+    -----
+    Written, flushed to the disk, renamed: who reads `path` at any moment, after a kill
+    or a loss of power too, finds the older file or the newer one. A kill leaves the
+    hidden file, ``.NAME.*.tmp``, which nothing reads.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ted_core import atomic_write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_write(f"{folder}/run.pt") as file:
+    ...         written = file.write(b"all of it")
+    ...     Path(f"{folder}/run.pt").read_bytes()
+    b'all of it'
+    """
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    new = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(beside, new, 0o666)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+FORMAT = "ted_core.Pruner"
+
+
+"""What a pruner's state calls itself."""
+
+
+VERSION = 1
+
+
+"""Version of the state that this library writes."""
+
+
+def check_header(state: Mapping[str, Any]) -> None:
+    """Refuse what is no pruner's state of this version."""
+    if not isinstance(state, Mapping):
+        msg = f"`state` must be a mapping, got {type(state).__name__}"
+        raise TypeError(msg)
+    for name, here in (("format", FORMAT), ("version", VERSION)):
+        saved = plain_field(state, name, type(here))
+        if saved != here:
+            msg = f"`{name}` must be {here!r}, saved {saved!r}"
+            raise CheckpointError(msg)
+
+
+def plain_field(state: Mapping[str, Any], name: str, kind: type) -> Any:
+    """Return a field that holds one value of this very type."""
+    if name not in state:
+        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
+        raise CheckpointError(msg)
+    value = state[name]
+    if type(value) is not kind:
+        msg = f"`{name}` must be {kind.__name__}, saved {value!r}"
+        raise CheckpointError(msg)
+    return value
+
+
+def array_field(
+    state: Mapping[str, Any], name: str, like: NDArray[Any]
+) -> NDArray[Any]:
+    """Return a field that holds an array of the shape and dtype of `like`."""
+    if name not in state:
+        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
+        raise CheckpointError(msg)
+    array = state[name]
+    wanted = like.dtype.newbyteorder("<")
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype != wanted
+        or array.shape != like.shape
+    ):
+        found = getattr(array, "dtype", type(array).__name__)
+        msg = (
+            f"`{name}` must be {wanted} of shape {like.shape}, saved {found} of shape "
+            f"{getattr(array, 'shape', ())}"
+        )
+        raise CheckpointError(msg)
+    return array
+
+
+def check_scores(book: ScoreBook) -> None:
+    """Refuse scores that are not finite where there were visits, and odd flags."""
+    arrays = book.arrays()
+    most = int(arrays["flags"].max())
+    if most > ALL_FLAGS:
+        msg = f"`book.flags` must be at most {ALL_FLAGS}, saved {most}"
+        raise CheckpointError(msg)
+    for part in pieces(book.n):
+        for name in book.reduction.extra_columns:
+            if not np.isfinite(arrays[name][part]).all():
+                msg = f"`book.{name}` must be finite, saved others"
+                raise CheckpointError(msg)
+        seen = arrays["visits"][part] > 0
+        wrong = np.flatnonzero(np.isfinite(arrays["score"][part]) != seen)
+        if wrong.size:
+            at = int(wrong[0]) + part.start
+            msg = (
+                "`book.score` must be finite where visited and NaN elsewhere, saved "
+                f"{arrays['score'][at]} at {at} with {arrays['visits'][at]} visits"
+            )
+            raise CheckpointError(msg)
+
 
 _CHUNK = 1 << 20
 

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from ted_core._version import __version__
 from ted_core.checkpoint import load_state
 from ted_core.config import RunConfig
-from ted_core.counts import steps_for
 from ted_core.errors import CheckpointError, TedWarning
 from ted_core.reductions import Polyak
-from ted_core.sample_table import SampleTable
-from ted_core.savings import planned_save_ratio, save_ratio
+from ted_core.reports.sample_table import SampleTable
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
+from ted_core.schedules.counts import planned_save_ratio, save_ratio, steps_for
 from ted_core.strategies import TopScore
 from ted_core.typing import State
 

@@ -3,34 +3,96 @@
 from __future__ import annotations
 
 import warnings
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Unpack
+from types import MappingProxyType
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import (
+from ted_core._validation import (
+    as_array,
     check_bool,
     check_epochs,
     check_int,
     check_kind,
     check_samples,
 )
-from ted_core.counts import StepOptions, keep_count, steps_for
 from ted_core.errors import TedWarning
-from ted_core.labels import check_labels, labels_checksum
-from ted_core.reductions import Reduction
-from ted_core.savings import planned_save_ratio
-from ted_core.schedules import Schedule, keep_ratios
-from ted_core.shards import Shard, check_shard
-from ted_core.signals import check_pairs
-from ted_core.strategies import Strategy
+from ted_core.reductions import Count, Reduction
+from ted_core.schedules import RollerCoaster, Schedule, keep_ratios
+from ted_core.schedules.counts import (
+    StepOptions,
+    keep_count,
+    planned_save_ratio,
+    steps_for,
+)
+from ted_core.selection.sharded import Shard, check_shard
+from ted_core.signals import default_reduction
+from ted_core.signals.registry import check_signal
+from ted_core.strategies import Random, SoftTop, Strategy, TopScore
 from ted_core.typing import State
 
-__all__ = ["RunConfig", "StepOptions"]
+__all__ = [
+    "METHODS",
+    "RunConfig",
+    "RunOptions",
+    "StepOptions",
+    "check_labels",
+    "check_pairs",
+    "find_method",
+    "labels_checksum",
+    "make_config",
+]
+
+
+def check_labels(labels: NDArray[np.signedinteger[Any]] | None, n: int) -> None:
+    """Refuse what is no class of each sample.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,), or None
+        Class of each sample, if there are any.
+    n : int
+        Samples.
+
+    Raises
+    ------
+    ValueError
+        They have another shape or dtype.
+    """
+    if labels is None:
+        return
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        msg = (
+            f"`labels` must hold integers of shape ({n},), got {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+        raise ValueError(msg)
+
+
+def labels_checksum(labels: NDArray[np.signedinteger[Any]] | None) -> int:
+    """Return the CRC-32 of the labels as little-endian int64, or -1 without any.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,), or None
+        Class of each sample.
+
+    Returns
+    -------
+    int
+        The same for the same classes in any dtype.
+    """
+    return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())
+
 
 _FEW_EPOCHS = 5
+
+
 _TABLE = np.dtype(
     [
         ("epoch", np.int64),
@@ -247,3 +309,188 @@ class RunConfig:
             "labels": labels_checksum(self.labels),
             **({} if self.shard is None else self.shard.describe()),
         }
+
+
+METHODS: Mapping[str, tuple[str, Strategy]] = MappingProxyType(
+    {
+        "ted": ("mask_gradient", TopScore()),
+        "ted_loss": ("loss", TopScore()),
+        "soft_margin": ("margin", SoftTop()),
+        "random": ("mask_gradient", Random()),
+    }
+)
+
+
+"""The signal and the strategy of each ``method=``."""
+
+
+def find_method(method: object) -> tuple[str, Strategy]:
+    """Return the signal and the strategy of a method.
+
+    Parameters
+    ----------
+    method : {"ted", "ted_loss", "soft_margin", "random"}
+        The paper's; the paper's on the loss; a draw by rank (:class:`SoftTop`) of the
+        samples whose two best classes are close; and a new uniform draw each epoch.
+
+    Returns
+    -------
+    signal : str
+        What is observed of a sample.
+    strategy : Strategy
+        Which samples are kept.
+
+    Raises
+    ------
+    ValueError
+        There is no such method.
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Algorithm 1 and Table 6, for the first two.
+
+    Examples
+    --------
+    >>> from ted_core.config import find_method
+    >>> find_method("soft_margin")
+    ('margin', SoftTop(sharpness=1.0, class_floor=0.0))
+    """
+    if not isinstance(method, str) or method not in METHODS:
+        msg = f"`method` must be one of {', '.join(METHODS)}, got {method!r}"
+        raise ValueError(msg)
+    return METHODS[method]
+
+
+class RunOptions(TypedDict, total=False):
+    """Options of :class:`ted_core.Pruner` that have a default."""
+
+    prune_ratio: float | None
+    schedule: Schedule | None
+    method: str | None
+    strategy: Strategy | None
+    signal: str | None
+    reduction: Reduction | None
+    seed: int
+    multiple_of: int
+    scale_loss: bool
+    labels: ArrayLike | None
+    initial_scores: ArrayLike | None
+    shard: Shard | None
+
+
+def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig:
+    """Return the configuration with TED's defaults filled in.
+
+    Parameters
+    ----------
+    n, epochs : int
+        Samples and epochs.
+    **options : see :class:`ted_core.Pruner`
+        The rest; what is not given takes its default.
+
+    Returns
+    -------
+    RunConfig
+        Checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`RunConfig`; or an option is unknown, or `schedule` is given beside
+        `prune_ratio`, or `method` beside `signal` or `strategy`.
+    """
+    unknown = sorted(set(options) - set(RunOptions.__annotations__))
+    if unknown:
+        known = ", ".join(RunOptions.__annotations__)
+        msg = f"`{unknown[0]}` is no option; the options are {known}"
+        raise TypeError(msg)
+    prune_ratio, schedule = options.get("prune_ratio"), options.get("schedule")
+    if schedule is not None and prune_ratio is not None:
+        msg = (
+            f"`prune_ratio` must not be given beside `schedule`, got {prune_ratio!r} "
+            f"and {schedule!r}; give it to the schedule"
+        )
+        raise ValueError(msg)
+    if schedule is None:
+        schedule = RollerCoaster(0.7 if prune_ratio is None else prune_ratio)
+    strategy, signal = options.get("strategy"), options.get("signal")
+    method = options.get("method")
+    for name, value in (("strategy", strategy), ("signal", signal)):
+        if method is not None and value is not None:
+            msg = (
+                f"`{name}` must not be given beside `method`, which names both signal "
+                f"and strategy, got {value!r} and {method!r}"
+            )
+            raise ValueError(msg)
+    default_signal, default_strategy = find_method("ted" if method is None else method)
+    strategy = default_strategy if strategy is None else strategy
+    signal = default_signal if signal is None else signal
+    reduction = options.get("reduction")
+    if reduction is None:
+        reduction = getattr(strategy, "reduction", None) or default_reduction(signal)
+    labels = options.get("labels")
+    return RunConfig(
+        n=n,
+        epochs=epochs,
+        schedule=schedule,
+        strategy=strategy,
+        signal=signal,
+        reduction=reduction,
+        seed=options.get("seed", 0),
+        multiple_of=options.get("multiple_of", 1),
+        scale_loss=options.get("scale_loss", True),
+        labels=None if labels is None else as_array("labels", labels).copy(),
+        shard=options.get("shard"),
+    )
+
+
+def check_pairs(signal: object, strategy: Strategy, reduction: Reduction) -> None:
+    """Refuse a signal, a strategy and a reduction that mean nothing together.
+
+    Parameters
+    ----------
+    signal : str
+        Name of what is observed.
+    strategy : Strategy
+        Which samples are kept.
+    reduction : Reduction
+        How the values become a score.
+
+    Raises
+    ------
+    ValueError
+        There is no such signal; the strategy needs another reduction; or `forgetting`,
+        whose values say correct or wrong, meets a reduction that does not count them,
+        or counting meets another signal.
+
+    Examples
+    --------
+    >>> from ted_core import Count, TopScore
+    >>> from ted_core.config import check_pairs
+    >>> check_pairs("forgetting", TopScore(), Count())
+    """
+    check_signal(signal)
+    counts = isinstance(reduction, Count)
+    needed = strategy.reduction
+    if signal == "forgetting" and needed is not None and not isinstance(needed, Count):
+        msg = (
+            f"`signal` must not be 'forgetting' for {strategy!r}, which needs "
+            f"{needed!r}: its values say correct or wrong and only Count() ranks them"
+        )
+        raise ValueError(msg)
+    if needed is not None and needed != reduction:
+        msg = f"`reduction` must be {needed!r} for {strategy!r}, got {reduction!r}"
+        raise ValueError(msg)
+    if signal == "forgetting" and not counts:
+        msg = (
+            "`reduction` must be Count() for the signal 'forgetting', whose values say "
+            f"correct or wrong, got {reduction!r}"
+        )
+        raise ValueError(msg)
+    if counts and signal != "forgetting":
+        msg = (
+            "`reduction` must not be Count(), which counts the values of 'forgetting', "
+            f"for the signal {signal!r}, got {reduction!r}"
+        )
+        raise ValueError(msg)

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.counts import steps_for
+from ted_core._validation import check_real
+from ted_core.config import RunConfig
+from ted_core.schedules.counts import steps_for
+from ted_core.scores import ScoreBook
+from ted_core.selection.randomness import ORDER, stream
+from ted_core.selection.sharded import rank_factor
+from ted_core.strategies import Request
 from ted_core.typing import Ids
 
-__all__ = ["EpochPlan"]
+__all__ = [
+    "EpochPlan",
+    "loss_scale",
+    "make_plan",
+    "whole_plan",
+]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -149,3 +161,131 @@ class EpochPlan:
             world_size=1 if self.kept_by_rank else world_size,
             drop_last=drop_last,
         )
+
+
+def loss_scale(keep_ratio: float) -> float:
+    r"""Return the factor of the loss on the kept data, 1 / r_t (Eq. 23).
+
+    Parameters
+    ----------
+    keep_ratio : float
+        Nominal keep ratio r_t, in (0, 1].
+
+    Returns
+    -------
+    float
+        Factor, at least 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `keep_ratio` is not a number in (0, 1].
+
+    Notes
+    -----
+    Optimisers that ignore the loss's scale (Adam, AdamW, LARS, LAMB) do not see a
+    constant one; under SGD it multiplies the step, up to 1 / (1 - s).
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Eq. 23.
+
+    Examples
+    --------
+    >>> from ted_core import loss_scale
+    >>> loss_scale(0.5)
+    2.0
+    """
+    return 1.0 / check_real("keep_ratio", keep_ratio, low=0, high=1, closed="right")
+
+
+def make_plan(config: RunConfig, book: ScoreBook, epoch: int) -> EpochPlan:
+    """Return the plan of `epoch`; pure in the configuration and the scores.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    book : ScoreBook
+        Its scores.
+    epoch : int
+        Epoch to plan, in [0, epochs).
+
+    Returns
+    -------
+    EpochPlan
+        Selection by the strategy, then a shuffle.
+
+    Notes
+    -----
+    O(n). With a shard every rank takes part: a sum of 8 bytes a rank and, where an
+    epoch does not keep all, those of the selection.
+    """
+    shard, together = config.shard, config.together
+    own = config.seed if shard is None else shard.seed_of(config.seed)
+    selection = config.strategy.select(
+        Request(
+            n=config.n,
+            count=int(config.kept_counts[epoch]),
+            keep_ratio=float(config.keep_ratios[epoch]),
+            epoch=epoch,
+            seed=config.seed if together else own,
+            ranking=partial(book.ranking, together.median if together else None),
+            columns=book.columns,
+            labels=config.labels,
+            multiple_of=config.multiple_of,
+            shard=together,
+        )
+    )
+    generator = stream(own, purpose=ORDER, epoch=epoch)
+    order, weights = selection.kept, selection.weights
+    if weights is None:
+        generator.shuffle(order)
+    else:
+        places = generator.permutation(order.size)
+        order, weights = order[places], weights[places]
+    kept = () if shard is None else tuple(shard.gather([order.size])[:, 0].tolist())
+    return whole_plan(config, epoch, order, weights, kept)
+
+
+def whole_plan(
+    config: RunConfig,
+    epoch: int,
+    order: Ids,
+    weights: NDArray[np.float32] | None,
+    kept_by_rank: tuple[int, ...] = (),
+) -> EpochPlan:
+    """Return the plan of an epoch whose order is known.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    epoch : int
+        Epoch to plan, in [0, epochs).
+    order : ndarray of int, shape (k,)
+        Kept ids of this rank, in order.
+    weights : ndarray of float32, shape (k,), or None
+        Their weights.
+    kept_by_rank : tuple of int, default ()
+        Samples that each rank keeps, if each has a shard.
+
+    Returns
+    -------
+    EpochPlan
+        With the factor of the loss.
+    """
+    ratio = float(config.keep_ratios[epoch])
+    scaled = config.scale_loss and config.strategy.scales_loss
+    scale = loss_scale(ratio) if scaled else 1.0
+    return EpochPlan(
+        epoch=epoch,
+        epochs=config.epochs,
+        n=config.n,
+        keep_ratio=ratio,
+        loss_scale=scale * rank_factor(order.size, kept_by_rank),
+        order=order,
+        weights=weights,
+        kept_by_rank=kept_by_rank,
+    )

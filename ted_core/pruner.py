@@ -8,19 +8,20 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core.config import StepOptions
-from ted_core.defaults import RunOptions, make_config
+from ted_core.config import RunOptions, make_config
 from ted_core.errors import EpochError
-from ted_core.plan import EpochPlan
-from ted_core.planner import make_plan
-from ted_core.report import History, Report
-from ted_core.savings import Savings
+from ted_core.history import History, Report
+from ted_core.plan import EpochPlan, make_plan
+from ted_core.schedules.counts import Savings, StepOptions
 from ted_core.scores import ScoreBook
-from ted_core.shards import Shard, sum_over
+from ted_core.selection.sharded import sum_over
 from ted_core.state import Parts, read_state, write_state
 from ted_core.typing import Scores, State
 
-__all__ = ["Pruner"]
+__all__ = [
+    "Pruner",
+    "Told",
+]
 
 
 class Pruner:
@@ -35,7 +36,7 @@ class Pruner:
     prune_ratio, schedule : float or Schedule, optional
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
     method : {"ted", "ted_loss", "soft_margin", "random"}, default "ted"
-        Names a signal and a strategy, of `ted_core.methods`; or give these two:
+        Names a signal and a strategy, of `ted_core.config`; or give these two:
     strategy, signal : Strategy and str, by default ``TopScore()``, "mask_gradient"
         Which samples are kept, by which of `ted_core.signals`.
     reduction : Reduction, default ``Polyak(0.9)`` or the strategy's or signal's own
@@ -80,13 +81,13 @@ class Pruner:
         n: int,
         *,
         epochs: int,
-        initial_scores: ArrayLike | None = None,
-        shard: Shard | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
-        run = self.config = make_config(n, epochs, shard, **options)
+        run = self.config = make_config(n, epochs, **options)
         self.n, self.epochs, reduction = run.n, run.epochs, run.reduction
-        self._book = ScoreBook(n, reduction=reduction, initial_scores=initial_scores)
+        self._book = ScoreBook(
+            n, reduction=reduction, initial_scores=options.get("initial_scores")
+        )
         self._history = History()
         self._epoch, self._stopped = 0, False
         self._plan: EpochPlan | None = None
@@ -248,3 +249,33 @@ class Pruner:
         parts.copy_into(self._book)
         self._history = History(parts.history)
         self._epoch, self._stopped, self._plan = parts.epoch, parts.stopped, parts.plan
+
+
+class Told:
+    """A session with a pruner, and what it counted of the closed epochs.
+
+    Attributes
+    ----------
+    pruner : Pruner
+        Plans, scores, savings and report of the run.
+
+    Examples
+    --------
+    >>> from ted_core import Pruner
+    >>> from ted_core.pruner import Told
+    >>> class Session(Told):
+    ...     def __init__(self):
+    ...         self.pruner = Pruner(4, epochs=5, prune_ratio=0.5)
+    >>> Session().savings().forwarded
+    0
+    """
+
+    pruner: Pruner
+
+    def savings(self) -> Savings:
+        """Return the samples saved in the closed epochs, counted (Eq. 24)."""
+        return self.pruner.savings()
+
+    def report(self) -> Report:
+        """Return the counts of the closed epochs and the ids to look at."""
+        return self.pruner.report()

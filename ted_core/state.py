@@ -9,15 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.buffer import EpochBuffer
-from ted_core.config import RunConfig
-from ted_core.counts import id_dtype
-from ted_core.errors import CheckpointError
-from ted_core.plan import EpochPlan
-from ted_core.planner import make_plan, whole_plan
-from ted_core.report import HISTORY
-from ted_core.scores import ScoreBook
-from ted_core.state_fields import (
+from ted_core.checkpoint import (
     FORMAT,
     VERSION,
     array_field,
@@ -25,7 +17,12 @@ from ted_core.state_fields import (
     check_scores,
     plain_field,
 )
-from ted_core.typing import State
+from ted_core.config import RunConfig
+from ted_core.errors import CheckpointError
+from ted_core.history import HISTORY
+from ted_core.plan import EpochPlan, make_plan, whole_plan
+from ted_core.scores import EpochBuffer, ScoreBook
+from ted_core.typing import State, id_dtype
 
 __all__ = ["Parts", "read_state", "write_state"]
 

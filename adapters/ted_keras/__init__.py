@@ -11,8 +11,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(msg, name="keras") from None
 
 from ted_keras.callbacks import TED
-from ted_keras.masks import mask_gradient, pre_activation
-from ted_keras.sites import Mask
+from ted_keras.masks import Mask, mask_gradient, pre_activation
 
 __all__ = ["TED", "Mask", "mask_gradient", "pre_activation"]
 

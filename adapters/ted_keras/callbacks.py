@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, Unpack
 
 import keras
 
-from ted_core import EpochError, Pruner, run_metrics
-from ted_core.metrics import closed_metrics
-from ted_keras._doors import (
+from ted_core import (
+    CheckpointError,
+    EpochError,
+    Pruner,
+    load_state,
+    run_metrics,
+    save_state,
+)
+from ted_core.config import RunOptions
+from ted_core.pruner import Told
+from ted_core.reports.metrics import closed_metrics
+from ted_core.typing import State
+from ted_keras._validation import (
     check_activation,
     check_count,
     check_fit,
@@ -20,16 +31,176 @@ from ted_keras._doors import (
     refuse_idle,
     warn_shapes,
 )
-from ted_keras.backups import Backup
-from ted_keras.datasets import TEDData
-from ted_keras.options import RunOptions
+from ted_keras.data import Fetch, TEDData, make_source
+from ted_keras.masks import Mask
 from ted_keras.overrides import Attachment
-from ted_keras.resumable import Resumable
-from ted_keras.sessions import Session
-from ted_keras.sites import Mask
-from ted_keras.sources import Fetch, make_source
+from ted_keras.session import Session
 
-__all__ = ["TED"]
+__all__ = [
+    "TED",
+    "Backup",
+    "Resumable",
+]
+
+_STEPS = "ted_keras.iterations"
+
+
+class Backup:
+    """Two states on disk, so that a kill between two savings does no harm.
+
+    Parameters
+    ----------
+    path : str or path
+        File of the newest state; the one before it stands beside.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import keras
+    >>> from ted_core import Pruner
+    >>> from ted_keras.callbacks import Backup
+    >>> model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    >>> model.compile("sgd", "mse")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     backup = Backup(f"{folder}/ted.npz")
+    ...     backup.save(Pruner(5, epochs=5).state_dict(), model)
+    ...     backup.find(0, model)["epoch"], backup.find(3, model)
+    (0, None)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            msg = f"`backup` must be a path, got {path!r}"
+            raise TypeError(msg)
+        self.path = Path(path)
+        self.before = self.path.with_name(f"{self.path.name}.before")
+
+    def save(self, state: State, model: Any) -> None:
+        """Write a state and keep the one before, atomically.
+
+        Parameters
+        ----------
+        state : dict
+            A session's state.
+        model : keras.Model
+            Known again by the steps of its optimizer.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self.path.replace(self.before)
+        save_state(self.path, {**state, _STEPS: int(model.optimizer.iterations)})
+
+    def find(self, epoch: int, model: Any) -> State | None:
+        """Return the state in which an epoch begins, or None.
+
+        Parameters
+        ----------
+        epoch : int
+            Epoch.
+        model : keras.Model
+            The model as it was restored.
+
+        Returns
+        -------
+        dict or None
+            The state; one of a later epoch is forgotten, for its training is undone.
+
+        Raises
+        ------
+        CheckpointError
+            A file is damaged, or the model has the weights of another epoch.
+        """
+        iterations = int(model.optimizer.iterations)
+        for path in (self.path, self.before):
+            if path.exists():
+                state = load_state(path)
+                steps = state.pop(_STEPS, None)
+                if state["epoch"] == epoch:
+                    if steps != iterations:
+                        msg = (
+                            f"`optimizer.iterations` must be {steps} at the begin of "
+                            f"epoch {epoch}, got {iterations}; weights and epoch of "
+                            "the model are from two moments: take an older copy"
+                        )
+                        raise CheckpointError(msg)
+                    if path == self.before:
+                        path.replace(self.path)
+                    return state
+        return None
+
+    def remove(self) -> None:
+        """Delete both files."""
+        for path in (self.path, self.before):
+            path.unlink(missing_ok=True)
+
+
+class Resumable(Told):
+    """A run that tells where it is, and can be saved and taken up again.
+
+    Parameters
+    ----------
+    session : Session
+        Pruner, data, and what the open epoch has recorded.
+
+    Attributes
+    ----------
+    data : TEDData
+        Give it to ``fit``, beside ``callbacks=[ted]``.
+    pruner : Pruner
+        Plans, scores, savings and report of the run.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.pruner, self.data = session.pruner, session.data
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run: ``optimizer.iterations`` at its end."""
+        return self.pruner.total_steps(self.data.batch_size)
+
+    @property
+    def epoch(self) -> int:
+        """Where a resumed fit starts: its ``initial_epoch``."""
+        return self._session.epoch
+
+    def state_dict(self) -> State:
+        """Return the whole state, an open epoch's included: flat, NumPy."""
+        return self._session.state_dict()
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
+    ) -> None:
+        """Take over a saved state; on an error nothing has changed.
+
+        Parameters
+        ----------
+        state : mapping
+            What :meth:`state_dict` returned.
+        allow : sequence of str, default ()
+            Fields that may differ on purpose: ``"epochs"``.
+
+        Raises
+        ------
+        TypeError, CheckpointError
+            A field is missing, unknown, or does not fit: with both values.
+
+        Notes
+        -----
+        Go on with ``fit(..., initial_epoch=ted.epoch)``. A state of an open epoch goes
+        on with the samples that no step had met.
+        """
+        self._session.load_state_dict(state, allow=allow)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a file, atomically; see `ted_core.load_state`.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        """
+        save_state(path, self.state_dict())
 
 
 class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
@@ -56,17 +227,14 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
         What made the output: the mask stands before it. "auto" asks loss and layer.
     mask : Mask, optional
         Inner site; found in the model by itself where layers are listed.
-    multiple_of : int, optional
-        Kept counts are rounded up to a multiple of this; the batch size where each
-        batch shape is compiled, 1 elsewhere.
     backup : str or path, optional
         File written after each epoch and deleted when the training ends: a companion
         to ``keras.callbacks.BackupAndRestore``, before which TED stands in the list.
     workers, use_multiprocessing, max_queue_size : int, bool, int
         As of :class:`keras.utils.PyDataset`.
     **options : RunOptions
-        `prune_ratio`, `schedule`, `strategy`, `signal`, `reduction`, `seed`,
-        `scale_loss`, `labels`, `initial_scores`: as in :class:`ted_core.Pruner`.
+        Those of :class:`ted_core.Pruner`, save `shard`. `multiple_of` is the batch size
+        by default where each batch shape is compiled, and 1 elsewhere.
 
     Attributes
     ----------
@@ -112,7 +280,6 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
         output: str | None = None,
         activation: str = "auto",
         mask: Mask | None = None,
-        multiple_of: int | None = None,
         backup: str | os.PathLike[str] | None = None,
         workers: int = 1,
         use_multiprocessing: bool = False,
@@ -124,9 +291,11 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
         check_activation(activation)
         batch_size = check_count("batch_size", batch_size)
         source = make_source(data, n=n, class_weight=class_weight)
-        if multiple_of is None:
-            multiple_of = default_multiple(model, batch_size)
-        pruner = Pruner(source.n, epochs=epochs, multiple_of=multiple_of, **options)
+        if options.get("shard") is not None:
+            msg = "`shard` must not be given in Keras, which has one process's data"
+            raise ValueError(msg)
+        options.setdefault("multiple_of", default_multiple(model, batch_size))
+        pruner = Pruner(source.n, epochs=epochs, **options)
         batches = TEDData(
             source,
             batch_size=batch_size,

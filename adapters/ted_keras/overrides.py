@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from ted_keras.objectives import Objective
-from ted_keras.sessions import Session
-from ted_keras.sites import Mask, find_mask
-from ted_keras.slots import read
-from ted_keras.training import Recorder
+from ted_keras.batch_columns import read
+from ted_keras.masks import Mask, find_mask
+from ted_keras.objective import Objective
+from ted_keras.session import Session
+from ted_keras.step import Recorder
 
 __all__ = ["Attachment", "Overrides"]
 

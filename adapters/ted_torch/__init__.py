@@ -10,16 +10,13 @@ except ModuleNotFoundError as error:
     msg = "ted_torch needs PyTorch: pip install 'ted-core[torch]'"
     raise ModuleNotFoundError(msg, name="torch") from None
 
-from ted_torch.buffers import EpochBuffer
-from ted_torch.collate import CollateWithIds
-from ted_torch.datasets import WithIds
-from ted_torch.distributed import Ranks, find_ranks, merge, shard
+from ted_torch.buffer import EpochBuffer
+from ted_torch.data import CollateWithIds, TEDSampler, WithIds
 from ted_torch.losses import mean_loss, per_sample
 from ted_torch.masks import mask_gradient, record, tap
-from ted_torch.samplers import TEDSampler
+from ted_torch.ranks import Ranks, find_ranks, find_shard, merge, shard
 from ted_torch.segments import segment_losses, segment_mask
 from ted_torch.session import TED
-from ted_torch.shards import find_shard
 
 __all__ = [
     "TED",

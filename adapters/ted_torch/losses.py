@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ted_core import EpochPlan
-from ted_core.visits import MOST_VISITS
-from ted_torch._doors import check_losses, check_valid
+from ted_core.selection.sharded import MOST_VISITS
+from ted_torch._validation import check_losses, check_valid
 
 __all__ = ["dense_weights", "mean_loss", "per_sample"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ted_torch._doors import check_gradients, check_unchanged, version_of
-from ted_torch.buffers import EpochBuffer, Slots
+from ted_torch._validation import check_gradients, check_unchanged, version_of
+from ted_torch.buffer import EpochBuffer, Slots
 
 __all__ = ["inner_product", "mask_gradient", "new_cotangent", "record", "tap"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ted_torch._doors import check_losses, check_valid
+from ted_torch._validation import check_losses, check_valid
 
 __all__ = ["segment_losses", "segment_mask"]
 

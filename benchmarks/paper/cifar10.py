@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ted_core.demo import load_images, make_record, make_result, make_table, read_runs
 from ted_core.demo.pictures import draw
-from ted_core.demo.records import load_average
+from ted_core.demo.results import load_average
 
 __all__ = ["SAMPLES", "SETTINGS"]
 

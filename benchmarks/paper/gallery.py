@@ -29,13 +29,8 @@ from ted_torch.analysis import (
 from torch.utils.data import Subset
 
 import ted_core as ted
-from ted_core.analysis import (
-    gradient_correlation,
-    loss_along,
-    prune_from,
-    split_losses,
-)
-from ted_core.demo.records import machine
+from ted_core.analysis import gradient_correlation, loss_along, prune_from, split_losses
+from ted_core.demo.results import machine
 
 __all__ = ["CONFIG", "RECORD"]
 

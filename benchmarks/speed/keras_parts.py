@@ -9,11 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 from ted_keras.backends import adapt
-from ted_keras.datasets import TEDData
-from ted_keras.objectives import Objective
+from ted_keras.data import TEDData, make_source
+from ted_keras.objective import Objective
 from ted_keras.overrides import Overrides
-from ted_keras.sessions import Session
-from ted_keras.sources import make_source
+from ted_keras.session import Session
 
 from ted_core import Pruner
 

@@ -143,8 +143,7 @@ def reading(options):
     import keras_networks as nets  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
     from keras_parts import reading_costs  # noqa: PLC0415
-    from ted_keras.datasets import TEDData  # noqa: PLC0415
-    from ted_keras.sources import make_source  # noqa: PLC0415
+    from ted_keras.data import TEDData, make_source  # noqa: PLC0415
 
     n = 100 * options.batch
     arrays = nets.make_data("tiny", n)

@@ -6,19 +6,19 @@ from ted_core.analysis.generalization import (
     internal_generalization,
     internal_generalization_distance,
     leave_one_out_igd,
+    quadratic_igd,
     retrained_igd,
 )
 from ted_core.analysis.gradients import gradient_correlation
-from ted_core.analysis.influence import quadratic_igd
 from ted_core.analysis.interpolation import interpolate, loss_along
-from ted_core.analysis.logistic import fit_logistic
-from ted_core.analysis.softmax import (
+from ted_core.analysis.logistic import (
+    fit_logistic,
     logistic_gradients,
     logistic_hessian,
     logistic_losses,
     logistic_objective,
 )
-from ted_core.analysis.split import LossSummary, SplitLosses, split_losses
+from ted_core.analysis.loss_split import LossSummary, SplitLosses, split_losses
 from ted_core.analysis.timing import forwarded_samples, prune_from
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core.analysis._doors import check_real_array
+from ted_core.analysis._validation import check_real_array
 
 __all__ = ["gradient_correlation"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core.analysis._doors import check_real_array
+from ted_core.analysis._validation import check_real_array
 
 __all__ = ["interpolate", "loss_along"]
 

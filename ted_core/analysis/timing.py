@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_int
-from ted_core.counts import keep_count
+from ted_core._validation import check_int
 from ted_core.schedules import Constant, Schedule, keep_ratios
+from ted_core.schedules.counts import keep_count
 
 __all__ = ["forwarded_samples", "prune_from"]
 

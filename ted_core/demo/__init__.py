@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from ted_core.demo.data import Digits, load_digits
-from ted_core.demo.images import Images, digits_as_images, load_images
-from ted_core.demo.records import make_record, make_result, read_runs
-from ted_core.demo.runs import Settings, TimedRun
-from ted_core.demo.table import make_table
+from ted_core.demo.datasets import (
+    Digits,
+    Images,
+    digits_as_images,
+    load_digits,
+    load_images,
+)
+from ted_core.demo.results import (
+    Settings,
+    TimedRun,
+    make_record,
+    make_result,
+    make_table,
+    read_runs,
+)
 from ted_core.demo.training import Run, train
 
 __all__ = [

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ted_core.demo.data import Digits, load_digits
+from ted_core.demo.datasets import Digits, load_digits
 from ted_core.demo.pictures import draw
-from ted_core.demo.table import make_table
+from ted_core.demo.results import make_table
 from ted_core.demo.training import Run, train
 from ted_core.pruner import Pruner
 from ted_core.strategies import Random, Strategy, TopScore

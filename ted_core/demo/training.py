@@ -8,9 +8,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.cross_entropy import cross_entropy_mask_gradient
-from ted_core.demo.data import Digits
+from ted_core.demo.datasets import Digits
 from ted_core.pruner import Pruner
+from ted_core.signals.mask_gradient import cross_entropy_mask_gradient
 
 __all__ = ["Run", "train"]
 

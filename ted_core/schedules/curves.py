@@ -8,9 +8,8 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._checks import check_real
-from ted_core.schedules._door import check_schedule, trace
-from ted_core.schedules.base import Horizon
+from ted_core._validation import check_real
+from ted_core.schedules.base import Horizon, check_schedule, trace
 
 __all__ = ["Constant", "Cosine", "Linear", "RollerCoaster"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ted_core.reductions import MeanAndVariance
 from ted_core.strategies.base import Request, Selection, Strategy
 from ted_core.strategies.epsilon_greedy import EpsilonGreedy
 from ted_core.strategies.infobatch import InfoBatch
@@ -9,7 +10,7 @@ from ted_core.strategies.random import Random
 from ted_core.strategies.soft_top import SoftTop
 from ted_core.strategies.static import Static
 from ted_core.strategies.top_score import TopScore
-from ted_core.strategies.ucb import UCB, MeanAndVariance
+from ted_core.strategies.ucb import UCB
 
 __all__ = [
     "UCB",

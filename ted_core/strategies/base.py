@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.counts import id_dtype
-from ted_core.radix import top_of_all
-from ted_core.randomness import SELECT, stream
 from ted_core.reductions import Reduction
-from ted_core.selection import top_ids
-from ted_core.shards import Shard
-from ted_core.ties import highest_hashes
-from ted_core.typing import Ids, Scores
+from ted_core.selection.randomness import SELECT, draw_key, stream
+from ted_core.selection.sharded import Shard, top_of_all
+from ted_core.selection.top_k import highest_hashes, top_ids
+from ted_core.typing import Ids, Scores, id_dtype
 
-__all__ = ["Request", "Selection", "Strategy"]
+__all__ = [
+    "Ranked",
+    "Request",
+    "Selection",
+    "Strategy",
+    "draw",
+]
 
 
 @dataclass(frozen=True)
@@ -211,3 +214,75 @@ class Strategy(Protocol):
 
     def select(self, request: Request) -> Selection:
         """Return the kept samples of one epoch."""
+
+
+def draw(ids: Ids, count: int, request: Request) -> Ids:
+    """Draw `count` of `ids` uniformly without replacement, independent of ties.
+
+    Parameters
+    ----------
+    ids : ndarray of int, shape (m,)
+        Distinct sample ids, ascending.
+    count : int
+        Ids to draw, of all ranks together.
+    request : Request
+        Key of the draw, and the ranks.
+
+    Returns
+    -------
+    ndarray of int, shape (k,)
+        The drawn ids of this rank, ascending; the same however the ranks share them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of its range.
+
+    Notes
+    -----
+    O(m). Samples left over by a tie have low tie hashes; this key is another, so
+    that they are drawn as often as all others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core import Request
+    >>> from ted_core.strategies.base import draw
+    >>> request = Request(9, 4, 0.5, epoch=1, seed=0, ranking=lambda: np.zeros(9))
+    >>> draw(np.arange(5, 9), 4, request).tolist()
+    [5, 6, 7, 8]
+    """
+    return request.draw(ids, count, seed=draw_key(request.seed, request.epoch))
+
+
+class Ranked:
+    """Facts of a strategy that keeps as many samples as the schedule says, by score.
+
+    Examples
+    --------
+    >>> from ted_core.strategies.base import Ranked
+    >>> Ranked().uses_scores, Ranked().reduction
+    (True, None)
+    """
+
+    over_shards: ClassVar[bool] = True
+
+    @property
+    def uses_scores(self) -> bool:
+        """An epoch without values is an error."""
+        return True
+
+    @property
+    def known_count(self) -> bool:
+        """The schedule decides."""
+        return True
+
+    @property
+    def scales_loss(self) -> bool:
+        """The loss is divided by r_t (Eq. 23)."""
+        return True
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """The signal's own."""
+        return None

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_real
-from ted_core.counts import id_dtype
-from ted_core.strategies.base import Request, Selection
-from ted_core.strategies.draws import draw
-from ted_core.strategies.ranked import Ranked
-from ted_core.typing import Ids
+from ted_core._validation import check_real
+from ted_core.strategies.base import Ranked, Request, Selection, draw
+from ted_core.typing import Ids, id_dtype
 
 __all__ = ["EpsilonGreedy"]
 

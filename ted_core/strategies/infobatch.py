@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.counts import id_dtype, keep_count
 from ted_core.reductions import Last, Reduction
-from ted_core.strategies.base import Request, Selection
-from ted_core.strategies.draws import draw
-from ted_core.typing import Ids
+from ted_core.schedules.counts import keep_count
+from ted_core.strategies.base import Request, Selection, draw
+from ted_core.typing import Ids, id_dtype
 
 __all__ = ["InfoBatch"]
 

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.strategies.base import Request, Selection
-from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
-from ted_core.strategies.ranked import Ranked
+from ted_core.strategies.base import Ranked, Request, Selection
+from ted_core.strategies.class_floors import (
+    check_class_floor,
+    check_floors,
+    keep_highest,
+)
 
 __all__ = ["TopScore"]
 

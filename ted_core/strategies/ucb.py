@@ -2,90 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._checks import check_choice, check_real
-from ted_core.reductions import Columns, Reduction, polyak_update
+from ted_core._validation import check_choice, check_real
+from ted_core.reductions import (
+    MAX_FLOAT,
+    MeanAndVariance,
+    Reduction,
+)
 from ted_core.strategies.base import Request, Selection
-from ted_core.strategies.floors import check_class_floor, check_floors, keep_highest
-from ted_core.typing import Scores
+from ted_core.strategies.class_floors import (
+    check_class_floor,
+    check_floors,
+    keep_highest,
+)
 
-__all__ = ["UCB", "MeanAndVariance"]
-
-_MOST = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True)
-class MeanAndVariance:
-    r"""Averages over time of a sample's value x and of its squared distance.
-
-    ``v = alpha v + (1 - alpha) (x - mu)^2``, then ``mu = alpha mu + (1 - alpha) x``;
-    the first value sets mu, and v = 0.
-
-    Parameters
-    ----------
-    alpha : float, default 0.9
-        Share of the past, in [0, 1).
-
-    Raises
-    ------
-    ValueError, TypeError
-        `alpha` is out of range.
-
-    References
-    ----------
-    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
-    data pruning, arXiv 2111.12621, 2021.
-
-    Examples
-    --------
-    >>> from ted_core.strategies import MeanAndVariance
-    >>> MeanAndVariance(0.8)
-    MeanAndVariance(alpha=0.8)
-    """
-
-    alpha: float = 0.9
-
-    def __post_init__(self) -> None:
-        """Refuse a share that makes no average."""
-        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
-        object.__setattr__(self, "alpha", alpha)
-
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """The variance, four bytes a sample."""
-        return {"variance": np.float32}
-
-    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
-        """Move the variance about the old mean, then the mean."""
-        fresh = visits == 0
-        mean = np.where(fresh, value, columns["score"])
-        with np.errstate(over="ignore"):
-            squared = np.minimum(np.square(value.astype(np.float64) - mean), _MOST)
-        variance = polyak_update(
-            columns["variance"], squared.astype(np.float32), alpha=self.alpha
-        )
-        return {
-            "score": np.where(
-                fresh, value, polyak_update(mean, value, alpha=self.alpha)
-            ),
-            "variance": variance,
-        }
-
-    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
-        """Return the mean."""
-        del visits
-        score: Scores = columns["score"]
-        return score
-
-    def begin(self, scores: Scores) -> Columns:
-        """Return `scores` as means without variance."""
-        return {"score": scores, "variance": np.zeros_like(scores)}
+__all__ = [
+    "UCB",
+]
 
 
 @dataclass(frozen=True)
@@ -192,6 +130,6 @@ class UCB:
         if self.bonus == "deviation":
             spread = np.sqrt(spread)
         with np.errstate(over="ignore"):
-            bound = np.clip(ranking + self.confidence * spread, -_MOST, _MOST)
+            bound = np.clip(ranking + self.confidence * spread, -MAX_FLOAT, MAX_FLOAT)
         keys = np.where(np.isposinf(ranking), ranking, bound).astype(np.float32)
         return Selection(keep_highest(keys, request, floor=self.class_floor))

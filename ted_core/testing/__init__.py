@@ -5,9 +5,8 @@ Needs the extra ``testing``.
 
 from __future__ import annotations
 
-from ted_core.testing._runs import ConformanceError
 from ted_core.testing.adapter import Adapter, LoopAdapter
-from ted_core.testing.conformance import CHECKS
+from ted_core.testing.conformance import CHECKS, ConformanceError
 from ted_core.testing.grid import PAIRS, SIGNAL_PAIRS, trains_or_refuses
 from ted_core.testing.strategies import run_options, schedules, values
 

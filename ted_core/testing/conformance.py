@@ -3,34 +3,150 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ted_core.testing._runs import (
-    EPOCHS,
-    RUNS,
-    ConformanceError,
-    MakeAdapter,
-    Runs,
-    compare,
-    started,
-    values_of,
-)
+from ted_core.pruner import Pruner
+from ted_core.schedules import Constant, Cosine, RollerCoaster
+from ted_core.strategies import InfoBatch, Random, TopScore
 from ted_core.testing.adapter import Adapter
-from ted_core.testing.weighting import the_weights_multiply_the_losses
+from ted_core.typing import State
 
 __all__ = [
+    "BATCH",
     "CHECKS",
+    "EPOCHS",
+    "RUNS",
+    "SAMPLES",
     "ConformanceError",
+    "MakeAdapter",
+    "Runs",
+    "compare",
+    "planned",
     "resumed_equals_never_stopped",
     "same_ids_in_the_same_order",
     "same_scores",
+    "started",
     "the_loss_is_divided_by_the_keep_ratio",
     "the_weights_multiply_the_losses",
     "total_steps_are_the_steps_run",
+    "values_of",
 ]
+
+MakeAdapter: TypeAlias = Callable[[], Adapter]
+
+
+"""Makes an adapter that has not started."""
+
+
+Runs: TypeAlias = Sequence[dict[str, Any]]
+
+
+"""Options of :class:`ted_core.Pruner`, without n and epochs, of several runs."""
+
+
+SAMPLES, BATCH, EPOCHS = 37, 8, 6
+
+
+RUNS: Runs = (
+    {"prune_ratio": 0.7, "seed": 1},
+    {"schedule": RollerCoaster(0.5, anneal=0), "strategy": TopScore()},
+    {"schedule": Cosine(0.7), "strategy": Random(), "multiple_of": BATCH},
+)
+
+
+class ConformanceError(AssertionError):
+    """An adapter does not do what the core does; the message says where."""
+
+
+def planned(options: dict[str, Any]) -> Pruner:
+    """Return the core of a run."""
+    return Pruner(SAMPLES, epochs=EPOCHS, **options)
+
+
+def started(
+    make: MakeAdapter, options: dict[str, Any], *, batch_size: int = BATCH
+) -> tuple[Adapter, Pruner]:
+    """Return an adapter that has started a run, and the core of the same run."""
+    adapter = make()
+    adapter.start(SAMPLES, batch_size=batch_size, epochs=EPOCHS, **options)
+    return adapter, planned(options)
+
+
+def values_of(epoch: int) -> NDArray[np.float32]:
+    """Return values with ties that float32 holds exactly."""
+    return ((np.arange(SAMPLES) * (epoch + 3)) % 17 / 8).astype(np.float32)
+
+
+def compare(expected: State, found: State, where: str) -> None:
+    """Refuse a core's state that is another than the expected one."""
+    for name, value in expected.items():
+        if name == "stopped" or name.startswith("history."):
+            continue
+        if name not in found or not np.array_equal(
+            found[name], value, equal_nan=name == "book.score"
+        ):
+            msg = f"{name!r} must be {value} {where}, got {found.get(name)}"
+            raise ConformanceError(msg)
+
+
+_RUNS: Runs = (
+    {"strategy": InfoBatch(), "schedule": Constant(0.6), "seed": 2},
+    {"strategy": InfoBatch(), "schedule": Constant(0.6, anneal=0), "seed": 3},
+)
+
+
+def the_weights_multiply_the_losses(
+    make: MakeAdapter, runs: Runs | None = None
+) -> None:
+    """Check that each sample's loss is multiplied by its weight in the plan.
+
+    In batches of one sample, the last of each epoch: what multiplies the mean loss of
+    a batch is that sample's weight, and the plan's factor.
+
+    Parameters
+    ----------
+    make : callable
+        Makes an adapter.
+    runs : sequence of dict, optional
+        Options of the runs; two of InfoBatch by default. Those without weights in any
+        epoch are passed over.
+
+    Raises
+    ------
+    ConformanceError
+        A factor differs by more than float32 rounding.
+    """
+    for options in _RUNS if runs is None else runs:
+        expected = _last_factors(options)
+        if expected is None:
+            continue
+        adapter, _ = started(make, options, batch_size=1)
+        for epoch, factor in enumerate(expected):
+            adapter.run_epoch(epoch, values_of(epoch))
+            found = adapter.loss_scale()
+            if not math.isclose(found, factor, rel_tol=1e-5):
+                msg = (
+                    f"the loss of the last sample of epoch {epoch} must be multiplied "
+                    f"by {factor}, got {found} ({options})"
+                )
+                raise ConformanceError(msg)
+
+
+def _last_factors(options: dict[str, Any]) -> list[float] | None:
+    """Return what multiplies each epoch's last loss, or None without weights."""
+    core, factors, weighted = planned(options), [], False
+    while not core.finished:
+        plan = core.plan()
+        weight = 1.0 if plan.weights is None else float(plan.weights[-1])
+        weighted |= plan.weights is not None
+        factors.append(plan.loss_scale * weight)
+        core.observe(plan.order, values_of(plan.epoch)[plan.order])
+        core.advance()
+    return factors if weighted else None
 
 
 def same_ids_in_the_same_order(make: MakeAdapter, runs: Runs | None = None) -> None:
@@ -198,7 +314,10 @@ CHECKS: dict[str, Callable[..., None]] = {
         resumed_equals_never_stopped,
     )
 }
+
+
 """Every check by name; each takes a callable that makes an :class:`Adapter`."""
+
 
 _UNSCALED: dict[str, Any] = {"prune_ratio": 0.7, "scale_loss": False}
 

@@ -18,15 +18,15 @@ from ted_core.strategies import (
     Strategy,
     TopScore,
 )
-from ted_core.testing._runs import (
+from ted_core.testing.conformance import (
     BATCH,
+    CHECKS,
     EPOCHS,
     SAMPLES,
     ConformanceError,
     MakeAdapter,
     planned,
 )
-from ted_core.testing.conformance import CHECKS
 
 __all__ = ["PAIRS", "SIGNAL_PAIRS", "trains_or_refuses"]
 

@@ -10,7 +10,7 @@ from oracles import rivals as oracle
 from oracles.algorithm1 import kept_by_definition_3
 
 import ted_core as ted
-from ted_core.strategies.draws import draw
+from ted_core.strategies.base import draw
 
 few = settings(max_examples=40, deadline=None)
 SCORES = st.lists(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ted_core as ted
-from ted_core.early_warning import LOSS_LEFT
+from ted_core.reports.early_warning import LOSS_LEFT
 
 LOSSES = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=40)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import delta as oracle
 
-from ted_core.importance import (
+from ted_core.signals.mask_gradient import (
     cross_entropy_mask_gradient,
     mask_gradient,
     segment_mask_gradient,

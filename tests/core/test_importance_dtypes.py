@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import delta as oracle
 
-from ted_core.importance import (
-    cross_entropy_mask_gradient,
+from ted_core.signals._formulas import (
     logit_gradient_from_probabilities,
     logits_from_probabilities,
+)
+from ted_core.signals.mask_gradient import (
+    cross_entropy_mask_gradient,
     mask_gradient,
     segment_mask_gradient,
 )

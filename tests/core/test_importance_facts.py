@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from oracles import delta as oracle
 from torch.nn import functional as F  # noqa: N812 - as everywhere in PyTorch
 
-from ted_core.importance import (
-    cross_entropy_mask_gradient,
+from ted_core.signals._formulas import (
     logit_gradient_from_probabilities,
     logits_from_probabilities,
-    mask_gradient,
 )
+from ted_core.signals.mask_gradient import cross_entropy_mask_gradient, mask_gradient
 
 few = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**32 - 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ted_core as ted
-from ted_core.methods import METHODS, find_method
+from ted_core.config import METHODS, find_method
 
 
 def kept(pruner, values):

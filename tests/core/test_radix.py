@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from simulated_ranks import Group, split
 
 import ted_core as ted
-from ted_core.radix import median_of_all, top_of_all
-from ted_core.strategies.ranks import mid_ranks, mid_ranks_of_all
+from ted_core.selection.sharded import median_of_all, top_of_all
+from ted_core.strategies.soft_top import mid_ranks, mid_ranks_of_all
 
 some = settings(max_examples=150, deadline=None)
 TIED = st.sampled_from([0.0, -0.0, 0.5, -2.0, 3e38, -3e38, 1e-40, np.inf])

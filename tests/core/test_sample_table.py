@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ted_core as ted
+from ted_core.history import HISTORY
 
 
 def run(n, epochs, seed, *, drop=()):
@@ -89,7 +90,7 @@ def test_the_text_of_many_samples_shows_the_ends():
 def test_the_text_of_a_report_has_a_line_an_epoch():
     report = run(30, 6, 0)[0].report()
     head, *rows = str(report).splitlines()
-    assert head.split() == ["epoch", *ted.report.HISTORY]
+    assert head.split() == ["epoch", *HISTORY]
     assert [int(row.split()[1]) for row in rows] == report.planned.tolist()
 
 
@@ -101,7 +102,7 @@ def test_both_tables_become_data_frames():
     assert frame.index.tolist() == table.ids.tolist()
     assert frame["visits"].tolist() == table.visits.tolist()
     frame = report.to_dataframe()
-    assert (list(frame), frame.index.name) == (list(ted.report.HISTORY), "epoch")
+    assert (list(frame), frame.index.name) == (list(HISTORY), "epoch")
     assert frame.index.tolist() == list(range(6))
     assert frame["planned"].tolist() == report.planned.tolist()
 

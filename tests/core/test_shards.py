@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from simulated_ranks import Group, pruners, split
 
 import ted_core as ted
-from ted_core.visits import rank_factor, visits
+from ted_core.selection.sharded import rank_factor, visits
 
 some = settings(max_examples=40, deadline=None)
 SIZES = st.lists(st.integers(3, 15), min_size=1, max_size=4)

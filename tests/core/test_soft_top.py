@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracles import rivals as oracle
 
 import ted_core as ted
-from ted_core.strategies.ranks import mid_ranks
+from ted_core.strategies.soft_top import mid_ranks
 
 few = settings(max_examples=60, deadline=None)
 SCORES = st.lists(

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import ted_core as ted
-from ted_core.strategies.rank_bins import RankBins
-from ted_core.strategies.ranks import mid_ranks
-from ted_core.strategies.soft_draw import soft_keys, soft_noise, soft_top_ids
-from ted_core.thresholds import CHUNK, median, ordered_bits, pieces, thresholds
+from ted_core.selection.top_k import CHUNK, median, ordered_bits, pieces, thresholds
+from ted_core.strategies.soft_top import (
+    RankBins,
+    mid_ranks,
+    soft_keys,
+    soft_noise,
+    soft_top_ids,
+)
 
 BORDERS = [CHUNK, CHUNK + 1]
 FLOATS = st.floats(width=32, allow_nan=False)

@@ -11,12 +11,12 @@ import sys
 
 import numpy as np
 import pytest
-from ted_keras.demo import Settings, compare, load_images, read_runs, train
-from ted_keras.demo.__main__ import main
-from ted_keras.demo.batches import Pictures, Shuffled
+from ted_keras.demo import Pictures, Shuffled, compare, main, train
 
 import ted_core
 from ted_core.demo import make_table
+from ted_core.demo.datasets import load_images
+from ted_core.demo.results import Settings, read_runs
 
 VARIANTS = ["full", "random", "TED"]
 SETTINGS = Settings(epochs=5, prune_ratio=0.7, batch_size=16, width=2)
@@ -209,7 +209,7 @@ def test_bad_options_are_refused_with_the_rule(capsys, line, words):
 def test_bad_settings_are_refused_with_the_rule(
     capsys, monkeypatch, stored, line, words
 ):
-    monkeypatch.setattr("ted_keras.demo.__main__.environment", lambda *_: {})
+    monkeypatch.setattr("ted_keras.demo.environment", lambda *_: {})
     with pytest.raises(SystemExit) as end:
         main(["--data", str(stored), *line.split()])
     assert end.value.code == 2

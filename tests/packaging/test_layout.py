@@ -39,11 +39,6 @@ def test_each_package_says_that_it_is_typed(package):
     assert (ROOT / package / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=ids)
-def test_a_file_has_at_most_250_lines(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
-
-
 @pytest.mark.parametrize("path", LIBRARY, ids=ids)
 def test_the_library_never_asserts(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from ted_torch import TED, find_ranks, merge
-from ted_torch.agreement import agree
+from ted_torch.ranks import agree
 from torch.utils.data import DataLoader
 from torch_runs import cross_entropy, labelled, two_parts
 

@@ -10,19 +10,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from ted_torch.demo import (
-    Settings,
-    Training,
-    compare,
-    digits_as_images,
-    load_images,
-    read_runs,
-)
-from ted_torch.demo.__main__ import main
-from ted_torch.demo.batches import Pictures
+from ted_torch.demo import Pictures, Settings, Training, compare, main
 
 import ted_core
 from ted_core.demo import make_table
+from ted_core.demo.datasets import digits_as_images, load_images
+from ted_core.demo.results import read_runs
 
 VARIANTS = ["full", "random", "TED"]
 SETTINGS = Settings(epochs=5, prune_ratio=0.7, batch_size=16, width=2)

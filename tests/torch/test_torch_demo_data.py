@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from ted_torch.demo import load_images
+
+from ted_core.demo.datasets import load_images
 
 
 def arrays(n=12):

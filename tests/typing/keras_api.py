@@ -8,7 +8,9 @@ from typing import Any, assert_type
 import numpy as np
 import ted_keras
 from numpy.typing import NDArray
-from ted_keras import datasets, sites, sources
+from ted_keras import data as datasets
+from ted_keras import data as sources
+from ted_keras import masks as sites
 
 import ted_core
 from ted_core.typing import State

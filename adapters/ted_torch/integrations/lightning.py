@@ -2,31 +2,309 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack
 
+import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from ted_core import Pruner, Report, Savings, run_metrics
-from ted_core.config import StepOptions
-from ted_core.metrics import closed_metrics
-from ted_torch._doors import Ids
-from ted_torch.collate import CollateWithIds
-from ted_torch.datasets import WithIds
-from ted_torch.integrations._lightning_doors import check_loader, check_trainer
-from ted_torch.integrations._lightning_epochs import begin, next_epoch, rests_at
-from ted_torch.integrations._lightning_loaders import EpochLoader, EpochSampler
-from ted_torch.integrations._rank_states import gather_state, own_state
-from ted_torch.integrations._shards import refuse_shard
-from ted_torch.options import RunOptions
+from ted_core import EpochError, Pruner, Report, Savings, run_metrics
+from ted_core.config import RunOptions
+from ted_core.reports.metrics import closed_metrics
+from ted_core.schedules.counts import StepOptions
+from ted_torch._validation import Ids, refuse_shard
+from ted_torch.data import CollateWithIds, WithIds
+from ted_torch.ranks import Ranks
 from ted_torch.session import TED
-from ted_torch.signals import SignalInputs
+from ted_torch.step import SignalInputs
 
-__all__ = ["TEDCallback"]
+__all__ = [
+    "EpochLoader",
+    "EpochSampler",
+    "TEDCallback",
+    "begin",
+    "check_loader",
+    "check_trainer",
+    "gather_state",
+    "next_epoch",
+    "own_state",
+    "rests_at",
+]
 
 Item = TypeVar("Item")
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """Visit what the session's sampler visits; as long as the whole epoch is.
+
+    Lightning counts a resumed epoch's batches on, so the length holds those before
+    the resume. It lets a ``DistributedSampler`` share the data out by itself.
+
+    Parameters
+    ----------
+    dataset : WithIds
+        Data set of the run.
+    """
+
+    def __init__(self, dataset: WithIds[Any]) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0)
+        self.session: TED[Any] | None = None
+
+    def opened(self) -> TED[Any]:
+        """Return the session.
+
+        Returns
+        -------
+        TED
+            The run's.
+
+        Raises
+        ------
+        EpochError
+            No trainer has set it up.
+        """
+        if self.session is None:
+            msg = (
+                "a session needs a trainer that fits, got none yet; give it "
+                "`Trainer(callbacks=[ted])`, and use the loader in `fit` alone"
+            )
+            raise EpochError(msg)
+        return self.session
+
+    def __len__(self) -> int:
+        """Count the ids of this rank's share, those passed over included."""
+        session = self.opened()
+        if session.pruner.finished:
+            return int(session.pruner.report().planned[-1])
+        return session.sampler.share
+
+    def __iter__(self) -> Iterator[int]:
+        """Return an iterator over what is left of this rank's share."""
+        session = self.opened()
+        return iter(()) if session.pruner.finished else iter(session.sampler)
+
+
+class EpochLoader(DataLoader[Any]):
+    """A loader that Lightning knows it can resume in mid-epoch.
+
+    Parameters
+    ----------
+    *args, **kwargs : see above
+        As of :class:`torch.utils.data.DataLoader`.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the callback's state has the position."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take nothing.
+
+        Parameters
+        ----------
+        state : mapping
+            What :meth:`state_dict` returned.
+        """
+
+
+_NEEDED = (
+    ("fast_dev_run", False, "train a short run, with a small `max_epochs`"),
+    ("max_steps", -1, "say `max_epochs`: the schedule is planned over epochs"),
+    ("overfit_batches", 0.0, "give the callback a smaller data set"),
+    ("limit_train_batches", 1.0, "give the callback a smaller data set"),
+    (
+        "reload_dataloaders_every_n_epochs",
+        1,
+        "Lightning reads the length of an epoch only when it reloads",
+    ),
+)
+
+
+_FEWEST_EPOCHS = 2
+
+
+def check_trainer(trainer: Trainer) -> int:
+    """Refuse a trainer that would not train whole epochs, each of its length.
+
+    Parameters
+    ----------
+    trainer : lightning.pytorch.Trainer
+        The trainer.
+
+    Returns
+    -------
+    int
+        Its epochs.
+
+    Raises
+    ------
+    ValueError
+        An argument of the trainer does not fit, by name.
+    """
+    for name, needed, remedy in _NEEDED:
+        found = getattr(trainer, name)
+        # `limit_train_batches=1` is one batch, 1.0 all of them.
+        if found != needed or type(found) is not type(needed):
+            msg = f"`{name}` of the trainer must be {needed}, got {found}; {remedy}"
+            raise ValueError(msg)
+    epochs = trainer.max_epochs
+    if epochs is None or epochs < _FEWEST_EPOCHS:
+        msg = (
+            f"`max_epochs` of the trainer must be at least {_FEWEST_EPOCHS}, got "
+            f"{epochs}; the schedule is planned over the whole run"
+        )
+        raise ValueError(msg)
+    return epochs
+
+
+def check_loader(loader: Any, sampler: EpochSampler) -> None:
+    """Refuse another loader than one around the callback's sampler.
+
+    Parameters
+    ----------
+    loader : object
+        What the trainer trains with.
+    sampler : EpochSampler
+        The callback's.
+
+    Raises
+    ------
+    EpochError
+        The loader has another sampler, or there are several loaders.
+    """
+    batches = getattr(loader, "batch_sampler", None)
+    samplers = getattr(loader, "sampler", None), getattr(batches, "sampler", None)
+    if not any(one is sampler for one in samplers):
+        msg = (
+            "the training loader must be `ted.loader(...)`, or one loader with "
+            f"`sampler=ted.sampler`, got {type(loader).__name__} with "
+            f"{type(samplers[0]).__name__}; for a batch sampler of your own say "
+            "`use_distributed_sampler=False`"
+        )
+        raise EpochError(msg)
+
+
+def rests_at(session: TED[Any] | None, epoch: int, epochs: int) -> bool:
+    """Whether a fit that ended early may be gone on with as it is.
+
+    Parameters
+    ----------
+    session : TED or None
+        What the last fit left.
+    epoch, epochs : int
+        Epoch in which the trainer begins, and its epochs.
+
+    Returns
+    -------
+    bool
+        False in the middle of an epoch, whose place only a checkpoint has.
+    """
+    if session is None or session.pruner.finished or not epoch:
+        return False
+    place: int = session.state_dict()["position"]
+    return (session.epoch, session.pruner.epochs, place) == (epoch, epochs, 0)
+
+
+def begin(session: TED[Any], trainer: Trainer) -> None:
+    """Open the epoch in which a fit begins.
+
+    Parameters
+    ----------
+    session : TED
+        The session; new, resumed, or left open by an earlier fit.
+    trainer : lightning.pytorch.Trainer
+        The trainer, about to train.
+
+    Raises
+    ------
+    EpochError
+        They stand in different epochs.
+    """
+    here = trainer.current_epoch
+    if here == session.epoch + 1 and session.state_dict()["position"]:
+        # Saved after an epoch's last step: Lightning takes the epoch for ended, and
+        # its batches for the next one's.
+        next_epoch(session)
+        trainer.fit_loop.restarting = False
+        trainer.fit_loop.reset_restart_stage()
+    if session.epoch != here:
+        msg = (
+            f"the trainer must begin at the session's epoch {session.epoch}, got "
+            f"{here}; go on from a checkpoint that was saved with this callback, or "
+            "begin with a new trainer"
+        )
+        raise EpochError(msg)
+    if not session.pruner.finished:
+        session.set_epoch(here)
+
+
+def next_epoch(session: TED[Any]) -> None:
+    """Close the open epoch, and open the next if there is one.
+
+    Parameters
+    ----------
+    session : TED
+        The session.
+    """
+    if session.epoch + 1 < session.pruner.epochs:
+        session.set_epoch(session.epoch + 1)
+    else:
+        session.finish()
+
+
+_OWN = ("buffer.", "position", "rank", "checksum")
+
+
+def gather_state(state: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
+    """Return a session's state with the other ranks' parts of the open epoch.
+
+    Parameters
+    ----------
+    state : mapping
+        This rank's session state.
+    ranks : Ranks
+        Ranks that take part, all of them.
+
+    Returns
+    -------
+    dict
+        What all ranks have alike, and under ``ranks`` the rest, rank by rank.
+
+    Notes
+    -----
+    One collective where there are several ranks, of 5 bytes a sample and rank.
+    """
+    own = {name: value for name, value in state.items() if name.startswith(_OWN)}
+    parts: list[Any] = [own]
+    if ranks.world_size > 1:
+        parts = [None] * ranks.world_size
+        dist.all_gather_object(parts, own, group=ranks.group)
+    alike = {name: value for name, value in state.items() if name not in own}
+    return {**alike, "ranks": parts}
+
+
+def own_state(state: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
+    """Return one rank's session state out of what :func:`gather_state` returned.
+
+    Parameters
+    ----------
+    state : mapping
+        The states of all ranks.
+    ranks : Ranks
+        This process.
+
+    Returns
+    -------
+    dict
+        State of the rank of the same number, else of the first: the session then
+        tells whether it fits.
+    """
+    alike = {name: value for name, value in state.items() if name != "ranks"}
+    parts = state.get("ranks") or [{}]
+    here = ranks.rank if ranks.rank < len(parts) else 0
+    return {**alike, **parts[here]}
 
 
 class TEDCallback(Callback, Generic[Item]):

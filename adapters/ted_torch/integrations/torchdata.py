@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from torch.utils.data import Sampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from ted_torch.datasets import WithIds
+from ted_torch.data import WithIds
 
 __all__ = ["Session", "StatefulWithIds", "stateful_loader"]
 

@@ -1,0 +1,45 @@
+"""Checks at the doors of the analysis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core._validation import as_array
+
+__all__ = ["check_labelled", "check_real_array"]
+
+
+def check_real_array(name: str, value: object) -> NDArray[np.float64]:
+    """Return `value` as a finite float64 array, or say why it is not one."""
+    array: NDArray[Any] = as_array(name, value)
+    if array.dtype.kind not in "fiu":
+        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    if not np.isfinite(array).all():
+        msg = f"`{name}` must be finite, got {array[~np.isfinite(array)].flat[0]}"
+        raise ValueError(msg)
+    return array.astype(np.float64)
+
+
+def check_labelled(
+    x: object, y: object
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return inputs (n, d) and class indices (n,), or say what is wrong."""
+    xs = check_real_array("x", x)
+    ys: NDArray[Any] = as_array("y", y)
+    if xs.ndim != 2 or 0 in xs.shape:  # noqa: PLR2004 - samples and features
+        msg = f"`x` must have shape (n, d) with n, d >= 1, got shape {xs.shape}"
+        raise ValueError(msg)
+    if ys.dtype.kind not in "iu":
+        msg = f"`y` must hold class indices, got dtype {ys.dtype}"
+        raise TypeError(msg)
+    if ys.shape != xs.shape[:1] or ys.min() < 0:
+        msg = (
+            f"`y` must have shape {xs.shape[:1]} and no negative index, got shape "
+            f"{ys.shape}"
+        )
+        raise ValueError(msg)
+    return xs, ys.astype(np.int64)

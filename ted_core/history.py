@@ -1,0 +1,222 @@
+"""What happened in the closed epochs, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core.plan import EpochPlan
+from ted_core.schedules.counts import Savings
+from ted_core.scores import ScoreBook
+
+__all__ = [
+    "HISTORY",
+    "History",
+    "Report",
+    "data_frame",
+    "needed",
+]
+
+
+def data_frame(
+    columns: Mapping[str, NDArray[Any]], *, index: tuple[str, NDArray[Any]]
+) -> Any:
+    """Return columns as a pandas DataFrame.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray, shape (m,)
+        Columns by name.
+    index : tuple of str and ndarray, shape (m,)
+        Name and values of the index.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table; the arrays are copied.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        There is no pandas.
+    """
+    pandas = needed("pandas", by="to_dataframe")
+    name, values = index
+    return pandas.DataFrame(dict(columns), index=pandas.Index(values, name=name))
+
+
+def needed(package: str, *, by: str) -> Any:
+    """Import a package that only one method needs.
+
+    Parameters
+    ----------
+    package : str
+        Its name, to import and to install.
+    by : str
+        The method.
+
+    Returns
+    -------
+    module
+        The package.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        It is not installed.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError:
+        msg = f"`{by}` needs {package}: pip install {package}"
+        raise ModuleNotFoundError(msg, name=package) from None
+
+
+HISTORY = ("planned", "observed", "distinct", "nonfinite", "missing")
+
+
+"""Names of the counts of each closed epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Counts of the closed epochs, one entry each, and the samples to look at.
+
+    Its text is a table with a line an epoch.
+
+    Parameters
+    ----------
+    planned : ndarray of int64, shape (e,)
+        Samples the plan kept.
+    observed : ndarray of int64, shape (e,)
+        Observations, repeats included: the samples forwarded.
+    distinct : ndarray of int64, shape (e,)
+        Samples observed at least once.
+    nonfinite : ndarray of int64, shape (e,)
+        Samples whose value was not finite and was dropped.
+    missing : ndarray of int64, shape (e,)
+        Kept samples that were never observed.
+    nonfinite_ids : ndarray of int64
+        Ids not finite in two epochs or more, ascending.
+
+    Examples
+    --------
+    >>> import ted_core as ted
+    >>> pruner = ted.Pruner(4, epochs=5, prune_ratio=0.5)
+    >>> pruner.observe([0, 1, 2], [1.0, 2.0, 3.0])
+    >>> pruner.advance()
+    >>> pruner.report().missing.tolist()
+    [1]
+    """
+
+    planned: NDArray[np.int64]
+    observed: NDArray[np.int64]
+    distinct: NDArray[np.int64]
+    nonfinite: NDArray[np.int64]
+    missing: NDArray[np.int64]
+    nonfinite_ids: NDArray[np.int64]
+
+    @property
+    def repeated(self) -> NDArray[np.int64]:
+        """Observations beyond the first of a sample, shape (e,)."""
+        return self.observed - self.distinct
+
+    def to_dataframe(self) -> Any:
+        """Return the counts as a pandas DataFrame, a row an epoch.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column for each count; the index is ``epoch``.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            There is no pandas.
+        """
+        columns = {name: getattr(self, name) for name in HISTORY}
+        return data_frame(columns, index=("epoch", np.arange(self.planned.size)))
+
+    def __str__(self) -> str:
+        """Return the counts as text."""
+        head = "".join(f"{name:>11}" for name in ("epoch", *HISTORY))
+        rows = zip(*(getattr(self, name) for name in HISTORY), strict=True)
+        lines = ["".join(f"{x:11d}" for x in (t, *row)) for t, row in enumerate(rows)]
+        return "\n".join([head, *lines])
+
+
+class History:
+    """The counts of the closed epochs, one row each.
+
+    Parameters
+    ----------
+    rows : dict of str to list of int, optional
+        Counts by name of :data:`HISTORY`; none by default.
+    """
+
+    def __init__(self, rows: dict[str, list[int]] | None = None) -> None:
+        self.rows = {name: [] for name in HISTORY} if rows is None else rows
+
+    def close(self, plan: EpochPlan, book: ScoreBook) -> None:
+        """Close the epoch in `book` and add its row.
+
+        Parameters
+        ----------
+        plan : EpochPlan
+            The epoch's plan.
+        book : ScoreBook
+            Its scores, with the open epoch's buffer.
+        """
+        seen = book.times_seen()
+        kept = plan.order.size
+        missing = kept if seen is None else np.count_nonzero(seen[plan.order] == 0)
+        counts = book.close(whole=not plan.kept_by_rank)
+        row = (kept, counts.observed, counts.distinct, counts.nonfinite, missing)
+        for name, number in zip(HISTORY, row, strict=True):
+            self.rows[name].append(int(number))
+
+    def savings(self, n: int) -> Savings:
+        """Return the samples saved of a data set of `n` (Eq. 24).
+
+        Parameters
+        ----------
+        n : int
+            Samples in the data set.
+
+        Returns
+        -------
+        Savings
+            Planned and counted.
+        """
+        planned = self.rows["planned"]
+        return Savings(
+            full=n * len(planned),
+            planned=sum(planned),
+            forwarded=sum(self.rows["observed"]),
+        )
+
+    @property
+    def nonfinite_dropped(self) -> int:
+        """Samples whose value was not finite and was dropped, of all closed epochs."""
+        return sum(self.rows["nonfinite"])
+
+    def report(self, book: ScoreBook) -> Report:
+        """Return the report.
+
+        Parameters
+        ----------
+        book : ScoreBook
+            The scores, for the ids to look at.
+
+        Returns
+        -------
+        Report
+            Copies of the counts.
+        """
+        counts = {name: np.array(row, np.int64) for name, row in self.rows.items()}
+        return Report(**counts, nonfinite_ids=book.nonfinite_ids)

@@ -1,0 +1,348 @@
+"""Polyak averaging over the epochs (Eq. 19)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core._validation import as_scores, check_choice, check_real
+from ted_core.typing import Scores
+
+__all__ = [
+    "Columns",
+    "Count",
+    "Last",
+    "Mean",
+    "MeanAndVariance",
+    "Polyak",
+    "Reduction",
+    "polyak_update",
+]
+
+Columns: TypeAlias = dict[str, NDArray[Any]]
+
+
+"""State columns by name, each of shape (m,); ``"score"`` is always among them."""
+
+
+@runtime_checkable
+class Reduction(Protocol):
+    """What the score book asks of a reduction."""
+
+    @property
+    def extra_columns(self) -> Mapping[str, type[np.generic]]:
+        """Dtypes of the columns beside ``"score"``; they start at 0."""
+
+    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+        """Return the columns after one more value of each sample."""
+
+    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+        """Return what the strategy ranks by; may be the score itself."""
+
+    def begin(self, scores: Scores) -> Columns:
+        """Return the columns that stand for given scores after one visit."""
+
+
+def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores:
+    r"""Average over time, alpha score + (1 - alpha) value (Eq. 19).
+
+    Parameters
+    ----------
+    score : ndarray of float32, shape (m,)
+        Score of each sample before.
+    value : ndarray of float32, shape (m,)
+        Value observed now, I_t.
+    alpha : float, default 0.9
+        Share of the past, in [0, 1).
+
+    Returns
+    -------
+    ndarray of float32, shape (m,)
+        Score of each sample after.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `alpha` is out of range.
+
+    Notes
+    -----
+    Pure, in float32. Cost: O(m).
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Eq. 19.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core import polyak_update
+    >>> polyak_update(np.float32([1.0]), np.float32([2.0]), alpha=0.5).tolist()
+    [1.5]
+    """
+    share = check_real("alpha", alpha, low=0, high=1, closed="left")
+    before, value = as_scores("score", score), as_scores("value", value)
+    if before.shape != value.shape:
+        msg = f"`value` must have shape {before.shape}, got shape {value.shape}"
+        raise ValueError(msg)
+    past, now = np.float32(share) * before, np.float32(1 - share) * value
+    return np.asarray(past + now, np.float32)
+
+
+@dataclass(frozen=True)
+class Polyak:
+    r"""Polyak averaging over the epochs (Eq. 19); TED's reduction.
+
+    Parameters
+    ----------
+    alpha : float, default 0.9
+        Share of the past, in [0, 1).
+    start : {"first", "zero", "debiased"}, default "first"
+        Score at first sight: the first value; the literal (1 - alpha) value of a
+        score that starts at 0; or that divided by 1 - alpha^visits.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of its range.
+
+    Notes
+    -----
+    With ``"zero"`` a sample pruned after k updates keeps a factor 1 - alpha^k and
+    ranks low for that alone.
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Eq. 19.
+
+    Examples
+    --------
+    >>> from ted_core import Polyak
+    >>> Polyak(0.9)
+    Polyak(alpha=0.9, start='first')
+    """
+
+    alpha: float = 0.9
+    _: KW_ONLY
+    start: Literal["first", "zero", "debiased"] = "first"
+
+    def __post_init__(self) -> None:
+        """Refuse arguments that make no average."""
+        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
+        object.__setattr__(self, "alpha", alpha)
+        check_choice("start", self.start, ("first", "zero", "debiased"))
+
+    @property
+    def extra_columns(self) -> Mapping[str, type[np.generic]]:
+        """No column beside the score."""
+        return {}
+
+    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+        """Apply Eq. 19, with the start at first sight."""
+        fresh = visits == 0
+        before = np.where(fresh, np.float32(0), columns["score"])
+        score = polyak_update(before, value, alpha=self.alpha)
+        if self.start == "first":
+            score = np.where(fresh, value, score)
+        return {"score": score}
+
+    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+        """Return the score, divided by 1 - alpha^visits when debiased."""
+        score: Scores = columns["score"]
+        if self.start != "debiased":
+            return score
+        bias = 1 - np.float64(self.alpha) ** np.maximum(visits, 1)
+        most = np.finfo(np.float32).max
+        return np.asarray(np.clip(score / bias, -most, most), np.float32)
+
+    def begin(self, scores: Scores) -> Columns:
+        """Return the score whose rank is `scores`."""
+        factor = np.float32(1 - self.alpha if self.start == "debiased" else 1)
+        return {"score": scores * factor}
+
+
+_KNOWN, _CORRECT = 1, 2
+
+
+@dataclass(frozen=True)
+class Last:
+    """The newest value alone, as InfoBatch scores by it.
+
+    Examples
+    --------
+    >>> from ted_core import Last
+    >>> Last()
+    Last()
+    """
+
+    @property
+    def extra_columns(self) -> Mapping[str, type[np.generic]]:
+        """No column beside the score."""
+        return {}
+
+    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+        """Replace the score."""
+        del columns, visits
+        return {"score": value}
+
+    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+        """Return the score."""
+        del visits
+        return columns["score"]
+
+    def begin(self, scores: Scores) -> Columns:
+        """Return `scores` as they are."""
+        return {"score": scores}
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of all values, as EL2N-20 averages over its runs.
+
+    Examples
+    --------
+    >>> from ted_core import Mean
+    >>> Mean()
+    Mean()
+    """
+
+    @property
+    def extra_columns(self) -> Mapping[str, type[np.generic]]:
+        """No column beside the score; the visits are the count."""
+        return {}
+
+    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+        """Move the mean by (value - mean) / (visits + 1)."""
+        mean = np.where(visits == 0, np.float64(0), columns["score"])
+        step = (value - mean) / (visits + np.float64(1))
+        return {"score": (mean + step).astype(np.float32)}
+
+    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+        """Return the mean."""
+        del visits
+        return columns["score"]
+
+    def begin(self, scores: Scores) -> Columns:
+        """Return `scores` as the mean of one visit."""
+        return {"score": scores}
+
+
+@dataclass(frozen=True)
+class Count:
+    r"""How often a sample was forgotten: correct (1) before, wrong (0) now.
+
+    A sample that was never correct ranks above all that were.
+
+    References
+    ----------
+    M. Toneva et al., An empirical study of example forgetting during deep neural
+    network learning, ICLR 2019.
+
+    Examples
+    --------
+    >>> from ted_core import Count
+    >>> Count()
+    Count()
+    """
+
+    @property
+    def extra_columns(self) -> Mapping[str, type[np.generic]]:
+        """One byte: ever correct, and correct when last seen."""
+        return {"learnt": np.uint8}
+
+    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+        """Count the change from correct to wrong."""
+        learnt = columns["learnt"]
+        correct = value > 0.5  # noqa: PLR2004 - the values are 0 or 1
+        forgotten = ((learnt & _CORRECT) > 0) & ~correct
+        events = np.where(visits == 0, np.float32(0), columns["score"]) + forgotten
+        known = (learnt & _KNOWN) | (correct * np.uint8(_KNOWN | _CORRECT))
+        return {"score": events.astype(np.float32), "learnt": known.astype(np.uint8)}
+
+    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+        """Return the events; a sample never correct gets the largest float32."""
+        never = (columns["learnt"] & _KNOWN) == 0
+        top = np.finfo(np.float32).max
+        score: Scores = columns["score"]
+        return np.where(never & (visits > 0), top, score).astype(np.float32)
+
+    def begin(self, scores: Scores) -> Columns:
+        """Return `scores` as events of samples that were once correct."""
+        return {"score": scores, "learnt": np.full(scores.shape, _KNOWN, np.uint8)}
+
+
+MAX_FLOAT = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class MeanAndVariance:
+    r"""Averages over time of a sample's value x and of its squared distance.
+
+    ``v = alpha v + (1 - alpha) (x - mu)^2``, then ``mu = alpha mu + (1 - alpha) x``;
+    the first value sets mu, and v = 0.
+
+    Parameters
+    ----------
+    alpha : float, default 0.9
+        Share of the past, in [0, 1).
+
+    Raises
+    ------
+    ValueError, TypeError
+        `alpha` is out of range.
+
+    References
+    ----------
+    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
+    data pruning, arXiv 2111.12621, 2021.
+
+    Examples
+    --------
+    >>> from ted_core.strategies import MeanAndVariance
+    >>> MeanAndVariance(0.8)
+    MeanAndVariance(alpha=0.8)
+    """
+
+    alpha: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse a share that makes no average."""
+        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
+        object.__setattr__(self, "alpha", alpha)
+
+    @property
+    def extra_columns(self) -> Mapping[str, type[np.generic]]:
+        """The variance, four bytes a sample."""
+        return {"variance": np.float32}
+
+    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+        """Move the variance about the old mean, then the mean."""
+        fresh = visits == 0
+        mean = np.where(fresh, value, columns["score"])
+        with np.errstate(over="ignore"):
+            squared = np.minimum(np.square(value.astype(np.float64) - mean), MAX_FLOAT)
+        variance = polyak_update(
+            columns["variance"], squared.astype(np.float32), alpha=self.alpha
+        )
+        return {
+            "score": np.where(
+                fresh, value, polyak_update(mean, value, alpha=self.alpha)
+            ),
+            "variance": variance,
+        }
+
+    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+        """Return the mean."""
+        del visits
+        score: Scores = columns["score"]
+        return score
+
+    def begin(self, scores: Scores) -> Columns:
+        """Return `scores` as means without variance."""
+        return {"score": scores, "variance": np.zeros_like(scores)}

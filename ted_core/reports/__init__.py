@@ -1,0 +1,9 @@
+"""What a run did, for a person to read: sample tables, metrics, an early warning."""
+
+from __future__ import annotations
+
+from ted_core.reports.early_warning import early_warning
+from ted_core.reports.metrics import run_metrics
+from ted_core.reports.sample_table import SampleTable, sample_table
+
+__all__ = ["SampleTable", "early_warning", "run_metrics", "sample_table"]

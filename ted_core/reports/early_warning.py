@@ -1,0 +1,88 @@
+"""A sign, after the first epochs, that keeping the hardest samples will not pay."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ted_core._validation import as_array, check_epochs
+from ted_core.errors import TedWarning
+
+__all__ = ["LOSS_LEFT", "early_warning"]
+
+LOSS_LEFT = 0.75
+"""Share of the first epoch's loss above which :func:`early_warning` speaks."""
+
+
+def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
+    """Warn when the training loss falls too slowly for the hardest samples to help.
+
+    A ranking by difficulty, ``signal="loss"`` with :class:`TopScore` say, gained over a
+    random draw of as many samples where the loss of what it trained on had fallen
+    clearly after an eighth of the epochs, and lost to it where it had not: there, what
+    is hardest is what the network can't learn yet.
+
+    Parameters
+    ----------
+    losses : array_like of float, shape (e,)
+        Mean loss of the samples trained on in each epoch so far, at least one, above 0
+        and finite; as it is before it is divided by r_t.
+    epochs : int
+        T, epochs of the run, at least 2.
+
+    Returns
+    -------
+    bool
+        Whether the loss of epoch ``max(1, epochs // 8)`` is above :data:`LOSS_LEFT` of
+        that of epoch 0; False before that epoch is over.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of its range or of a wrong type.
+
+    Warns
+    -----
+    TedWarning
+        Once: when the loss of that epoch is the last one given, and too high.
+
+    Notes
+    -----
+    O(1); call it after each epoch. Where the bound comes from, how often it was right
+    on runs that had no part in choosing it, and where it says nothing, is on the page
+    "An early warning" of the results.
+
+    Examples
+    --------
+    >>> from ted_core.reports import early_warning
+    >>> early_warning([2.3, 1.9, 1.4], epochs=16)
+    False
+    """
+    total = check_epochs(epochs)
+    values = as_array("losses", losses)
+    if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "fiu":
+        msg = (
+            "`losses` must hold the loss of at least one epoch, got "
+            f"{values.dtype} of shape {values.shape}"
+        )
+        raise ValueError(msg)
+    if not np.all(np.isfinite(values) & (values > 0)):
+        epoch = int(np.argmin(np.isfinite(values) & (values > 0)))
+        msg = f"`losses` must be finite and above 0, got {values[epoch]} at {epoch}"
+        raise ValueError(msg)
+    when = max(1, total // 8)
+    if values.size <= when:
+        return False
+    left = float(values[when]) / float(values[0])
+    if left <= LOSS_LEFT:
+        return False
+    if values.size == when + 1:
+        msg = (
+            f"`losses` must fall to {LOSS_LEFT:g} of the first in {when} epochs for "
+            f"the hardest samples to be worth keeping, got {left:.2f}; prefer "
+            '`strategy=SoftTop()` with `signal="margin"`, or `strategy=Random()`'
+        )
+        warnings.warn(msg, TedWarning, stacklevel=2)
+    return True

@@ -1,0 +1,89 @@
+"""What a host's progress bar and logger show of a run."""
+
+from __future__ import annotations
+
+from ted_core._validation import check_kind
+from ted_core.pruner import Pruner
+
+__all__ = ["closed_metrics", "run_metrics"]
+
+
+def run_metrics(pruner: Pruner) -> dict[str, float]:
+    """Return a run's numbers for a logger, as plain floats by name.
+
+    Parameters
+    ----------
+    pruner : Pruner
+        The run.
+
+    Returns
+    -------
+    dict of str to float
+        ``ted/keep_ratio``, the share of the data that the current epoch keeps, or the
+        last one did (0 if none was trained); ``ted/samples_saved``, the share of full
+        training's forward passes that the closed epochs saved, counted (Eq. 24); and
+        ``ted/nonfinite_dropped``, how many values they dropped as not finite. With a
+        shard all are this rank's, and ``ted/imbalance`` is the share of all ranks'
+        visits that repeat samples to keep the ranks in step.
+
+    Raises
+    ------
+    TypeError
+        `pruner` is no Pruner.
+
+    Notes
+    -----
+    O(1) in the samples once the epoch is planned; nothing is read from a device.
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Eq. 24.
+
+    Examples
+    --------
+    >>> from ted_core import Pruner, run_metrics
+    >>> run_metrics(Pruner(1000, epochs=10, prune_ratio=0.7))
+    {'ted/keep_ratio': 1.0, 'ted/samples_saved': 0.0, 'ted/nonfinite_dropped': 0.0}
+    """
+    check_kind("pruner", pruner, Pruner)
+    if pruner.finished or (pruner.config.shard and not pruner.planned):
+        planned = pruner.report().planned
+        kept = float(planned[-1]) / pruner.n if planned.size else 0.0
+    else:
+        kept = pruner.plan().keep_fraction
+    metrics = {"ted/keep_ratio": kept} | closed_metrics(pruner)
+    if pruner.config.shard and pruner.planned:
+        metrics["ted/imbalance"] = pruner.plan().imbalance
+    return metrics
+
+
+def closed_metrics(pruner: Pruner) -> dict[str, float]:
+    """Return those of `run_metrics` that closing an epoch changes.
+
+    A host that logs an epoch as it closes takes the others before, and these after.
+
+    Parameters
+    ----------
+    pruner : Pruner
+        The run.
+
+    Returns
+    -------
+    dict of str to float
+        ``ted/samples_saved`` and ``ted/nonfinite_dropped``; O(1) in the samples.
+
+    Examples
+    --------
+    >>> from ted_core import Pruner
+    >>> from ted_core.reports.metrics import closed_metrics
+    >>> pruner = Pruner(2, epochs=5, prune_ratio=0.5)
+    >>> pruner.observe([0, 1], [0.5, float("inf")])
+    >>> pruner.advance()
+    >>> closed_metrics(pruner)
+    {'ted/samples_saved': 0.0, 'ted/nonfinite_dropped': 1.0}
+    """
+    return {
+        "ted/samples_saved": pruner.savings().ratio,
+        "ted/nonfinite_dropped": float(pruner.nonfinite_dropped),
+    }

@@ -1,0 +1,216 @@
+"""The door for arrays of any library, and the few operations all signals share.
+
+Nothing here reads a value of an array: shapes and dtypes are checked, values never,
+so that no call waits for a device.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
+
+import numpy as np
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_torch_namespace,
+)
+
+from ted_core._validation import check_bool
+
+__all__ = [
+    "Array",
+    "as_floating",
+    "as_hidden",
+    "as_index",
+    "as_labels",
+    "as_logits",
+    "as_losses",
+    "as_token_mask",
+    "check_same_shape",
+    "column",
+    "dtype_name",
+    "namespace",
+    "per_sample",
+    "quiet",
+    "sum_features",
+]
+
+Array: TypeAlias = Any
+
+
+"""An array of NumPy, PyTorch, JAX, CuPy or another array-API library."""
+
+
+_HALF = frozenset({"float16", "bfloat16"})
+
+
+_FLOATING = _HALF | {"float32", "float64"}
+
+
+_INTEGER = frozenset({f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)})
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of a dtype without its library: ``"float32"``."""
+    dtype = array.dtype
+    return str(getattr(dtype, "name", dtype)).rpartition(".")[2]
+
+
+def as_floating(name: str, value: object, *, minimum_ndim: int = 1) -> Array:
+    """Return a floating array without its autograd graph, half precision as float32."""
+    array = _as_array(name, value, minimum_ndim)
+    dtype = dtype_name(array)
+    if dtype not in _FLOATING:
+        msg = f"`{name}` must be real floating point, got dtype {dtype}"
+        raise TypeError(msg)
+    if hasattr(array, "detach"):
+        array = array.detach()
+    if dtype in _HALF:
+        xp = array_namespace(array)
+        array = xp.astype(array, xp.float32)
+    return array
+
+
+def as_index(name: str, value: object) -> Array:
+    """Return an integer array in the library's own index dtype."""
+    array = _as_array(name, value, 1)
+    dtype = dtype_name(array)
+    if dtype not in _INTEGER:
+        msg = f"`{name}` must hold integers, got dtype {dtype}"
+        raise TypeError(msg)
+    xp = array_namespace(array)
+    return xp.astype(array, xp.arange(1).dtype)
+
+
+def as_token_mask(name: str, value: object) -> Array:
+    """Return a boolean array; integers such as an attention mask count if not 0."""
+    array = _as_array(name, value, 1)
+    dtype = dtype_name(array)
+    if dtype == "bool":
+        return array
+    if dtype not in _INTEGER:
+        msg = f"`{name}` must hold booleans or integers, got dtype {dtype}"
+        raise TypeError(msg)
+    return array != 0
+
+
+def namespace(**arrays: Array) -> Any:
+    """Return the one array library of all arguments."""
+    try:
+        return array_namespace(*arrays.values())
+    except TypeError:
+        names = " and ".join(f"`{name}`" for name in arrays)
+        kinds = " and ".join(type(a).__module__.split(".")[0] for a in arrays.values())
+        msg = f"{names} must be arrays of one library, got {kinds}"
+        raise TypeError(msg) from None
+
+
+def check_same_shape(
+    name: str, array: Array, shape: tuple[int, ...], like: str
+) -> None:
+    """Refuse an array of another shape than `shape`."""
+    if tuple(array.shape) != tuple(shape):
+        msg = (
+            f"`{name}` must have shape {tuple(shape)} like {like}, "
+            f"got shape {tuple(array.shape)}"
+        )
+        raise ValueError(msg)
+
+
+def quiet(xp: Any) -> AbstractContextManager[None]:
+    """Keep NumPy from warning of overflow; torch.compile can not trace its switch."""
+    if is_torch_namespace(xp):
+        return nullcontext()
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+def sum_features(xp: Any, array: Array, kept: int) -> Array:
+    """Sum over all axes behind the first `kept`."""
+    if array.ndim == kept:
+        return array
+    return xp.sum(array, axis=tuple(range(kept, array.ndim)))
+
+
+def column(xp: Any, array: Array, ndim: int) -> Array:
+    """Append axes of length 1 up to `ndim`."""
+    return xp.reshape(array, tuple(array.shape) + (1,) * (ndim - array.ndim))
+
+
+def per_sample(xp: Any, inner: Array, *, signed: bool) -> Array:
+    """Turn <h, dl/dh> into an importance: its magnitude, or its negative."""
+    return -inner if check_bool("signed", signed) else xp.abs(inner)
+
+
+def _as_array(name: str, value: object, minimum_ndim: int) -> Array:
+    array: Array = value
+    if isinstance(value, type) or not is_array_api_obj(array):
+        msg = (
+            f"`{name}` must be an array of NumPy, PyTorch, JAX or another array-API "
+            f"library, got {type(value).__name__}"
+        )
+        raise TypeError(msg)
+    if array.ndim < minimum_ndim:
+        msg = (
+            f"`{name}` must have at least {minimum_ndim} axis(es), samples first, "
+            f"got shape {tuple(array.shape)}"
+        )
+        raise ValueError(msg)
+    return array
+
+
+def as_losses(losses: Array) -> Array:
+    """Return losses (B,)."""
+    values = as_floating("losses", losses)
+    if values.ndim != 1:
+        msg = (
+            f"`losses` must have shape (B,), got shape {tuple(values.shape)}; average "
+            "those of tokens or pixels over each sample"
+        )
+        raise ValueError(msg)
+    return values
+
+
+def as_logits(logits: Array, classes: int = 1) -> Array:
+    """Return logits (B, C) with at least `classes` classes."""
+    z = as_floating("logits", logits, minimum_ndim=2)
+    if z.ndim != 2:  # noqa: PLR2004 - samples and classes
+        msg = (
+            f"`logits` must have shape (B, C), got shape {tuple(z.shape)}; for tokens "
+            "and pixels observe the loss or the mask gradient"
+        )
+        raise ValueError(msg)
+    if z.shape[-1] < classes:
+        noun = "class" if classes == 1 else "classes"
+        msg = (
+            f"`logits` must have at least {classes} {noun}, got shape {tuple(z.shape)}"
+        )
+        raise ValueError(msg)
+    return z
+
+
+def as_labels(z: Array, labels: Array) -> Array:
+    """Return labels (B, C) in the dtype of z; NaN for a class out of range."""
+    soft = getattr(labels, "ndim", None) == z.ndim
+    y = labels if soft else as_index("labels", labels)
+    xp = namespace(logits=z, labels=y)
+    if soft:
+        check_same_shape("labels", y, z.shape, "`logits`")
+        real = dtype_name(y).startswith(("int", "uint", "bool"))
+        return xp.astype(y if real else as_floating("labels", y), z.dtype)
+    check_same_shape("labels", y, z.shape[:-1], "`logits` without its classes")
+    classes = xp.arange(z.shape[-1], dtype=y.dtype, device=device(z))
+    hot = classes[None, :] == y[:, None]
+    known = xp.any(hot, axis=-1)[:, None]
+    y = xp.astype(hot, z.dtype)
+    return xp.where(known, y, xp.full_like(y, float("nan")))
+
+
+def as_hidden(z: Array, hidden: Array) -> Array:
+    """Return hidden states (B, D)."""
+    h = as_floating("hidden", hidden, minimum_ndim=2)
+    namespace(logits=z, hidden=h)
+    shape = (z.shape[0], *h.shape[1:2])
+    check_same_shape("hidden", h, shape, "`logits`, samples first")
+    return h

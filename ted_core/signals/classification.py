@@ -1,0 +1,362 @@
+"""How far the probabilities are from the label: EL2N and GraNd (Paul et al. 2021)."""
+
+from __future__ import annotations
+
+from ted_core._validation import check_bool
+from ted_core.signals import _formulas
+from ted_core.signals._arrays import (
+    Array,
+    as_floating,
+    as_hidden,
+    as_labels,
+    as_logits,
+    as_losses,
+    namespace,
+    quiet,
+)
+
+__all__ = [
+    "el2n",
+    "forgetting",
+    "grand",
+    "least_confidence",
+    "loss",
+    "margin",
+    "normalize",
+]
+
+
+def el2n(logits: Array, labels: Array) -> Array:
+    r"""Return ``|p - y|_2``, the norm of the error of the probabilities.
+
+    p is the softmax of the logits and y the label; it is also the norm of the
+    gradient of softmax cross entropy at the logits.
+
+    Parameters
+    ----------
+    logits : array of floating point, shape (B, C)
+        Unnormalised class scores.
+    labels : array
+        Class indices (int, shape (B,)), or one-hot or soft labels, at least 0 (any real
+        dtype, shape of `logits`). Indices outside [0, C) give NaN, no observation.
+        Soft labels that sum to S give ``|S p - y|_2``.
+
+    Returns
+    -------
+    array of float32 or float64, shape (B,)
+        In [0, sqrt(2)] for labels that sum to one; on the device of `logits`,
+        without a graph. High is kept: the sample is wrong, or not yet sure.
+
+    Raises
+    ------
+    TypeError
+        An argument is no array, has the wrong dtype or another library.
+    ValueError
+        Shapes do not match, or there is no class.
+
+    Notes
+    -----
+    O(size of `logits`). With indices and one-hot labels ``1 - p_y`` is summed from the
+    other classes, so that solved samples keep their order down to the smallest float.
+    The paper averages over runs, early in training: see :class:`ted_core.Mean`.
+
+    References
+    ----------
+    M. Paul, S. Ganguli, G. K. Dziugaite, Deep learning on a data diet: finding
+    important examples early in training, NeurIPS 2021, Definition 2.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.signals import el2n
+    >>> logits = np.array([[2.0, 0.0], [0.0, 0.0]])
+    >>> el2n(logits, np.array([1, 0])).round(3).tolist()
+    [1.246, 0.707]
+    """
+    z = as_logits(logits)
+    xp = namespace(logits=z)
+    with quiet(xp):
+        return _formulas.el2n(xp, z, as_labels(z, labels))
+
+
+def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> Array:
+    r"""Return ``|p - y| |(h, 1)|``, the norm of the gradient in the last layer.
+
+    For a linear head z = W h + b and softmax cross entropy the gradient in W is
+    (p - y) h', that in b is p - y, so the norm of both together is a product.
+
+    Parameters
+    ----------
+    logits : array of floating point, shape (B, C)
+        Output z of the head.
+    labels : array
+        Class indices or soft labels, as :func:`el2n` takes them.
+    hidden : array of floating point, shape (B, D)
+        Input h of the head.
+    bias : bool, default True
+        Whether the head has a bias; without one it is ``|p - y| |h|``.
+
+    Returns
+    -------
+    array of float32 or float64, shape (B,)
+        At least 0, without a graph. High is kept.
+
+    Raises
+    ------
+    TypeError
+        An argument is no array, has the wrong dtype or another library.
+    ValueError
+        Shapes do not match, or there is no class.
+
+    Notes
+    -----
+    O(size of `logits` + size of `hidden`). The paper's score is the norm of the
+    gradient in all weights, averaged over initial weights; this is its last layer, from
+    the forward pass alone, exact for a linear head and unsmoothed labels.
+
+    References
+    ----------
+    M. Paul, S. Ganguli, G. K. Dziugaite, Deep learning on a data diet: finding
+    important examples early in training, NeurIPS 2021, Definition 2.1.
+    A. Katharopoulos, F. Fleuret, Not all samples are created equal: deep learning with
+    importance sampling, ICML 2018 (the last layer as a bound).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.signals import grand
+    >>> logits, hidden = np.array([[0.0, 0.0]]), np.array([[2.0, 2.0]])
+    >>> grand(logits, np.array([1]), hidden).round(3).tolist()
+    [2.121]
+    """
+    z = as_logits(logits)
+    h = as_hidden(z, hidden)
+    xp, biased = namespace(logits=z), check_bool("bias", bias)
+    with quiet(xp):
+        return _formulas.grand(xp, z, as_labels(z, labels), h, bias=biased)
+
+
+def margin(logits: Array) -> Array:
+    r"""Return ``1 - (p_(1) - p_(2))``, the inverted margin of the two best classes.
+
+    Parameters
+    ----------
+    logits : array of floating point, shape (B, C)
+        Unnormalised class scores, at least two classes.
+
+    Returns
+    -------
+    array of float32 or float64, shape (B,)
+        In [0, 1], without a graph. High is kept: the two best classes are close.
+
+    Raises
+    ------
+    TypeError
+        `logits` is no array or not real floating point.
+    ValueError
+        `logits` has another shape, or fewer than two classes.
+
+    Notes
+    -----
+    O(size of `logits`). The label plays no part: a sample that is surely wrong scores
+    as low as one that is surely right. Small values keep all their digits.
+
+    References
+    ----------
+    T. Scheffer, C. Decomain, S. Wrobel, Active hidden Markov models for information
+    extraction, IDA 2001.
+    C. Coleman et al., Selection via proxy: efficient data selection for deep learning,
+    ICLR 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.signals import margin
+    >>> margin(np.log([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0001]])).round(3).tolist()
+    [0.5, 1.0]
+    """
+    z = as_logits(logits, classes=2)
+    xp = namespace(logits=z)
+    with quiet(xp):
+        return _formulas.margin(xp, z)
+
+
+def least_confidence(logits: Array) -> Array:
+    r"""Return ``1 - p_(1)``, what the best class leaves to the others.
+
+    Parameters
+    ----------
+    logits : array of floating point, shape (B, C)
+        Unnormalised class scores.
+
+    Returns
+    -------
+    array of float32 or float64, shape (B,)
+        In [0, 1 - 1/C], without a graph. High is kept: no class is likely.
+
+    Raises
+    ------
+    TypeError
+        `logits` is no array or not real floating point.
+    ValueError
+        `logits` has another shape, or no class.
+
+    Notes
+    -----
+    O(size of `logits`). The label plays no part. Small values keep all their digits.
+
+    References
+    ----------
+    D. D. Lewis, W. A. Gale, A sequential algorithm for training text classifiers,
+    SIGIR 1994.
+    C. Coleman et al., Selection via proxy: efficient data selection for deep learning,
+    ICLR 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.signals import least_confidence
+    >>> least_confidence(np.log([[0.7, 0.2, 0.1]])).round(3).tolist()
+    [0.3]
+    """
+    z = as_logits(logits)
+    xp = namespace(logits=z)
+    with quiet(xp):
+        return _formulas.least_confidence(xp, z)
+
+
+def loss(losses: Array) -> Array:
+    r"""Return the losses themselves, ``l_k``: TED based on loss.
+
+    Parameters
+    ----------
+    losses : array of floating point, shape (B,)
+        Loss of each sample, unscaled: no mean over the batch, no 1 / r_t.
+
+    Returns
+    -------
+    array of float32 or float64, shape (B,)
+        The same numbers without a graph, half precision as float32. High is kept.
+
+    Raises
+    ------
+    TypeError
+        `losses` is no array or not real floating point.
+    ValueError
+        `losses` has another shape, a mean over the batch among them.
+
+    Notes
+    -----
+    The identity. Of a sequence or an image it is the mean over what is not ignored.
+
+    References
+    ----------
+    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
+    Generalization, ECAI 2024, Table 6 (TED based on loss).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.signals import loss
+    >>> loss(np.array([0.5, 2.0])).tolist()
+    [0.5, 2.0]
+    """
+    return as_losses(losses)
+
+
+def forgetting(logits: Array, labels: Array) -> Array:
+    r"""Return 1 where the prediction is right now, else 0: what forgetting counts.
+
+    A forgetting event is a 0 after a 1. :class:`ted_core.Count` turns the values of the
+    epochs into the number of events, and ranks samples that were never right first;
+    no other reduction makes sense of them.
+
+    Parameters
+    ----------
+    logits : array of floating point, shape (B, C)
+        Unnormalised class scores.
+    labels : array
+        Class indices (int, shape (B,)), or one-hot or soft labels (any real dtype,
+        shape of `logits`), whose largest share is the class. Indices outside [0, C)
+        and labels of zeros give NaN, no observation.
+
+    Returns
+    -------
+    array of float32 or float64, shape (B,)
+        1 where the label's logit is above all others, 0 where it is not, a tie
+        among them; NaN where a logit is.
+
+    Raises
+    ------
+    TypeError
+        An argument is no array, has the wrong dtype or another library.
+    ValueError
+        Shapes do not match, or there is no class.
+
+    Notes
+    -----
+    O(size of `logits`). A sample that is not visited in an epoch neither learns nor
+    forgets: the count goes on from its last visit.
+
+    References
+    ----------
+    M. Toneva et al., An empirical study of example forgetting during deep neural
+    network learning, ICLR 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.signals import forgetting
+    >>> forgetting(np.array([[2.0, 0.0], [2.0, 0.0]]), np.array([0, 1])).tolist()
+    [1.0, 0.0]
+    """
+    z = as_logits(logits)
+    xp = namespace(logits=z)
+    with quiet(xp):
+        return _formulas.forgetting(xp, z, as_labels(z, labels))
+
+
+def normalize(values: Array) -> Array:
+    r"""Divide the values of one step by their mean magnitude, ``v_k / mean |v|``.
+
+    Within the first epoch early steps see larger values than late ones, whatever the
+    sample; divided, samples are compared with those of their own step.
+
+    Parameters
+    ----------
+    values : array of floating point, shape (B,)
+        Values of one step of any signal.
+
+    Returns
+    -------
+    array of float32 or float64, shape (B,)
+        On the same device, without a graph; as they are if all of them are 0. A value
+        that is not finite stays so, and does not count in the mean.
+
+    Raises
+    ------
+    TypeError
+        `values` is no array or not real floating point.
+    ValueError
+        `values` has no axis.
+
+    Notes
+    -----
+    Ours, not from the paper. The mean depends on who shares the step: the value of a
+    sample is noisier the smaller the batch, and 1 for a batch of one. O(B).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ted_core.signals import normalize
+    >>> normalize(np.array([1.0, 2.0, 3.0])).tolist()
+    [0.5, 1.0, 1.5]
+    """
+    v = as_floating("values", values)
+    xp = namespace(values=v)
+    with quiet(xp):
+        finite = xp.isfinite(v)
+        total = xp.sum(xp.where(finite, xp.abs(v), xp.zeros_like(v)))
+        count = xp.sum(xp.astype(finite, v.dtype))
+        mean = total / xp.where(count == 0, xp.ones_like(count), count)
+        return v / xp.where(mean == 0, xp.ones_like(mean), mean)
