@@ -221,7 +221,12 @@ def _inspect(arguments: argparse.Namespace) -> None:
             print(f"{name:20} {int(array.sum())} in {array.size} epochs")
     score, visits, planned, observed = (
         _array(arguments.file, state, name)
-        for name in ("book.score", "book.visits", "history.planned", "history.observed")
+        for name in (
+            "scores.score",
+            "scores.update_counts",
+            "history.planned",
+            "history.observed",
+        )
     )
     for word, done in (("planned", planned), ("observed", observed)):
         full = score.size * done.size
