@@ -288,7 +288,7 @@ def array_field(
     state: Mapping[str, Any], name: str, like: NDArray[Any]
 ) -> NDArray[Any]:
     """Return a field that holds an array of the shape and dtype of `like`."""
-    array = _field(state, name)
+    array: NDArray[Any] = _field(state, name)
     wanted, shape = like.dtype.newbyteorder("<"), getattr(array, "shape", ())
     fits = isinstance(array, np.ndarray) and array.dtype == wanted
     if not fits or shape != like.shape:

@@ -338,8 +338,8 @@ class ScoreTable:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that a state holds, by name, not copied."""
-        counters = {"update_counts": self._update_counts, "flags": self._flags}
-        return {**self.columns, **counters}
+        counts, flags = self._update_counts, self._flags
+        return {**self.columns, "update_counts": counts, "flags": flags}
 
     def of_state(self, state: Mapping[str, Any]) -> ScoreTable:
         """Return a table like this one on a state's arrays, checked, not copied."""

@@ -197,7 +197,7 @@ def test_equal_are_those_of_equal_scores_and_states_load_into_no_other():
     assert one not in (other, floored, "Static")
     runs = [ted.Pruner(3, epochs=5, strategy=s) for s in (one, same, other)]
     runs[1].load_state_dict(runs[0].state_dict())
-    with pytest.raises(ted.CheckpointError, match="`strategy.checksum` must equal"):
+    with pytest.raises(ted.CheckpointError, match=r"`strategy\.checksum` must equal"):
         runs[2].load_state_dict(runs[0].state_dict())
 
 
