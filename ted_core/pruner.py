@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core._state import Progress, read_state, write_state
 from ted_core.config import RunOptions, make_config
 from ted_core.errors import EpochError
 from ted_core.history import HISTORY, EpochAccounts, Report, Rows
@@ -15,7 +16,6 @@ from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules.counts import Savings, StepOptions
 from ted_core.scores import ScoreTable
 from ted_core.selection.sharded import sum_over
-from ted_core.state import Progress, read_state, write_state
 from ted_core.typing import Scores, State
 
 __all__ = ["Pruner"]
