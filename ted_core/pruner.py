@@ -14,7 +14,6 @@ from ted_core.history import History, Report
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules.counts import Savings, StepOptions
 from ted_core.scores import ScoreBook
-from ted_core.selection.sharded import sum_over
 from ted_core.state import Parts, read_state, write_state
 from ted_core.typing import Scores, State
 
@@ -173,7 +172,7 @@ class Pruner:
             no observed value is finite; the state is unchanged then.
         """
         self._refuse_finished("advance")
-        observed = sum_over(self.config.shard, self._book.pending)
+        observed = self.config.layout.sum(self._book.pending)
         if self.config.strategy.uses_scores and not observed:
             got = f"got none in epoch {self._epoch}; call `observe` in every step"
             msg = f"an epoch must have observed values, {got}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,8 @@ from ted_core._validation import (
 )
 from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
-from ted_core.selection.top_k import median, pieces
+from ted_core.selection.selector import LocalSelector, Selector
+from ted_core.selection.top_k import pieces
 from ted_core.typing import Scores
 
 __all__ = [
@@ -358,14 +359,13 @@ class ScoreBook:
             self.columns[name][ids] = column + column.dtype.type(0)
         self._visits[ids] = np.minimum(visits, _MOST_VISITS - 1) + np.uint16(1)
 
-    def ranking(self, middle: Callable[..., np.float32] | None = None) -> Scores:
+    def ranking(self, selector: Selector | None = None) -> Scores:
         """Return what a strategy ranks by.
 
         Parameters
         ----------
-        middle : callable, optional
-            The median for samples without a value, from the valid scores and how many
-            take it; by default theirs.
+        selector : Selector, optional
+            Gives the median of the samples of all processes; of these by default.
 
         Returns
         -------
@@ -383,18 +383,14 @@ class ScoreBook:
             ranking = ranking.copy()
             ranking[missing] = np.inf
             missing &= self.presented
-        wanted = int(np.count_nonzero(missing))
-        if middle is not None:  # other ranks may want it
-            between = middle(ranking[self._visits > 0], wanted)
-        elif wanted:
-            between = median(self._visited(ranking))
-        if wanted:
-            ranking[missing] = between
+        selector = LocalSelector(self.n) if selector is None else selector
+        # Another process may need the median, to which all contribute.
+        if selector.sum([np.count_nonzero(missing)])[0]:
+            middle = selector.median(ranking[self._visits > 0])
+            if missing.any():  # else it may be a column
+                ranking[missing] = middle
         ranking.setflags(write=False)
         return ranking
-
-    def _visited(self, scores: Scores) -> Callable[[], Iterator[Scores]]:
-        return lambda: (scores[p][self._visits[p] > 0] for p in pieces(self.n))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the resident arrays by name, not copied: the columns and counters."""
