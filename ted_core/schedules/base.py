@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._validation import MOST_EPOCHS, check_int, check_kind
+from ted_core._validation import MAX_EPOCHS, check_int, check_kind
 
 __all__ = ["Horizon", "Schedule", "anneal_epochs", "keep_ratios"]
 
@@ -61,7 +61,7 @@ def anneal_epochs(schedule: Schedule, epochs: int) -> int:
     >>> anneal_epochs(RollerCoaster(0.7, anneal=0.125), 200)
     25
     """
-    epochs = check_int("epochs", epochs, minimum=1, maximum=MOST_EPOCHS)
+    epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_EPOCHS)
     check_kind("schedule", schedule, Schedule)
     return min(epochs, math.floor(schedule.anneal * epochs + 0.5))
 
@@ -101,7 +101,7 @@ def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
     >>> keep_ratios(RollerCoaster(0.7, beta=0.25, anneal=0.25), 4).round(3).tolist()
     [1.0, 0.427, 0.363, 1.0]
     """
-    epochs = check_int("epochs", epochs, minimum=1, maximum=MOST_EPOCHS)
+    epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_EPOCHS)
     pruning = epochs - anneal_epochs(schedule, epochs)
     horizon = epochs if schedule.horizon == "all" else max(pruning, 1)
     ratios = np.ones(epochs)

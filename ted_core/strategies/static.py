@@ -135,7 +135,7 @@ class Static(Floored):
             `state` is no mapping.
         CheckpointError
             It is no pruner's state or damaged, an epoch is open, or its reduction is
-            not of this library.
+            not registered; see :func:`ted_core.register_kind`.
 
         Examples
         --------
