@@ -17,7 +17,7 @@ from ted_core._version import __version__
 from ted_core.checkpoint import atomic_write, current_state, load_state
 from ted_core.config import make_config
 from ted_core.errors import CheckpointError, TedWarning
-from ted_core.reports.sample_table import SampleTable
+from ted_core.reports.sample_table import ordered
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
 from ted_core.schedules.counts import planned_save_ratio, save_ratio, steps_for
 from ted_core.typing import State
@@ -234,7 +234,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     for kind in ("csv", "parquet"):
         if path := getattr(arguments, kind):
             scores = np.where(updates > 0, score, np.float32(np.nan))
-            getattr(SampleTable.ordered(updates, scores), f"to_{kind}")(path)
+            getattr(ordered(updates, scores), f"to_{kind}")(path)
             print(f"wrote {path}")
 
 
