@@ -342,8 +342,8 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
 
     Notes
     -----
-    Through :func:`atomic_write`, uncompressed: the cost is a CRC-32 and that of writing.
-    Arrays are copied in pieces of 16 MiB.
+    Through :func:`atomic_write`, uncompressed; arrays are copied in pieces of 16 MiB.
+    The cost is a CRC-32 of each and that of writing.
 
     Examples
     --------
