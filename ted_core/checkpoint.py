@@ -142,18 +142,26 @@ def register_kind(kind: Kind) -> Kind:
         msg = f"`kind` must be a dataclass or have `state_fields()`, got {kind!r}"
         raise TypeError(msg)
     other = _KINDS.setdefault(kind.__name__, kind)
-    # A notebook's cell that runs again makes the same class once more.
-    if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+    if not _is_registered(kind):
         msg = f"`kind` must have a name of its own, got {kind!r} beside {other!r}"
         raise ValueError(msg)
     _KINDS[kind.__name__] = kind
     return kind
 
 
+def _is_registered(kind: type) -> bool:
+    # A notebook's cell that runs again makes the same class once more.
+    other = _KINDS.get(kind.__name__, object)
+    return (other.__module__, other.__qualname__) == (
+        kind.__module__,
+        kind.__qualname__,
+    )
+
+
 def kind_fields(role: str, thing: object) -> State:
     """Return the kind and the fields of a registered class, or the repr of another."""
     kind = type(thing)
-    if _KINDS.get(kind.__name__) is not kind:
+    if not _is_registered(kind):
         return {role: repr(thing)}
     if hasattr(thing, "state_fields"):
         own = thing.state_fields()

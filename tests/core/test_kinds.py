@@ -70,6 +70,20 @@ def test_a_run_with_registered_classes_goes_on_from_its_file(tmp_path):
         other.load_state_dict(state)
 
 
+def test_a_class_made_again_by_a_notebook_serves_runs_of_both():
+    def cell():
+        @ted.register_kind
+        @dataclass(frozen=True)
+        class Cell(ted.Random):
+            share: float = 0.5
+
+        return Cell
+
+    first, again = run(strategy=cell()()), run(strategy=cell()())
+    again.load_state_dict(first.state_dict())
+    first.load_state_dict(again.state_dict())
+
+
 def test_a_class_that_has_got_a_new_option_loads_older_states():
     state = run(reduction=Slow()).state_dict()
     del state["reduction.patience"]
