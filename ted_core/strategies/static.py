@@ -15,8 +15,8 @@ from ted_core.checkpoint import array_field, check_header, check_scores, plain_f
 from ted_core.errors import CheckpointError
 from ted_core.reductions import Count, Last, Mean, MeanAndVariance, Polyak, Reduction
 from ted_core.scores import ScoreBook
+from ted_core.strategies._class_floors import Floored, keep_highest
 from ted_core.strategies.base import Labels, Request, Selection
-from ted_core.strategies.class_floors import Floored, keep_highest
 from ted_core.typing import Scores
 
 __all__ = [
