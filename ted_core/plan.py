@@ -40,8 +40,8 @@ class EpochPlan:
     weights : ndarray of float32, shape (k,), or None
         Weight of each sample's loss, aligned with `order`; None means 1.
     kept_by_rank : tuple of int, default ()
-        Samples that each rank keeps, where each has a shard of its own; n, the order
-        and the loss scale are this rank's then.
+        Samples that each process keeps, where each has a shard of its own; n, the order
+        and the loss scale are this process's then.
 
     Notes
     -----
@@ -100,12 +100,12 @@ class EpochPlan:
 
     @property
     def visited(self) -> int:
-        """Samples that each rank visits: as many as the rank that keeps most."""
+        """Samples that each process visits: as many as the one that keeps most."""
         return max(self.kept_by_rank, default=self.order.size)
 
     @property
     def imbalance(self) -> float:
-        """Share of the visits of all ranks that repeat a sample, to keep in step."""
+        """Share of all processes' visits that repeat a sample, to keep in step."""
         kept = self.kept_by_rank
         return 1 - sum(kept) / (len(kept) * self.visited) if kept else 0.0
 
@@ -131,11 +131,11 @@ class EpochPlan:
         Parameters
         ----------
         batch_size : int
-            Samples of one batch on one rank.
+            Samples of one batch on one process.
         accumulation : int, default 1
             Batches of one optimizer step.
         world_size : int, default 1
-            Ranks that share the order; a shard's is not shared.
+            Processes that share the order; a shard's is not shared.
         drop_last : bool, default False
             Whether the loader drops an incomplete last batch.
 

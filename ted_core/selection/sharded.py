@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_choice, check_int, check_kind
+from ted_core.selection._selector import LocalSelector, Selector
 from ted_core.selection.randomness import SHARD, first_word, tie_hash
-from ted_core.selection.selector import LocalSelector, Selector
 from ted_core.selection.top_k import ordered_bits
 from ted_core.typing import Ids, Scores, State, id_dtype
 

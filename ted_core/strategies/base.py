@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.reductions import Reduction
+from ted_core.selection._selector import LocalSelector, Selector
 from ted_core.selection.randomness import SELECT, first_word, stream
-from ted_core.selection.selector import LocalSelector, Selector
 from ted_core.typing import Ids, Scores, id_dtype
 
 __all__ = ["Request", "Selection", "Strategy"]
@@ -66,7 +66,7 @@ class Request:
     selector: Selector = None  # type: ignore[assignment] # set below
 
     def __post_init__(self) -> None:
-        """Choose among this process's samples unless told otherwise."""
+        """Choose among this process's samples where no selector is given."""
         if self.selector is None:
             object.__setattr__(self, "selector", LocalSelector(self.n))
 

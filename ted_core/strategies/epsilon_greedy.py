@@ -75,6 +75,4 @@ class EpsilonGreedy(StrategyDefaults):
         others[best] = False
         left: Ids = np.flatnonzero(others).astype(id_dtype(request.n))
         drawn = draw(left, request.count - greedy, request)
-        kept = np.concatenate([best, drawn])
-        kept.sort(kind="stable")
-        return Selection(kept)
+        return Selection(np.sort(np.concatenate([best, drawn])))

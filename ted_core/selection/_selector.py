@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from ted_core.selection.top_k import highest_hashes, median, mid_ranks, top_ids
 from ted_core.typing import Ids, Scores
 
-__all__ = ["LocalSelector", "Selector"]
-
 
 class Selector(Protocol):
     """What a strategy may ask about the samples that it chooses from.
@@ -47,19 +45,13 @@ class Selector(Protocol):
 
 
 class LocalSelector:
-    """Choose among samples that this process holds whole.
-
-    Parameters
-    ----------
-    n : int
-        Samples.
-    """
+    """Choose among the `n` samples of this process alone."""
 
     def __init__(self, n: int) -> None:
         self.total = n
 
     def global_ids(self, ids: Ids) -> Ids:
-        """Return the ids as they are."""
+        """See :class:`Selector`, as for all below; here, the same ids."""
         return ids
 
     def top(self, keys: Scores, count: int, *, seed: int, epoch: int) -> Ids:
