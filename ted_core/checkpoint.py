@@ -151,11 +151,9 @@ def register_kind(kind: Kind) -> Kind:
 
 def _is_registered(kind: type) -> bool:
     # A notebook's cell that runs again makes the same class once more.
-    other = _KINDS.get(kind.__name__, object)
-    return (other.__module__, other.__qualname__) == (
-        kind.__module__,
-        kind.__qualname__,
-    )
+    known = _KINDS.get(kind.__name__, object)
+    same_module = known.__module__ == kind.__module__
+    return same_module and known.__qualname__ == kind.__qualname__
 
 
 def kind_fields(role: str, thing: object) -> State:
