@@ -42,6 +42,7 @@ def keep_highest(
 ) -> Ids:
     """Return the ids of the highest keys: each class's to its floor, then the best.
 
+    A floor holds no sample of the key ``-inf``, which has nothing to be trained on.
     `epoch` is the key of the hash among equal keys, the request's by default. O(n);
     with floors O(n log n) and 33 bytes a sample.
     """
@@ -55,7 +56,8 @@ def keep_highest(
     sizes, minimums = _minimums(labels, floor)
     index_in_class = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     kept = np.zeros(n, dtype=bool)
-    kept[by_class[index_in_class < np.repeat(minimums, sizes)]] = True
+    held = index_in_class < np.repeat(minimums, sizes)
+    kept[by_class[held & (keys[by_class] > -np.inf)]] = True
     rest = best_first[~kept[best_first]]
     kept[rest[: request.count - int(kept.sum())]] = True
     return np.flatnonzero(kept).astype(id_dtype(n))

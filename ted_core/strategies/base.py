@@ -35,8 +35,8 @@ class Request:
     epoch, seed : int
         Key of the hash and of :meth:`generator`.
     ranking : callable
-        Returns float32, shape (n,): the scores, ``inf`` where never presented;
-        read-only, perhaps the state's own column.
+        Returns float32, shape (n,): the scores, ``inf`` where never seen, ``-inf``
+        where the sample comes with weight 0; read-only, perhaps the state's own column.
     columns : mapping of str to ndarray
         The reduction's state columns, shape (n,); read-only by contract.
     labels : ndarray of int, shape (n,), or None
