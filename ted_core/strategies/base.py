@@ -35,7 +35,7 @@ class Request:
     epoch, seed : int
         Key of the hash and of :meth:`generator`.
     ranking : callable
-        Returns float32, shape (n,): the scores, ``inf`` where never presented;
+        Returns float32, shape (n,): the scores, ``inf`` where never seen;
         read-only, perhaps the state's own column.
     columns : mapping of str to ndarray
         The reduction's state columns, shape (n,); read-only by contract.
