@@ -239,6 +239,7 @@ class RunConfig:
         int
             Steps that the run never exceeds.
         """
+        # Over shards a process trains as long as the one that keeps most.
         longest = self.layout.max_size
         if not self.layout.shares_order:
             options["world_size"] = 1

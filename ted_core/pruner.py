@@ -243,11 +243,11 @@ class Pruner:
         self._stopped = True
         _warn(missing)
         if self._epoch < self.epochs:
-            tail = int((self.config.keep_ratios[self._epoch :] == 1).sum())
+            left = self.config.keep_ratios[self._epoch :]
             _warn(
                 f"the run must have {self.epochs} epochs as planned, got "
-                f"{self._epoch}: {tail} full-data epochs of its end have not run; give "
-                "`epochs` the number that the training has"
+                f"{self._epoch}: {left.size} more, {int((left == 1).sum())} of them on "
+                "all data, did not run; give `epochs` the number that the training has"
             )
 
     def _check_values(self, *, together: bool = False) -> None:

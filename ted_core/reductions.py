@@ -186,14 +186,7 @@ class Polyak(_ScoreAlone):
 
 @dataclass(frozen=True)
 class Last(_ScoreAlone):
-    """The newest value alone, as InfoBatch scores by it.
-
-    Examples
-    --------
-    >>> from ted_core import Last
-    >>> Last()
-    Last()
-    """
+    """The newest value alone, as InfoBatch scores by it."""
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Replace the score."""
@@ -203,14 +196,7 @@ class Last(_ScoreAlone):
 
 @dataclass(frozen=True)
 class Mean(_ScoreAlone):
-    """The mean of all values, as EL2N-20 averages over its runs.
-
-    Examples
-    --------
-    >>> from ted_core import Mean
-    >>> Mean()
-    Mean()
-    """
+    """The mean of all values, as EL2N-20 averages over its runs."""
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Move the mean by (value - mean) / (updates + 1)."""
@@ -229,12 +215,6 @@ class Count(_ScoreAlone):
     ----------
     M. Toneva et al., An empirical study of example forgetting during deep neural
     network learning, ICLR 2019.
-
-    Examples
-    --------
-    >>> from ted_core import Count
-    >>> Count()
-    Count()
     """
 
     @property

@@ -81,8 +81,8 @@ def steps_for(
     accumulation : int, default 1
         Batches of one optimizer step; a remainder makes a step of its own.
     world_size : int, default 1
-        Processes that share the samples; uneven shares are padded, or cut with
-        `drop_last`, as ``torch.utils.data.DistributedSampler`` does.
+        Processes that share the samples; uneven shares are padded, or shortened
+        with `drop_last`, as ``torch.utils.data.DistributedSampler`` does.
     drop_last : bool, default False
         Whether the loader drops an incomplete last batch.
 

@@ -16,7 +16,7 @@ __all__ = ["EpsilonGreedy"]
 
 @dataclass(frozen=True)
 class EpsilonGreedy(StrategyDefaults):
-    r"""Keep the highest scores, and a uniform draw of the others: S_t = G_t + R_t.
+    r"""Keep the highest scores, and some of the others at random: S_t = G_t + R_t.
 
     Of the k samples that the schedule keeps, ``floor(epsilon k + 1/2)`` are R_t, drawn
     at random from the data without G_t; G_t are the samples of the highest scores. The
@@ -34,7 +34,7 @@ class EpsilonGreedy(StrategyDefaults):
 
     Notes
     -----
-    A sample never presented outranks the draw: R_t begins where they end. The paper
+    A sample never seen comes before those of R_t. The paper
     trains on S_t with the loss as it is; here 1 / r_t is the run's `scale_loss`. Its
     code is not public: the default of `epsilon` is ours. O(n).
 

@@ -21,14 +21,14 @@ class InfoBatch(StrategyDefaults):
     r"""Prune at random below the mean score, without bias: E[sum w l] = sum l.
 
     Of the m samples whose score is below the mean, k = max(1, floor((1 - r) m + 1/2))
-    stay, a uniform draw, each with the weight m / k; all others stay with the weight
-    1. Given the scores, the expected weighted sum of any losses over the draw is their
-    sum over the data.
+    stay, selected at random, each with the weight m / k; all others stay with the
+    weight 1. Given the scores, the expected weighted sum of any losses over what stays
+    is their sum over the data.
 
     The prune ratio is r, the share that is pruned of the samples below the mean: with
     half the data below it, r = 0.5 prunes a quarter of the data. It follows the
     schedule, r_t of the pruner being 1 - r; the paper's is ``Constant(r)``, with the
-    annealing tail of full data. How many samples an epoch keeps depends on the scores:
+    full-data epochs at the end. How many samples an epoch keeps depends on the scores:
     ``total_steps`` and ``schedule_table`` refuse, ``max_total_steps`` gives the bound.
 
     Notes
@@ -37,8 +37,8 @@ class InfoBatch(StrategyDefaults):
     The paper prunes each sample on its own with probability r and weights by
     1 / (1 - r); here, as in the authors' code, the number is fixed, and the weight is
     exact for the rounded number. With `multiple_of` k grows until the epoch fits.
-    A sample at the mean is not below it, one never presented neither; in a full epoch
-    there are no weights. Over shards the mean is that of all, up to the rounding of
+    A sample at the mean is not below it, nor is one never seen; in a full epoch there
+    are no weights. Over shards the mean is that of all, up to the rounding of
     float64. O(n).
 
     References
@@ -76,7 +76,7 @@ class InfoBatch(StrategyDefaults):
         return Last()
 
     def select(self, request: Request) -> Selection:
-        """Draw among the samples below the mean, and weight them."""
+        """Select among the samples below the mean, and weight them."""
         n, dtype = request.n, id_dtype(request.n)
         if request.keep_ratio >= 1:
             return Selection(request.all_ids)
@@ -87,6 +87,7 @@ class InfoBatch(StrategyDefaults):
         certain = request.total - size
         stay = keep_count(size, request.keep_ratio)
         step = request.multiple_of
+        # As many more as make the epoch a multiple of the step.
         stay = min(size, -(-(certain + stay) // step) * step - certain)
         drawn = draw(below, stay, request)
         keep = np.ones(n, dtype=bool)
@@ -98,7 +99,7 @@ class InfoBatch(StrategyDefaults):
 
 
 def _below_mean(request: Request) -> NDArray[np.bool_]:
-    """Tell who is below the mean of the samples presented; never when all are equal."""
+    """Tell which samples are below the mean of those seen; none if all are equal."""
     ranking = request.ranking()
     known = ranking[np.isfinite(ranking)].astype(np.float64)
     inf = np.inf
@@ -107,6 +108,6 @@ def _below_mean(request: Request) -> NDArray[np.bool_]:
     sizes, sums, lowest, highest = rows[rows[:, 0] > 0].T
     if sizes.size == 0:
         return np.zeros(ranking.shape, dtype=bool)
-    # rounding may put the mean of equal numbers above each of them
+    # Rounding may put the mean of equal numbers above each of them.
     mean = np.clip(math.fsum(sums) / sizes.sum(), lowest.min(), highest.max())
     return np.asarray(ranking < np.float64(mean))

@@ -45,7 +45,7 @@ class SoftTop(Floored):
     -----
     The draw is the `count` highest of ``log w_k - log(-log u_k)`` with u_k uniform in
     (0, 1) by a hash of (seed, epoch, k), which is the same as drawing one by one. A
-    sample never presented comes first. Only ranks matter: any increasing function of
+    sample never seen comes first. Only ranks matter: any increasing function of
     the values draws the same samples. Over shards of 2,048 samples or more q_k is known
     to within 2^-11. Ours, not from a paper. One sort of the scores, O(n log n), in
     scratch space of about 50 bytes a sample.

@@ -57,7 +57,7 @@ class Static(Floored):
     gradient norms averaged over runs it is EL2N-20 or GraNd-4. The prune ratio is the
     share of the data that is pruned. ``Constant(s, anneal=0)`` prunes the same samples
     in all epochs; under a schedule that falls, each epoch's samples are among those of
-    the epoch before; in a tail of full data all samples train.
+    the epoch before; in full-data epochs all samples train.
 
     Parameters
     ----------

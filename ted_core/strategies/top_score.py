@@ -51,7 +51,7 @@ class TopScore(Floored):
     class_floor: float = 0.0
 
     def select(self, request: Request) -> Selection:
-        """Return the ids of the highest `request.count` ranks."""
+        """Return the ids of the `request.count` highest scores."""
         if request.count == request.total:
             return Selection(request.all_ids)
         return Selection(

@@ -41,7 +41,7 @@ class UCB(Floored):
 
     Notes
     -----
-    A sample never presented comes first. The bonus of a pruned sample stays as it
+    A sample never seen comes first. The bonus of a pruned sample stays as it
     was: nothing new is known of it. The paper trains with the loss as it is; here
     1 / r_t is the run's `scale_loss`. Its code is not public: `alpha`, the start at
     the first value, ``"deviation"``, class floors and the default of `confidence` are
