@@ -126,12 +126,12 @@ def test_nobody_can_write_a_score_through_the_ranking(seen):
 def test_more_than_255_observations_of_a_sample_are_an_error():
     table, named = ted.ScoreTable(9), "at most 255 times, got 25[67] of sample 7"
     table.observe(np.full(255, 7), np.ones(255))
-    more = np.arange(9) == 7
+    more = (np.arange(9) == 7).astype(int)
     for take in (
         lambda: table.observe([2, 7], [1.0, 1.0]),
         lambda: table.observe([7, 7], [1.0, 1.0], valid=[False, False]),
         lambda: table.observe(np.repeat([2, 7], 2), np.ones(4)),
-        lambda: table.observe_sums(more, more.astype(int)),
+        lambda: table.observe_sums(more, more),
         lambda: table.observe_sums(np.zeros(9), np.zeros(9, int), deliveries=2 * more),
     ):
         with pytest.raises(ted.EpochError, match=named):
