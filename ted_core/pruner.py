@@ -252,6 +252,8 @@ class Pruner:
 
     def _check_values(self, *, together: bool = False) -> None:
         """Refuse an open epoch without a finite value; of all processes together."""
+        if self._table.waits_for(self.plan().order) and self.config.shard is None:
+            return
         if together:
             received = Received(*self.config.layout.sum(self._table.received()))
         elif self.config.shard is None:
@@ -285,7 +287,8 @@ class Pruner:
             _warn(
                 f"planned samples must be delivered, got {closed.given_up} that were "
                 "not in two epochs: they rank at the median from now on; see "
-                "`report().undelivered_ids`"
+                "`report().undelivered_ids`",
+                stacklevel=4,
             )
         return accounts
 
@@ -372,10 +375,10 @@ class Pruner:
         self._epoch, self._stopped = run.epoch, run.stopped
 
 
-def _warn(message: str) -> None:
+def _warn(message: str, *, stacklevel: int = 3) -> None:
     """Warn where the pruner's user called it."""
     if message:
-        warnings.warn(message, TedWarning, stacklevel=3)
+        warnings.warn(message, TedWarning, stacklevel=stacklevel)
 
 
 class Told:

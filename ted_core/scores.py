@@ -324,6 +324,14 @@ class ScoreTable:
             self._buffer = EpochBuffer(self.n)
         return self._buffer
 
+    def waits_for(self, order: Ids) -> bool:
+        """Tell whether all of an epoch's samples were planned before, and never came.
+
+        An epoch that receives none of them loses nothing but these.
+        """
+        flags = self._flags[order] & (_SEEN | _UNDELIVERED * 3)
+        return bool((flags == _UNDELIVERED).all() and not self.observed)
+
     def received(self) -> Received:
         """Count the samples that the open epoch received, and their values: O(n)."""
         none = Received(0, 0, 0, 0)
@@ -414,9 +422,11 @@ class ScoreTable:
         EpochError
             Not one observed value is finite. The table is unchanged then.
         """
-        buffer, closed = self._buffer, np.zeros(3, np.int64)
-        if buffer is not None and buffer.observed:
-            if needs_value:
+        closed = np.zeros(3, np.int64)
+        waited = order is not None and self.waits_for(order)
+        if self.observed or waited:
+            buffer = self.buffer
+            if needs_value and not waited:
                 buffer.received().check()
             due = np.zeros(self.n, bool)
             due[[] if order is None else order] = True
