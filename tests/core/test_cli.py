@@ -76,7 +76,7 @@ def test_the_steps_follow_the_options_of_the_loader(capsys, options, steps):
         ("", "the following arguments are required: COMMAND"),
         (
             "plan --samples 100 --epochs 9 --batch-size 64 --drop-last",
-            "`batch_size` must be at most 33 with `drop_last`",
+            "`batch_size` must be at most 32 with `drop_last`",
         ),
         ("dance", "invalid choice: 'dance'"),
         ("plan", "--samples, --epochs, --batch-size"),
