@@ -1,7 +1,7 @@
 """What the first step of an epoch tells about a mask that scores nothing.
 
 `symptoms` is a tensor of shape (2,) on the device: a sample's largest
-|<h, g>| / (|h| |g|), and whether all rows were probabilities; -1 where nothing was seen.
+|<h, g>| / (|h| |g|), and whether all rows were probabilities; -1 if nothing was seen.
 """
 
 from __future__ import annotations
