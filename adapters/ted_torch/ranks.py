@@ -172,9 +172,10 @@ def run_facts(
         facts |= {"shard": config.shard.balance, "plan": None}
         if pruner.planned:
             facts["plan"] = pruner.plan().kept_by_rank
+        own = set(_OWN)
         if isinstance(config.strategy, Static):
-            facts["strategy"] = "Static"
-        facts = {name: fact for name, fact in facts.items() if name not in _OWN}
+            own |= {"strategy.n", "strategy.checksum"}
+        facts = {name: fact for name, fact in facts.items() if name not in own}
     facts["num_replicas"] = ranks.num_replicas
     if ranks.num_replicas > 1:
         facts["position"] = position

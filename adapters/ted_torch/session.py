@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ted_core import CheckpointError, EpochError, Pruner, Report, Savings, TedWarning
 from ted_core.config import RunOptions
+from ted_core.history import EpochAccounts
 from ted_core.schedules.counts import StepOptions
 from ted_core.selection.sharded import sum_over
 from ted_torch._mask_diagnostics import warn_of
@@ -204,13 +205,10 @@ class TED(Generic[Item]):
             epoch, ranks=self.ranks, optional=optional, shard=shard
         )
         warn_of(self._recorder.symptoms, epoch)
-        seen = int(np.count_nonzero(counts))
-        planned = counts[self.pruner.plan().order]
-        missing = int(np.count_nonzero(planned == 0))
+        accounts = EpochAccounts(self.pruner.plan().order, counts)
         # What is mixed into a batch may come from anywhere.
         mixed = self._buffer.shares is not None
-        unexpected = 0 if mixed else seen - (planned.size - missing)
-        unexpected = sum_over(shard, unexpected)
+        unexpected = sum_over(shard, 0 if mixed else accounts.unexpected)
         if unexpected:
             msg = (
                 f"an epoch must visit its kept samples alone, got {unexpected} others "
@@ -219,11 +217,11 @@ class TED(Generic[Item]):
             raise EpochError(msg)
         # A loader that drops its last batch leaves out less than a batch.
         batch = self._recorder.last_size * self.ranks.num_replicas
-        if self.sampler.start and not optional and missing >= max(batch, 1):
+        if self.sampler.start and not optional and accounts.missing >= max(batch, 1):
             msg = (
-                f"a resumed epoch must visit the rest of its samples, got {missing} "
-                f"left out in epoch {epoch}; if the loader has a state of its own, its "
-                "batch sampler must have one too"
+                f"a resumed epoch must visit the rest of its samples, got "
+                f"{accounts.missing} left out in epoch {epoch}; if the loader has a "
+                "state of its own, its batch sampler must have one too"
             )
             warnings.warn(msg, TedWarning, stacklevel=3)
         self.pruner.observe_sums(sums, counts)
