@@ -245,11 +245,15 @@ def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
     if version != 1:
         msg = f"`version` must be in [1, {VERSION}], saved {version}"
         raise CheckpointError(msg)
+    later = ("scores.", "open.", *(f"{role}." for role in ROLES))
+    check_known(state, [name for name in state if not str(name).startswith(later)])
     found: State = {}
+    for role in ROLES:
+        found |= _fields_of_repr(role, plain_field(state, role, str))
     for name, value in state.items():
         if name in ROLES:
-            found |= _fields_of_repr(name, plain_field(state, name, str))
-        elif isinstance(name, str) and name.startswith("book."):
+            continue
+        if isinstance(name, str) and name.startswith("book."):
             found[_RENAMED.get(name, "scores." + name.removeprefix("book."))] = value
         else:
             found[_RENAMED.get(name, name)] = value

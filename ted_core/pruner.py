@@ -8,14 +8,13 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core._state import Progress, read_state, write_state
 from ted_core.config import RunOptions, make_config
 from ted_core.errors import EpochError
 from ted_core.history import HISTORY, EpochAccounts, Report, Rows
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules.counts import Savings, StepOptions
 from ted_core.scores import ScoreTable
-from ted_core.selection.sharded import sum_over
-from ted_core.state import Progress, read_state, write_state
 from ted_core.typing import Scores, State
 
 __all__ = ["Pruner"]
@@ -172,7 +171,7 @@ class Pruner:
             no observed value is finite; the state is unchanged then.
         """
         self._check_open("advance")
-        observed = sum_over(self.config.shard, self._table.observed)
+        observed = self.config.layout.sum(self._table.observed)
         if self.config.strategy.uses_scores and not observed:
             got = f"got none in epoch {self._epoch}; call `observe` in every step"
             msg = f"an epoch must have observed values, {got}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any
 
@@ -20,7 +20,8 @@ from ted_core._validation import (
 from ted_core.checkpoint import array_field, plain_field
 from ted_core.errors import CheckpointError, EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
-from ted_core.selection.top_k import median, pieces
+from ted_core.selection.selector import LocalSelector, Selector
+from ted_core.selection.top_k import pieces
 from ted_core.typing import Counts, Scores
 
 __all__ = ["ScoreTable"]
@@ -297,14 +298,13 @@ class ScoreTable:
             self.columns[name][ids] = column + column.dtype.type(0)
         self._update_counts[ids] = np.minimum(counts, _MAX_UPDATES - 1) + np.uint16(1)
 
-    def ranking(self, middle: Callable[..., np.float32] | None = None) -> Scores:
+    def ranking(self, selector: Selector | None = None) -> Scores:
         """Return what a strategy ranks by.
 
         Parameters
         ----------
-        middle : callable, optional
-            The median for samples without a value, from the valid scores and how many
-            take it; by default theirs.
+        selector : Selector, optional
+            Gives the median of the samples of all processes; of these by default.
 
         Returns
         -------
@@ -322,19 +322,14 @@ class ScoreTable:
             ranking = ranking.copy()
             ranking[missing] = np.inf
             missing &= self.seen
-        wanted = int(np.count_nonzero(missing))
-        if middle is not None:  # other ranks may want it
-            between = middle(ranking[self._update_counts > 0], wanted)
-        elif wanted:
-            between = median(self._valid(ranking))
-        if wanted:
-            ranking[missing] = between
+        selector = LocalSelector(self.n) if selector is None else selector
+        # Another process may need the median, to which all contribute.
+        if selector.sum([np.count_nonzero(missing)])[0]:
+            middle = selector.median(ranking[self._update_counts > 0])
+            if missing.any():  # else it may be a column
+                ranking[missing] = middle
         ranking.setflags(write=False)
         return ranking
-
-    def _valid(self, scores: Scores) -> Callable[[], Iterator[Scores]]:
-        counts = self._update_counts
-        return lambda: (scores[part][counts[part] > 0] for part in pieces(self.n))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that a state holds, by name, not copied."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ted_core import CheckpointError, EpochError, EpochPlan, Pruner
-from ted_core.selection.sharded import visits
+from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Ids
 from ted_torch._validation import count_items
 from ted_torch.ranks import Ranks, share_of
@@ -104,7 +104,7 @@ class TEDSampler(Sampler[int]):
             Those passed over included.
         """
         plan = self._plan()
-        return share_of(visits(plan.order, plan.visited, plan.n), self.ranks)
+        return share_of(repeat_order(plan.order, plan.visited, plan.n), self.ranks)
 
     def _plan(self) -> EpochPlan:
         """Return the plan; one that all processes make together is not made here."""

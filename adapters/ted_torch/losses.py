@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ted_core import EpochPlan
-from ted_core.selection.sharded import MOST_VISITS
+from ted_core.selection.sharded import MAX_REPEATS
 from ted_torch._validation import check_float, check_valid, check_weights
 
 _HALF = 2
@@ -60,7 +60,7 @@ def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor
     """Return a plan's weights by sample id, (n + 1,); None if all weigh 1."""
     # A process that keeps next to nothing fills its epoch with pruned samples of its
     # own, which must not train the network.
-    filled = plan.visited > MOST_VISITS * len(plan)
+    filled = plan.visited > MAX_REPEATS * len(plan)
     if plan.weights is None and not filled:
         return None
     weights = torch.full((plan.n + 1,), 0.0 if filled else 1.0)

@@ -15,7 +15,6 @@ from ted_core import CheckpointError, EpochError, Pruner, Report, Savings, TedWa
 from ted_core.config import RunOptions
 from ted_core.history import EpochAccounts
 from ted_core.schedules.counts import StepOptions
-from ted_core.selection.sharded import sum_over
 from ted_torch._mask_diagnostics import warn_of
 from ted_torch._state import check_order, check_whole, read_session, write_session
 from ted_torch._step import SignalInputs, StepRecorder
@@ -208,7 +207,8 @@ class TED(Generic[Item]):
         accounts = EpochAccounts(self.pruner.plan().order, counts)
         # What is mixed into a batch may come from anywhere.
         mixed = self._buffer.shares is not None
-        unexpected = sum_over(shard, 0 if mixed else accounts.unexpected)
+        unexpected = 0 if mixed else accounts.unexpected
+        unexpected = self.pruner.config.layout.sum(unexpected)
         if unexpected:
             msg = (
                 f"an epoch must visit its kept samples alone, got {unexpected} others "

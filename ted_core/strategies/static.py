@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ted_core._validation import as_array, to_numpy
+from ted_core._validation import as_array, check_real, to_numpy
 from ted_core.checkpoint import current_state, plain_field, saved_kind
 from ted_core.errors import CheckpointError
 from ted_core.reductions import Reduction
 from ted_core.scores import ScoreTable
-from ted_core.strategies.base import Request, Selection
-from ted_core.strategies.class_floors import (
-    check_class_floor,
-    check_floors,
-    keep_highest,
-)
+from ted_core.strategies.base import Labels, Request, Selection
+from ted_core.strategies.class_floors import Floored, keep_highest
 from ted_core.typing import Scores
 
 __all__ = ["Static"]
@@ -54,7 +50,7 @@ def ranking_of_state(state: Mapping[str, Any]) -> Scores:
     return table.of_state(state).ranking()
 
 
-class Static:
+class Static(Floored):
     r"""Keep the highest of given scores, the same in every epoch.
 
     With the scores of a finished run this is TEDS, TED with a surrogate; with EL2N or
@@ -102,11 +98,9 @@ class Static:
     [1, 3]
     """
 
-    over_shards: ClassVar[bool] = True
-
     def __init__(self, scores: ArrayLike, *, class_floor: float = 0.0) -> None:
         self._scores = _as_scores(scores)
-        self.class_floor = check_class_floor(class_floor)
+        self.class_floor = check_real("class_floor", class_floor, low=0, high=1)
         little = self._scores.astype("<f4", copy=False)
         self._checksum = zlib.crc32(little.tobytes())
 
@@ -141,7 +135,7 @@ class Static:
             `state` is no mapping.
         CheckpointError
             It is no pruner's state or damaged, an epoch is open, or its reduction is
-            not of this library.
+            not registered; see :func:`ted_core.register_kind`.
 
         Examples
         --------
@@ -184,29 +178,12 @@ class Static:
         """No values are needed."""
         return False
 
-    @property
-    def known_count(self) -> bool:
-        """The schedule decides."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """The loss is divided by r_t, as TED's."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """Any; values are kept for the reports."""
-        return None
-
-    def check(
-        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
-    ) -> None:
+    def check(self, n: int, smallest: int, labels: Labels | None) -> None:
         """Refuse another number of samples, and floors above the smallest epoch."""
         if self._scores.size != n:
             msg = f"`strategy` must rank {n} samples, got {self!r}"
             raise ValueError(msg)
-        check_floors(self.class_floor, smallest, labels)
+        super().check(n, smallest, labels)
 
     def select(self, request: Request) -> Selection:
         """Return the ids of the highest scores."""

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.algorithm1 import kept_by_definition_3
+from saved_runs import FOLDER
 
 import ted_core as ted
 from ted_core.testing import schedules
@@ -138,12 +139,10 @@ def test_a_damaged_state_is_refused_by_name(field, value, message):
     "text", ["Median()", "Polyak(2.0)", "Polyak(alpha=2.0)", "[].clear()", "Last(", "0"]
 )
 def test_the_reduction_must_be_one_of_the_librarys(text):
-    state = surrogate().state_dict()
-    older = {k: v for k, v in state.items() if k.partition(".")[0] != "reduction"}
-    older |= {"version": 1, "reduction": text}
+    older = ted.load_state(FOLDER / "core" / "finished.npz")
     with pytest.raises(ted.CheckpointError, match="`reduction` must be"):
-        ted.Static.from_state(older)
-    named = {**state, "reduction.kind": text}
+        ted.Static.from_state({**older, "reduction": text})
+    named = {**surrogate().state_dict(), "reduction.kind": text}
     message = r"`reduction.kind` must be a reg.*, or rank by `Static\(pruner.scores\)`"
     with pytest.raises(ted.CheckpointError, match=message):
         ted.Static.from_state(named)
