@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ted_core import EpochError, EpochPlan, signals
 from ted_core.config import RunConfig
+from ted_torch._losses import dense_weights, mean_loss, per_sample
 from ted_torch._mask_diagnostics import watch
 from ted_torch._validation import (
     Ids,
@@ -32,7 +33,6 @@ from ted_torch._validation import (
 )
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import TEDSampler
-from ted_torch.losses import dense_weights, mean_loss, per_sample
 from ted_torch.masks import inner_product, new_loss_gradient, record, tap
 
 _MAX_WAITING = 64

@@ -7,15 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ted_torch._losses import wide_dtype
 from ted_torch._validation import check_unchanged, version_of
 from ted_torch.buffer import EpochBuffer, Indices
 
 __all__ = ["record", "tap"]
-
-
-def wide_dtype(tensor: Tensor) -> torch.dtype:
-    """Return the dtype that accumulates: float64 for float64, else float32."""
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def inner_product(hidden: Tensor, gradient: Tensor) -> Tensor:

@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ted_torch._losses import wide_dtype, widened
 from ted_torch._validation import (
     check_float,
     check_integers,
     check_valid,
     find_outside,
 )
-from ted_torch.losses import widened
-from ted_torch.masks import wide_dtype
 
 __all__ = ["segment_losses", "segment_mask"]
 

@@ -16,7 +16,7 @@ from ted_torch import (
     segment_losses,
     segment_mask,
 )
-from ted_torch.losses import mean_loss, per_sample
+from ted_torch._losses import mean_loss, per_sample
 from ted_torch.ranks import find_ranks
 from torch_runs import labelled
 

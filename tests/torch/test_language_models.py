@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import vector_delta
 from ted_torch import segment_losses, segment_mask
-from ted_torch.losses import per_sample
+from ted_torch._losses import per_sample
 from torch.nn import functional as F  # noqa: N812
 from torch_runs import opened, recorded
 from transformers import (

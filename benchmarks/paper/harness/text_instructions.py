@@ -14,7 +14,7 @@ from harness.text_models import keep_upper, load_model, load_tokenizer, trained
 from harness.text_packing import Packed
 from peft import LoraConfig, get_peft_model
 from ted_torch import segment_losses, segment_mask
-from ted_torch.losses import per_sample
+from ted_torch._losses import per_sample
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own habit
 

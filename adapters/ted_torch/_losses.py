@@ -31,6 +31,11 @@ def per_sample(losses: object, *, valid: Tensor | None = None) -> Tensor:
     return kept.sum(1) / valid.reshape(size, -1).sum(1).clamp(min=1)
 
 
+def wide_dtype(tensor: Tensor) -> torch.dtype:
+    """Return the dtype that accumulates: float64 for float64, else float32."""
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
 def widened(losses: Tensor) -> Tensor:
     """Return half-precision losses in float32: their sum would overflow."""
     return losses.float() if losses.element_size() == _HALF else losses
