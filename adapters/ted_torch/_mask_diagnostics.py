@@ -1,4 +1,4 @@
-"""What the first step of an epoch tells about a mask that scores nothing.
+"""Symptoms of a mask that scores nothing, found in the first step of an epoch.
 
 `symptoms` is a tensor of shape (2,) on the device: a sample's largest
 |<h, g>| / (|h| |g|), and whether all rows were probabilities; -1 if nothing was seen.

@@ -27,7 +27,7 @@ from ted_torch.ranks import Ranks, all_gather, process_of
 FORMAT = "ted_torch.TED"
 VERSION = 1
 
-# Files call the counters meters.
+# The buffer's tensors, and their names in files.
 _BUFFER = {"sums": "sums", "counts": "counts", "counters": "meters", "shares": "shares"}
 _RANKS = ("num_replicas", "rank")
 _PLAIN = ("order", "position")
@@ -95,7 +95,7 @@ def _checksum(state: Mapping[str, Any]) -> int:
 def read_session(
     state: Mapping[str, Any], config: RunConfig, ranks: Ranks
 ) -> tuple[State, dict[str, Tensor], dict[str, int]]:
-    """Return the state of the pruner, the buffer's tensors and the plain values."""
+    """Return the pruner's state, the buffer's tensors and the plain values."""
     if not isinstance(state, Mapping):
         msg = f"`state` must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
@@ -187,7 +187,7 @@ def _check_ranks(plain: Mapping[str, int], ranks: Ranks) -> None:
 
 
 def is_open(state: Mapping[str, Any]) -> bool:
-    """Tell whether a state is of an epoch that has received samples."""
+    """Return whether a state's epoch has received samples."""
     counters = state.get("buffer.meters")
     # The session refuses a state that lacks the field.
     return isinstance(counters, Tensor) and bool(counters.flatten()[:1].gt(0).any())

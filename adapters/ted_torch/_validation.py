@@ -64,7 +64,7 @@ def check_graph(name: str, value: Tensor) -> None:
 
 
 def check_valid(valid: object, losses: Tensor) -> Tensor:
-    """Return which losses count, or refuse what does not tell it for each."""
+    """Return which losses count: a bool tensor of their shape."""
     if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
         msg = f"`valid` must be a bool tensor, got {found_kind(valid)}"
         raise TypeError(msg)

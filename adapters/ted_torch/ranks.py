@@ -220,7 +220,7 @@ def find_shard(
     group: Any = None,
     device: torch.device | str = "cpu",
 ) -> Shard:
-    """Return this process's place among data of which each process has its own part.
+    """Return this process's position among data of which each one has its own part.
 
     Parameters
     ----------

@@ -87,10 +87,8 @@ def segment_losses(
     ----------
     losses : Tensor of float, shape (R, T)
         Unreduced losses.
-    segments : Tensor of int, shape (R, T)
-        Sample of each, in [0, `count`); -1 is padding.
-    count : int
-        B, samples in the batch.
+    segments, count : Tensor of int, shape (R, T), and int
+        As of :func:`segment_mask`.
     valid : Tensor of bool, shape (R, T), optional
         Which losses count, for example those of response tokens. None means all
         that are no padding.
