@@ -71,7 +71,7 @@ def write_state(config: RunConfig, run: Progress) -> State:
         state[f"scores.{name}"] = _little(array)
     state["open.observed"] = table.observed
     if plan is not None and config.shard is not None:
-        # The other ranks have a part in it: it can't be made again when it is loaded.
+        # All processes make it together: one that loads it can't make it again.
         state["plan.order"] = _little(plan.order)
         state["plan.kept_by_rank"] = np.array(plan.kept_by_rank, "<i8")
         if plan.weights is not None:
@@ -183,8 +183,8 @@ def _read_plan(state: Mapping[str, Any], config: RunConfig, epoch: int) -> Epoch
     if config.shard is None or epoch >= config.epochs:
         msg = "`plan.order` must be that of a shard's open epoch, got another state's"
         raise CheckpointError(msg)
-    ranks = len(config.shard.sizes)
-    kept = array_field(state, "plan.kept_by_rank", np.empty(ranks, np.int64))
+    processes = len(config.shard.sizes)
+    kept = array_field(state, "plan.kept_by_rank", np.empty(processes, np.int64))
     size = int(kept[config.shard.rank])
     if np.any((kept < 0) | (kept > config.shard.sizes)) or not kept.any():
         msg = f"`plan.kept_by_rank` must fit the shards, saved {kept.tolist()}"

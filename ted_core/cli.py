@@ -17,7 +17,7 @@ from ted_core._version import __version__
 from ted_core.checkpoint import atomic_write, current_state, load_state
 from ted_core.config import make_config
 from ted_core.errors import CheckpointError, TedWarning
-from ted_core.reports.sample_table import SampleTable
+from ted_core.reports.sample_table import ordered
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
 from ted_core.schedules.counts import planned_save_ratio, save_ratio, steps_for
 from ted_core.typing import State
@@ -97,28 +97,34 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: ted plan --samples 50000 --epochs 200 --batch-size 128",
     )
     add = plan.add_argument
-    add("--samples", type=int, required=True, help="size of the data set")
-    add("--epochs", type=int, required=True, help="epochs of the run, at least 2")
-    add("--batch-size", type=int, required=True, help="samples of a batch, on one rank")
-    add("--prune-ratio", type=float, default=0.7, help="s, share pruned at t = T (0.7)")
+    for name, text in (
+        ("--samples", "size of the data set"),
+        ("--epochs", "epochs of the run, at least 2"),
+        ("--batch-size", "samples of a batch, in one process"),
+    ):
+        add(name, type=int, required=True, help=text)
+    for name, default, text in (
+        ("--prune-ratio", 0.7, "s, share pruned at t = T"),
+        ("--beta", 0.25, "shape of the roller-coaster"),
+        ("--anneal", 0.125, "share of full-data epochs at the end"),
+        ("--warmup", 0, "number of full-data epochs at the start"),
+        ("--multiple-of", 1, "round kept counts up to multiples"),
+        ("--accumulation", 1, "batches of an optimizer step"),
+        ("--world-size", 1, "processes that share the samples"),
+    ):
+        add(name, type=type(default), default=default, help=f"{text} ({default})")
     add(
         "--schedule",
         choices=["roller-coaster", *_CURVES],
         default="roller-coaster",
         help="how the kept share falls (roller-coaster, Eq. 21)",
     )
-    add("--beta", type=float, default=0.25, help="shape of the roller-coaster (0.25)")
-    add("--anneal", type=float, default=0.125, help="share of full epochs last (0.125)")
-    add("--warmup", type=int, default=0, help="number of full epochs first (0)")
     add(
         "--horizon",
         choices=["all", "pruning"],
         default="all",
-        help="T of the schedule: all epochs, or those before the full ones (all)",
+        help="T of the schedule: all epochs, or those that prune (all)",
     )
-    add("--multiple-of", type=int, default=1, help="round counts up to multiples (1)")
-    add("--accumulation", type=int, default=1, help="batches of an optimizer step (1)")
-    add("--world-size", type=int, default=1, help="ranks that share the samples (1)")
     add("--drop-last", action="store_true", help="the loader drops a short last batch")
     add("--plot", type=Path, metavar="FILE", help="draw the kept shares, by Matplotlib")
     plan.set_defaults(run=_plan)
@@ -234,7 +240,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     for kind in ("csv", "parquet"):
         if path := getattr(arguments, kind):
             scores = np.where(updates > 0, score, np.float32(np.nan))
-            getattr(SampleTable.ordered(updates, scores), f"to_{kind}")(path)
+            getattr(ordered(updates, scores), f"to_{kind}")(path)
             print(f"wrote {path}")
 
 

@@ -46,7 +46,7 @@ class Pruner:
     labels, initial_scores : array_like of int and of float, shape (n,), optional
         Class of each sample, for class floors; finite scores to start from.
     shard : Shard, optional
-        One rank's part of data that no rank holds whole; `n` are its samples.
+        One process's part of data that none holds whole; `n` are its samples.
     **options : see above
         The others.
 
@@ -121,7 +121,8 @@ class Pruner:
         Returns
         -------
         EpochPlan
-            The same object until the epoch closes; O(n) the first time, on all ranks.
+            The same object until the epoch closes; O(n) the first time. With a shard
+            all processes make it together.
 
         Raises
         ------

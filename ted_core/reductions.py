@@ -1,4 +1,4 @@
-"""How the values of the epochs become one score: Polyak averaging (Eq. 19) and others."""
+"""How values become a score over the epochs: Polyak averaging (Eq. 19) and others."""
 
 from __future__ import annotations
 

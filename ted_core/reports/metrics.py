@@ -23,8 +23,8 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
         last one did (0 if none was trained); ``ted/samples_saved``, the share of full
         training's forward passes that the closed epochs saved, counted (Eq. 24); and
         ``ted/nonfinite_dropped``, how many values they dropped as not finite. With a
-        shard all are this rank's, and ``ted/imbalance`` is the share of all ranks'
-        steps that repeat samples to keep the ranks in step.
+        shard all are this process's, and ``ted/imbalance`` is the share of samples that
+        the processes repeat to keep in step.
 
     Raises
     ------

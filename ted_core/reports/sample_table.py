@@ -43,26 +43,6 @@ class SampleTable:
     update_counts: NDArray[np.uint16]
     scores: Scores
 
-    @classmethod
-    def ordered(cls, update_counts: NDArray[np.uint16], scores: Scores) -> SampleTable:
-        """Order the samples 0 ... n - 1 by update count, then by score, then by id.
-
-        Parameters
-        ----------
-        update_counts : ndarray of uint16, shape (n,)
-            Update count of each sample, the highest first.
-        scores : ndarray of float32, shape (n,)
-            Score of each sample, the highest first; NaN comes after all others.
-
-        Returns
-        -------
-        SampleTable
-            All samples.
-        """
-        falling = -np.where(np.isnan(scores), -np.inf, scores)
-        ids = np.lexsort((falling, -update_counts.astype(np.int32))).astype(np.int64)
-        return cls(ids, update_counts[ids], scores[ids])
-
     def __len__(self) -> int:
         """Return the number of samples."""
         return int(self.ids.size)
@@ -164,6 +144,13 @@ class SampleTable:
         return SampleTable(self.ids[part], self.update_counts[part], self.scores[part])
 
 
+def ordered(update_counts: NDArray[np.uint16], scores: Scores) -> SampleTable:
+    """Order samples by update count, then score, the highest first, then by id."""
+    falling = -np.where(np.isnan(scores), -np.inf, scores)
+    ids = np.lexsort((falling, -update_counts.astype(np.int32))).astype(np.int64)
+    return SampleTable(ids, update_counts[ids], scores[ids])
+
+
 def sample_table(pruner: Pruner) -> SampleTable:
     """Return every sample of a run, the most often kept first.
 
@@ -178,7 +165,8 @@ def sample_table(pruner: Pruner) -> SampleTable:
     Returns
     -------
     SampleTable
-        As :meth:`SampleTable.ordered` puts them.
+        Ordered by update count, then by score, the highest first, then by id; a sample
+        without a score comes after all others of its count.
 
     Raises
     ------
@@ -203,4 +191,4 @@ def sample_table(pruner: Pruner) -> SampleTable:
              2             3           1
     """
     check_kind("pruner", pruner, Pruner)
-    return SampleTable.ordered(pruner.update_counts, pruner.scores)
+    return ordered(pruner.update_counts, pruner.scores)

@@ -67,7 +67,7 @@ def anneal_epochs(schedule: Schedule, epochs: int) -> int:
 
 
 def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
-    r"""Nominal keep ratio of every epoch, r_0 ... r_{T-1}, all full-data epochs included.
+    r"""Nominal keep ratio of every epoch, r_0 ... r_{T-1}, full-data ones too.
 
     Parameters
     ----------

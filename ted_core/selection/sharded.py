@@ -148,7 +148,8 @@ class ShardedSelector:
 
     def top(self, keys: Scores, count: int, *, seed: int, epoch: int) -> Ids:
         """Return what ``top_ids`` of all keys chooses, as far as it is here."""
-        own = np.arange(self._shard.size, dtype=id_dtype(self._shard.size))
+        size = self._shard.size
+        own: Ids = np.arange(size, dtype=id_dtype(size))
         if count == self.total:
             return own
         return own[self._highest(keys, own, count, seed, epoch)]

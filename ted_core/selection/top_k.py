@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,30 +182,38 @@ def median(values: Scores) -> np.float32:
 
 
 def mid_ranks(scores: Scores) -> NDArray[np.float64]:
-    """Return (#below + #equal / 2) / n of each score; a sort, 40 bytes a sample."""
-    order = _argsort(scores)
-    ordered = scores[order]
-    is_first = np.ones(scores.size, dtype=bool)  # of equal scores
-    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-    first = np.flatnonzero(is_first)
-    sizes = np.diff(first, append=scores.size)
-    ranks = np.empty(scores.size)
-    ranks[order] = np.repeat((first + sizes / 2) / max(scores.size, 1), sizes)
+    """Return (#below + #equal / 2) / n of each score: a sort, 36 bytes a sample."""
+    n = scores.size
+    order, ordered = _sorted(scores)
+    is_bound = np.ones(n + 1, dtype=bool)  # of the runs of equal scores
+    np.not_equal(ordered[1:], ordered[:-1], out=is_bound[1:-1])
+    bounds = np.flatnonzero(is_bound)
+    ranks = np.empty(n)
+    for part in pieces(bounds.size - 1):
+        bound = bounds[part.start : part.stop + 1]
+        ids = order[bound[0] : bound[-1]]
+        ranks[ids] = np.repeat((bound[1:] + bound[:-1]) / (2 * n), np.diff(bound))
     return ranks
 
 
-def _argsort(scores: Scores) -> NDArray[np.integer]:
-    """Return the order of the scores; among equal ones it does not matter which."""
-    if scores.size > _MAX_PACKED:
-        return np.argsort(scores)
+def _sorted(scores: Scores) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the ids from the lowest score up, and their scores or bits of these."""
+    n = scores.size
+    if n > _MAX_PACKED:
+        order = np.argsort(scores)
+        return order, scores[order]
     # One sort of integers, a score's bits above and its id below: NumPy sorts
     # 10^7 of them in a tenth of the time that its argsort of floats takes.
-    words = ordered_bits(scores).astype(np.uint64)
-    words <<= np.uint64(32)
-    words |= np.arange(scores.size, dtype=np.uint64)
+    words = np.empty(n, np.uint64)
+    for part in pieces(n):
+        bits = ordered_bits(scores[part]).astype(np.uint64)
+        ids = np.arange(part.start, part.stop, dtype=np.uint64)
+        words[part] = bits << np.uint64(32) | ids
     words.sort()
+    ordered = np.empty(n, np.uint32)
+    np.right_shift(words, np.uint64(32), out=ordered, casting="unsafe")
     words &= np.uint64(_MAX_PACKED - 1)
-    return words.view(np.int64)
+    return words.view(np.int64), ordered
 
 
 def ordered_bits(scores: Scores) -> NDArray[np.uint32]:

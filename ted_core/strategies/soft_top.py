@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ted_core._validation import check_real
 from ted_core.selection.randomness import SELECT, first_word, tie_hash
+from ted_core.selection.top_k import pieces
 from ted_core.strategies.base import Request, Selection
 from ted_core.strategies.class_floors import Floored, keep_highest
 from ted_core.typing import Ids
@@ -83,12 +84,14 @@ class SoftTop(Floored):
         """Return the ids of the highest keys."""
         if request.count == request.total:
             return Selection(request.all_ids)
-        keys = request.ranking().copy()
-        known = np.flatnonzero(~np.isposinf(keys))
-        log_weights = np.log(request.selector.mid_ranks(keys[known]))
-        log_weights *= self.sharpness
-        log_weights -= _noise(request.global_ids(known), request)
-        keys[known] = log_weights
+        ranking = request.ranking()
+        ranks = request.selector.mid_ranks(ranking)
+        ids = request.global_ids(request.all_ids)
+        keys = np.empty(request.n, np.float32)
+        for part in pieces(request.n):
+            weights = self.sharpness * np.log(ranks[part])
+            keys[part] = weights - _noise(ids[part], request)
+        keys[np.isposinf(ranking)] = np.inf
         return Selection(keep_highest(keys, request, floor=self.class_floor))
 
 

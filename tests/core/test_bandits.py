@@ -97,16 +97,16 @@ def test_epsilon_zero_is_top_score_and_epsilon_one_looks_at_no_score():
     st.floats(0, 0.99),
 )
 def test_mean_and_variance_are_those_of_a_loop_over_the_values(epochs, alpha):
-    book = ted.ScoreTable(3, reduction=ted.MeanAndVariance(alpha))
+    table = ted.ScoreTable(3, reduction=ted.MeanAndVariance(alpha))
     slow = [oracle.MeanAndVariance(alpha) for _ in range(3)]
     for values in epochs:
-        book.observe([0, 1, 2], values)
-        book.close()
+        table.observe([0, 1, 2], values)
+        table.close()
         for sample, x in zip(slow, values, strict=True):
             sample.see(x)
-    np.testing.assert_allclose(book.scores, [s.mu for s in slow], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(table.scores, [s.mu for s in slow], rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(
-        book.columns["variance"], [s.v for s in slow], rtol=1e-3, atol=1e-2
+        table.columns["variance"], [s.v for s in slow], rtol=1e-3, atol=1e-2
     )
 
 
@@ -171,12 +171,12 @@ def test_a_bound_beyond_float32_stays_below_a_sample_never_presented(confidence)
 
 
 def test_huge_values_leave_a_finite_variance():
-    book = ted.ScoreTable(1, reduction=ted.MeanAndVariance(0.5))
+    table = ted.ScoreTable(1, reduction=ted.MeanAndVariance(0.5))
     for value in (3e38, -3e38, 3e38):
-        book.observe([0], [value])
-        book.close()
-    assert np.isfinite(book.columns["variance"]).all()
-    assert np.isfinite(book.scores).all()
+        table.observe([0], [value])
+        table.close()
+    assert np.isfinite(table.columns["variance"]).all()
+    assert np.isfinite(table.scores).all()
 
 
 @pytest.mark.parametrize(

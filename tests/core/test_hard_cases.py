@@ -35,11 +35,11 @@ def test_labels_are_copied():
     "reduction", [ted.Mean(), ted.Polyak(), ted.Polyak(start="debiased")]
 )
 def test_huge_values_stay_finite(reduction):
-    book = ted.ScoreTable(3, reduction=reduction)
+    table = ted.ScoreTable(3, reduction=reduction)
     for values in ([-3e38, 3e38], [3e38, 3e38], [3e38, -3e38]):
-        book.observe([0, 1, 2], np.float32([*values, np.nan]))
-        book.close()
-    assert np.isfinite(book.ranking()).all()
+        table.observe([0, 1, 2], np.float32([*values, np.nan]))
+        table.close()
+    assert np.isfinite(table.ranking()).all()
 
 
 def test_a_sum_without_a_count_is_refused():

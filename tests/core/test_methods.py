@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ted_core as ted
-from ted_core.config import METHODS, find_method
+from ted_core.config import METHODS
 
 
 def kept(pruner, values):
@@ -28,7 +28,7 @@ def kept(pruner, values):
 )
 def test_a_method_is_its_signal_and_its_strategy(method, values, seed):
     values = np.array(values, np.float32)
-    signal, strategy = find_method(method)
+    signal, strategy = METHODS[method]
     run = {"epochs": 5, "seed": seed}
     named = ted.Pruner(len(values), method=method, **run)
     spelled = ted.Pruner(len(values), signal=signal, strategy=strategy, **run)
@@ -39,7 +39,7 @@ def test_a_method_is_its_signal_and_its_strategy(method, values, seed):
 def test_the_papers_method_is_the_default():
     named = ted.Pruner(9, epochs=5, method="ted").config.describe()
     assert named == ted.Pruner(9, epochs=5).config.describe()
-    assert find_method("ted") == ("mask_gradient", ted.TopScore())
+    assert METHODS["ted"] == ("mask_gradient", ted.TopScore())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from oracles.algorithm1 import kept_by_definition_3
 
 import ted_core as ted
+from ted_core.selection.top_k import median
 
 scores = arrays(
     np.float32,
@@ -36,6 +37,47 @@ def test_the_highest_hashes_are_those_of_a_full_sort(n, data, seed):
     expected = np.sort(np.argsort(hashes)[n - count :])
     drawn = ted.highest_hashes(ids, count, seed=seed, epoch=3)
     assert drawn.tolist() == expected.tolist()
+
+
+SHAPES = {
+    "uniform": lambda r, n: r.random(n),
+    "spread": lambda r, n: np.exp(9 * r.normal(size=n)),
+    "signed": lambda r, n: r.normal(size=n),
+    "five values": lambda r, n: r.integers(0, 5, n),
+    "all equal": lambda _, n: np.ones(n),
+    "narrow": lambda r, n: 1 + 1e-4 * r.random(n),
+    "many zeros": lambda r, n: np.where(r.random(n) < 0.4, 0, r.normal(size=n)),
+    "one far away": lambda r, n: np.where(np.arange(n) == 3, -1e38, r.random(n)),
+    "some new": lambda r, n: np.where(r.random(n) < 0.1, np.inf, r.random(n)),
+    "all new": lambda _, n: np.full(n, np.inf),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_of_many_scores_the_highest_are_those_of_a_full_sort(shape):
+    n = 100_000
+    s = SHAPES[shape](np.random.default_rng(n), n).astype(np.float32)
+    ids = np.arange(n, dtype=np.int32)
+    hashes = ted.tie_hash(ids, seed=n, epoch=2)
+    for count in (1, n // 3, n - 1):
+        kept = ted.top_ids(s, count, seed=n, epoch=2)
+        expected = np.sort(np.lexsort((hashes, s + np.float32(0)))[n - count :])
+        np.testing.assert_array_equal(kept, expected)
+        drawn = ted.highest_hashes(ids, count, seed=n, epoch=2)
+        np.testing.assert_array_equal(drawn, np.sort(np.argsort(hashes)[n - count :]))
+        assert drawn.dtype == kept.dtype == ids.dtype
+
+
+@given(
+    arrays(
+        np.float32,
+        st.integers(0, 9),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
+    )
+)
+def test_the_median_is_that_of_numpy_in_float64(numbers):
+    expected = np.float32(np.median(numbers.astype(np.float64))) if numbers.size else 0
+    assert median(numbers) == expected
 
 
 def test_hashes_are_one_to_one_and_change_with_the_epoch():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from simulated_ranks import Group, pruners, split
 
 import ted_core as ted
-from ted_core.selection.sharded import rank_factor, visits
+from ted_core.selection.sharded import loss_factor, repeat_order
 
 some = settings(max_examples=40, deadline=None)
 SIZES = st.lists(st.integers(3, 15), min_size=1, max_size=4)
@@ -101,11 +101,11 @@ def test_the_factors_make_the_mean_over_ranks_that_over_the_kept_samples(kept):
     share = 0
     for size in kept:
         order = np.arange(size)
-        path = visits(order, length, n)
+        path = repeat_order(order, length, n)
         assert path.size == length
         times = np.bincount(path, minlength=n)
         assert times.max() <= 255
-        weight = rank_factor(size, tuple(kept)) / length / len(kept)
+        weight = loss_factor(size, tuple(kept)) / length / len(kept)
         counted = times[:size]
         assert size == 0 or counted.max() - counted.min() <= 1
         assert np.all((times[size:] > 0).sum() == 0) or 255 * size < length

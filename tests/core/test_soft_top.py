@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracles import rivals as oracle
 
 import ted_core as ted
-from ted_core.strategies.soft_top import mid_ranks
+from ted_core.selection.top_k import mid_ranks
 
 few = settings(max_examples=60, deadline=None)
 SCORES = st.lists(
@@ -43,6 +43,21 @@ def test_the_rank_is_the_share_below_with_half_of_the_equal_ones(score):
     ranks = mid_ranks(np.array(score, np.float32))
     exact = [float(np.float32(s)) for s in score]
     np.testing.assert_allclose(ranks, oracle.q(exact), rtol=1e-12)
+
+
+@few
+@given(SCORES, st.floats(0, 9), st.integers(0, 2**64 - 1), st.data())
+def test_a_selection_is_that_of_a_full_sort_of_the_keys(score, power, seed, data):
+    k = data.draw(st.integers(1, len(score)))
+    expected = oracle.soft_top(score, k, power, seed=seed, epoch=1)
+    assert drawn(score, k, sharpness=power, seed=seed) == expected
+
+
+def test_more_ids_than_a_packed_sort_holds_are_ranked_alike(monkeypatch):
+    scores = np.float32(np.random.default_rng(0).integers(0, 50, 1000))
+    packed = mid_ranks(scores)
+    monkeypatch.setattr("ted_core.selection.top_k._MAX_PACKED", 999)
+    np.testing.assert_array_equal(mid_ranks(scores), packed)
 
 
 @few

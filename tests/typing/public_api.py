@@ -50,6 +50,7 @@ def a_state_is_a_flat_mapping(pruner: ted.Pruner, path: Path) -> None:
     state = assert_type(pruner.state_dict(), State)
     ted.save_state(path, state)
     ted.save_state("run.npz", state)
+    assert_type(ted.register_kind(ted.TopScore), type[ted.TopScore])
     with ted.atomic_write(path) as file:
         assert_type(file, BinaryIO)
     pruner.load_state_dict(ted.load_state(path), allow=("epochs",))

@@ -6,7 +6,11 @@ import itertools
 import math
 from fractions import Fraction
 
+import numpy as np
 from oracles.algorithm1 import kept_by_definition_3
+
+from ted_core import tie_hash
+from ted_core.selection.randomness import SELECT, stream
 
 
 def nearest(x):
@@ -62,6 +66,18 @@ def q(score):
     return [
         (sum(a < b for a in score) + sum(a == b for a in score) / 2) / n for b in score
     ]
+
+
+def soft_top(score, k, sharpness, *, seed, epoch):
+    """Efraimidis and Spirakis: the k highest log w - log(-log u); None is new."""
+    own = stream(seed, purpose=SELECT, epoch=epoch).bit_generator.random_raw()
+    known = [i for i, s in enumerate(score) if s is not None]
+    key = [None] * len(score)
+    for i, rank in zip(known, q([np.float32(score[i]) for i in known]), strict=True):
+        h = int(tie_hash(np.array([i]), seed=int(own), epoch=epoch)[0])
+        u = ((h >> 12) + 0.5) / 2**52
+        key[i] = np.float32(sharpness * math.log(rank) - math.log(-math.log(u)))
+    return kept_by_definition_3(key, k, seed=seed, epoch=epoch)
 
 
 def with_floors(rank, m, share, y):

@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 from simulated_ranks import Group, split
 
 import ted_core as ted
-from ted_core.selection.sharded import median_of_all, top_of_all
-from ted_core.strategies.soft_top import mid_ranks, mid_ranks_of_all
+from ted_core.selection.sharded import (
+    median_over_processes,
+    mid_ranks_over_processes,
+    top_over_processes,
+)
+from ted_core.selection.top_k import mid_ranks, ordered_bits
 
 some = settings(max_examples=150, deadline=None)
 TIED = st.sampled_from([0.0, -0.0, 0.5, -2.0, 3e38, -3e38, 1e-40, np.inf])
@@ -31,10 +35,17 @@ def chosen(parts, sizes, count, *, seed=0, epoch=0, keyed=True):
 
     def choose(rank, all_sum):
         keys = parts[rank] if keyed else None
-        places = top_of_all(keys, ids[rank], count, seed, epoch, all_sum)
-        return ids[rank][places]
+        kept = top_over_processes(keys, ids[rank], count, seed, epoch, all_sum)
+        return ids[rank][kept]
 
     return np.concatenate(group.run(choose)).tolist(), group.bytes
+
+
+@given(*2 * [st.floats(width=32, allow_nan=False)])
+def test_bits_have_the_order_of_the_numbers(a, b):
+    first, second = ordered_bits(np.array([a, b], np.float32))
+    assert (first < second) == (a < b)
+    assert (first == second) == (a == b)
 
 
 @some
@@ -65,7 +76,7 @@ def test_a_draw_over_the_ranks_is_that_of_one_process(split_scores, seed, data):
 def test_the_median_of_all_is_numpys(split_scores):
     parts, _ = split_scores
     medians = Group(len(parts)).run(
-        lambda rank, all_sum: median_of_all(parts[rank], all_sum=all_sum)
+        lambda rank, all_sum: median_over_processes(parts[rank], all_sum=all_sum)
     )
     whole = np.concatenate(parts).astype(np.float64)
     want = np.float32(np.median(whole) if whole.size else 0)
@@ -77,7 +88,7 @@ def test_the_median_of_all_is_numpys(split_scores):
 def test_few_scores_have_their_exact_ranks(split_scores):
     parts, sizes = split_scores
     ranks = Group(len(parts)).run(
-        lambda rank, all_sum: mid_ranks_of_all(parts[rank], all_sum=all_sum)
+        lambda rank, all_sum: mid_ranks_over_processes(parts[rank], all_sum=all_sum)
     )
     want = mid_ranks(np.concatenate(parts))
     assert np.concatenate(ranks).tolist() == want.tolist()
@@ -93,12 +104,14 @@ def test_many_scores_have_ranks_close_to_the_exact_ones_in_the_same_order(squeez
     group = Group(3)
     parts = split(scores, sizes)
     ranks = np.concatenate(
-        group.run(lambda rank, all_sum: mid_ranks_of_all(parts[rank], all_sum=all_sum))
+        group.run(
+            lambda rank, all_sum: mid_ranks_over_processes(parts[rank], all_sum=all_sum)
+        )
     )
     assert np.abs(ranks - mid_ranks(scores)).max() <= 2**-11
     order = np.argsort(scores)
     assert np.all(np.diff(ranks[order]) >= 0)
-    alone = mid_ranks_of_all(scores, all_sum=lambda array: array)
+    alone = mid_ranks_over_processes(scores, all_sum=lambda array: array)
     assert ranks.tolist() == alone.tolist()
     assert len(group.bytes) <= 8
     assert max(group.bytes) <= 128 * 1024
@@ -111,7 +124,7 @@ def test_nan_on_one_rank_is_refused_on_all():
         keys = np.float32([1, np.nan] if rank else [1, 2])
         ids = np.arange(2) + 2 * rank
         with pytest.raises(ValueError, match="`keys` must not hold NaN, got 1; rank"):
-            top_of_all(keys, ids, 2, 0, 0, all_sum)
+            top_over_processes(keys, ids, 2, 0, 0, all_sum)
         return True
 
     assert group.run(refused) == [True, True]
@@ -126,4 +139,6 @@ def test_nan_on_one_rank_is_refused_on_all():
 )
 def test_what_can_not_be_chosen_is_refused(ids, count, says):
     with pytest.raises(ValueError, match=says):
-        top_of_all(np.ones(2, np.float32), np.array(ids), count, 0, 0, lambda a: a)
+        top_over_processes(
+            np.ones(2, np.float32), np.array(ids), count, 0, 0, lambda a: a
+        )
