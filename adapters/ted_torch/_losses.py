@@ -7,10 +7,9 @@ from torch import Tensor
 
 from ted_core import EpochPlan
 from ted_core.selection.sharded import MAX_REPEATS
-from ted_torch._validation import check_float, check_valid, check_weights
+from ted_torch._validation import check_float, check_valid
 
 _HALF = 2
-_MAX_SCALE = 2**63
 
 
 def per_sample(losses: object, *, valid: Tensor | None = None) -> Tensor:
@@ -41,22 +40,9 @@ def widened(losses: Tensor) -> Tensor:
     return losses.float() if losses.element_size() == _HALF else losses
 
 
-def mean_loss(
-    losses: Tensor, *, scale: Tensor | float = 1.0, weights: Tensor | None = None
-) -> Tensor:
-    """Return scale / B * sum_k w_k l_k (Eq. 23), B not the weights' sum."""
-    losses = check_float("losses", losses)
-    single = isinstance(scale, Tensor) and scale.ndim == 0
-    if not single and (isinstance(scale, bool) or not isinstance(scale, int | float)):
-        msg = f"`scale` must be a number or a tensor of shape (), got {scale!r}"
-        raise TypeError(msg)
-    if isinstance(scale, int) and abs(scale) >= _MAX_SCALE:
-        msg = f"`scale` must be in (-2^63, 2^63), got {scale}"
-        raise ValueError(msg)
-    if weights is not None:
-        check_weights(weights, tuple(losses.shape))
-        losses = losses * weights
-    wide = widened(losses)
+def mean_loss(losses: Tensor, scale: Tensor | float, weights: Tensor | None) -> Tensor:
+    """Return scale / B * sum_k w_k l_k (Eq. 23); B is not the weights' sum."""
+    wide = widened(losses if weights is None else losses * weights)
     mean = wide.mean() if wide.numel() else wide.sum()
     return mean if isinstance(scale, float) and scale == 1 else mean * scale
 

@@ -234,7 +234,7 @@ class StepRecorder:
         # After `mask` the very same ids were checked.
         checked: Any = ids if known else check_ids(ids, size, self._config.n)
         if weights is not None:
-            check_weights(weights, (size,))
+            check_weights(weights, size)
         first = checked if isinstance(checked, Tensor) else checked[0][0]
         self._count(size, first)
         if self._weights is not None:
@@ -253,7 +253,7 @@ class StepRecorder:
         else:
             self._observe(self._values(losses, inputs), checked, weights)
         scale = self._scale if torch.compiler.is_compiling() else self._factor
-        return mean_loss(losses, scale=scale, weights=weights)
+        return mean_loss(losses, scale, weights)
 
     def _count(self, size: int, ids: Tensor) -> None:
         """Count the samples received, and notice a forgotten `set_epoch`."""

@@ -153,11 +153,11 @@ def _check_part_weights(weights: object, size: int, device: torch.device) -> Ten
     return weights.detach()
 
 
-def check_weights(weights: object, shape: tuple[int, ...]) -> None:
-    """Refuse sample weights that are no floating-point tensor of this shape."""
+def check_weights(weights: object, size: int) -> None:
+    """Refuse sample weights that are no floating-point tensor of shape (size,)."""
     found = tuple(check_float("weights", weights).shape)
-    if found != shape:
-        msg = f"`weights` must have shape {shape}, got shape {found}"
+    if found != (size,):
+        msg = f"`weights` must have shape ({size},), got shape {found}"
         raise ValueError(msg)
 
 

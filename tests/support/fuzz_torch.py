@@ -16,7 +16,7 @@ from ted_torch import (
     segment_losses,
     segment_mask,
 )
-from ted_torch._losses import mean_loss, per_sample
+from ted_torch._losses import per_sample
 from ted_torch.ranks import find_ranks
 from torch_runs import labelled
 
@@ -62,10 +62,6 @@ def entered(epoch):
     session().set_epoch(epoch)
 
 
-def mean(losses, scale, weights):
-    mean_loss(losses, scale=scale, weights=weights)
-
-
 def sampled(pruner, ranks):
     list(TEDSampler(pruner, ranks=ranks))
 
@@ -107,14 +103,6 @@ CASES = {
             "losses": LOSSES,
             "logits": LOSSES.map(lambda z: grown((4, 3)) * z[:, None]),
             "labels": st.just(torch.arange(4) % 3),
-        },
-    ),
-    "mean_loss": (
-        mean,
-        {
-            "losses": LOSSES,
-            "scale": st.floats(1, 9),
-            "weights": st.sampled_from([None, torch.ones(4)]),
         },
     ),
     "per_sample": (per_sample, {"losses": LOSSES, "valid": st.none()}),
