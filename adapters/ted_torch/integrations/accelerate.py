@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 
 from ted_core import CheckpointError
 from ted_core.config import RunOptions
-from ted_torch._validation import refuse_shard
+from ted_torch._state import sealed
+from ted_torch._validation import check_no_shard
 from ted_torch.ranks import merge
 from ted_torch.session import TED
-from ted_torch.state import sealed
 
 __all__ = [
     "AcceleratedTED",
@@ -165,7 +165,7 @@ class AcceleratedTED(TED[Any]):
         **options: Unpack[RunOptions],
     ) -> None:
         _check_accelerator(accelerator)
-        refuse_shard(options, "Accelerate")
+        check_no_shard(options, "Accelerate")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int):
             msg = f"`batch_size` must be an integer, got {batch_size!r}"
             raise TypeError(msg)

@@ -14,11 +14,11 @@ from ted_core import EpochError, Pruner, Report, Savings, run_metrics
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
 from ted_core.schedules.counts import StepOptions
-from ted_torch._validation import Ids, refuse_shard
+from ted_torch._step import SignalInputs
+from ted_torch._validation import Ids, check_no_shard
 from ted_torch.data import CollateWithIds, WithIds
 from ted_torch.ranks import Ranks
 from ted_torch.session import TED
-from ted_torch.step import SignalInputs
 
 __all__ = [
     "EpochLoader",
@@ -358,7 +358,7 @@ class TEDCallback(Callback, Generic[Item]):
         buffer: str = "device",
         **options: Unpack[RunOptions],
     ) -> None:
-        refuse_shard(options, "Lightning")
+        check_no_shard(options, "Lightning")
         self.dataset = WithIds(dataset)
         self.sampler = EpochSampler(self.dataset)
         self._buffer, self._options = buffer, options

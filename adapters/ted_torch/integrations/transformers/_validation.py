@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler
 
 from ted_core import Pruner
-from ted_torch._validation import refuse_shard
+from ted_torch._validation import check_no_shard
 
 __all__ = [
     "check_arguments",
@@ -72,7 +72,7 @@ def check_options(ted: object) -> dict[str, Any]:
             "set it in `TrainingArguments`"
         )
         raise TypeError(msg)
-    refuse_shard(options, "a trainer")
+    check_no_shard(options, "a trainer")
     return options
 
 
