@@ -17,6 +17,9 @@ CASES = {
     "two ranks": ("rank_run", 2),
     "own shards": ("shard_run", 2),
     "parallel": ("parallel_run", 2),
+    "accelerate": ("accelerate_runs", 2),
+    "transformers": ("trainer_rank_run", 2),
+    "lightning": ("lightning_ranks", 2),
 }
 """What one start of three processes runs in turn: module and number of processes."""
 
@@ -59,6 +62,7 @@ def main(folder):
         if rank < size:
             place = folder / name
             place.mkdir(exist_ok=True)
+            os.environ["WORLD_SIZE"] = str(size)  # frameworks read it
             import_module(module).main(rank, size, place)
 
 
