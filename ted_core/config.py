@@ -21,6 +21,7 @@ from ted_core._validation import (
     check_kind,
     check_samples,
 )
+from ted_core.checkpoint import kind_fields
 from ted_core.errors import TedWarning
 from ted_core.reductions import Count, Reduction
 from ted_core.schedules import RollerCoaster, Schedule, keep_ratios
@@ -299,10 +300,10 @@ class RunConfig:
         return {
             "n": self.n,
             "epochs": self.epochs,
-            "schedule": repr(self.schedule),
-            "strategy": repr(self.strategy),
+            **kind_fields("schedule", self.schedule),
+            **kind_fields("strategy", self.strategy),
             "signal": self.signal,
-            "reduction": repr(self.reduction),
+            **kind_fields("reduction", self.reduction),
             "seed": str(self.seed),
             "multiple_of": self.multiple_of,
             "scale_loss": self.scale_loss,

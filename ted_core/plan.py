@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ted_core._validation import check_real
 from ted_core.config import RunConfig
 from ted_core.schedules.counts import steps_for
-from ted_core.scores import ScoreBook
+from ted_core.scores import ScoreTable
 from ted_core.selection.randomness import ORDER, stream
 from ted_core.selection.sharded import rank_factor
 from ted_core.strategies import Request
@@ -200,14 +200,14 @@ def loss_scale(keep_ratio: float) -> float:
     return 1.0 / check_real("keep_ratio", keep_ratio, low=0, high=1, closed="right")
 
 
-def make_plan(config: RunConfig, book: ScoreBook, epoch: int) -> EpochPlan:
+def make_plan(config: RunConfig, book: ScoreTable, epoch: int) -> EpochPlan:
     """Return the plan of `epoch`; pure in the configuration and the scores.
 
     Parameters
     ----------
     config : RunConfig
         The run.
-    book : ScoreBook
+    book : ScoreTable
         Its scores.
     epoch : int
         Epoch to plan, in [0, epochs).

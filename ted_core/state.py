@@ -1,4 +1,4 @@
-"""The flat state of a pruner: written, and read back with every field checked."""
+"""The flat state of a run: written, and read back with every field checked."""
 
 from __future__ import annotations
 
@@ -11,165 +11,170 @@ from numpy.typing import NDArray
 
 from ted_core.checkpoint import (
     FORMAT,
+    ROLES,
     VERSION,
     array_field,
-    check_header,
-    check_scores,
+    check_known,
+    check_option,
+    check_saveable,
+    current_state,
     plain_field,
+    register_kind,
 )
 from ted_core.config import RunConfig
 from ted_core.errors import CheckpointError
-from ted_core.history import HISTORY
+from ted_core.history import HISTORY, Rows
 from ted_core.plan import EpochPlan, make_plan, whole_plan
-from ted_core.scores import EpochBuffer, ScoreBook
+from ted_core.reductions import Count, Last, Mean, MeanAndVariance, Polyak
+from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster
+from ted_core.scores import ScoreTable
+from ted_core.strategies import (
+    UCB,
+    EpsilonGreedy,
+    InfoBatch,
+    Random,
+    SoftTop,
+    Static,
+    TopScore,
+)
 from ted_core.typing import State, id_dtype
 
-__all__ = ["Parts", "read_state", "write_state"]
+for _kind in (
+    *(Constant, Cosine, Linear, RollerCoaster),
+    *(UCB, EpsilonGreedy, InfoBatch, Random, SoftTop, Static, TopScore),
+    *(Count, Last, Mean, MeanAndVariance, Polyak),
+):
+    register_kind(_kind)
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a state holds beside the configuration."""
+class Progress:
+    """How far a run is: what a state holds beside its configuration."""
 
-    book: ScoreBook
-    history: dict[str, list[int]]
+    table: ScoreTable
+    history: Rows
     epoch: int
     stopped: bool
-    plan: EpochPlan | None = None
-
-    def copy_into(self, book: ScoreBook) -> None:
-        """Overwrite the scores of `book`, and take over the open epoch."""
-        buffer = self.book.open() if self.book.pending else None
-        book.restore(self.book.arrays(), buffer=buffer)
+    plan: EpochPlan | None
 
 
-def write_state(config: RunConfig, parts: Parts) -> State:
-    """Return the flat state; its plan is the open epoch's, if it is made."""
-    book, plan = parts.book, parts.plan
+def write_state(config: RunConfig, run: Progress) -> State:
+    """Return the flat state of a run."""
+    for role in ROLES:
+        check_saveable(role, getattr(config, role))
+    table, plan = run.table, run.plan
     state: State = {"format": FORMAT, "version": VERSION, **config.describe()}
-    state |= {"epoch": parts.epoch, "stopped": parts.stopped}
+    state |= {"epoch": run.epoch, "stopped": run.stopped}
     for name in HISTORY:
-        state[f"history.{name}"] = _little(np.array(parts.history[name], np.int64))
-    for name, array in book.arrays().items():
-        state[f"book.{name}"] = _little(array)
-    state["pending"] = book.pending
+        state[f"history.{name}"] = np.array(run.history[name], "<i8")
+    for name, array in table.arrays().items():
+        state[f"scores.{name}"] = _little(array)
+    state["open.observed"] = table.observed
     if plan is not None and config.shard is not None:
         # The other ranks have a part in it: it can't be made again when it is loaded.
         state["plan.order"] = _little(plan.order)
         state["plan.kept_by_rank"] = np.array(plan.kept_by_rank, "<i8")
         if plan.weights is not None:
             state["plan.weights"] = _little(plan.weights)
-    if plan is not None and book.pending:
-        buffer = book.open()
-        state["pending.checksum"] = plan.checksum
-        state["pending.sums"] = _little(buffer.sums)
-        state["pending.counts"] = _little(buffer.counts)
+    if plan is not None and table.observed:
+        state["open.checksum"] = plan.checksum
+        state["open.sums"] = _little(table.buffer.sums)
+        state["open.counts"] = _little(table.buffer.counts)
     return state
 
 
 def read_state(
     state: Mapping[str, Any],
     config: RunConfig,
-    like: ScoreBook,
+    like: ScoreTable,
     *,
     allow: Sequence[str] = (),
-) -> Parts:
-    """Check a state against a configuration and book; the parts are not copied."""
+) -> Progress:
+    """Check a state against a configuration and a table; its arrays are not copied."""
     for name in allow:
         if name != "epochs":
             msg = f"`allow` must hold only 'epochs', got {name!r}"
             raise ValueError(msg)
-    check_header(state)
-    for name, here in config.describe().items():
-        saved = plain_field(state, name, type(here))
-        if saved != here and name not in allow:
-            msg = f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}"
-            raise CheckpointError(msg)
+    state = current_state(state)
+    options = _options(state, config)
+    for name, here in options.items():
+        if name in allow:
+            plain_field(state, name, type(here))
+        else:
+            check_option(state, name, here)
     epoch = plain_field(state, "epoch", int)
     if not 0 <= epoch <= config.epochs:
         msg = f"`epoch` must be in [0, {config.epochs}], saved {epoch}"
         raise CheckpointError(msg)
-    history = {}
+    history = _read_history(state, epoch)
+    stopped = plain_field(state, "stopped", bool)
+    table = like.of_state(state)
+    observed = table.observed
+    plan = _read_plan(state, config, epoch) if "plan.order" in state else None
+    known = {"format", "version", "epoch", "stopped", "open.observed", *options}
+    known |= {f"history.{name}" for name in HISTORY}
+    known |= {f"scores.{name}" for name in table.arrays()}
+    if plan is not None:
+        known |= {"plan.order", "plan.kept_by_rank", "plan.weights"}
+    if observed:
+        known |= {"open.checksum", "open.sums", "open.counts"}
+    check_known(state, known)
+    run = Progress(table, history, epoch, stopped, plan)
+    if observed:
+        _check_open_epoch(state, config, run)
+    return run
+
+
+def _read_history(state: Mapping[str, Any], epochs: int) -> Rows:
+    rows = {}
     for name in HISTORY:
-        row = array_field(state, f"history.{name}", np.empty(epoch, np.int64))
+        row = array_field(state, f"history.{name}", np.empty(epochs, np.int64))
         if np.any(row < 0):
             msg = f"`history.{name}` must be at least 0, saved {int(row.min())}"
             raise CheckpointError(msg)
-        history[name] = row.tolist()
-    book = like.over(
-        {
-            name: array_field(state, f"book.{name}", array)
-            for name, array in like.arrays().items()
-        }
-    )
-    stopped = plain_field(state, "stopped", bool)
-    pending = plain_field(state, "pending", int)
-    if pending:
-        _fill(book.open(), state, pending)
-    check_scores(book)
-    plan = _read_plan(state, config, epoch) if "plan.order" in state else None
-    _check_names(state, book, config, pending=bool(pending), plan=plan)
-    loaded = Parts(book, history, epoch, stopped, plan)
-    if pending:
-        _check_open_epoch(state, config, loaded)
-    return loaded
+        rows[name] = row.tolist()
+    return rows
 
 
-def _fill(buffer: EpochBuffer, state: Mapping[str, Any], pending: int) -> None:
-    buffer.sums[...] = array_field(state, "pending.sums", buffer.sums)
-    buffer.counts[...] = array_field(state, "pending.counts", buffer.counts)
-    counted = int(buffer.counts.sum(dtype=np.int64))
-    if pending < 0 or counted != pending:
-        msg = f"`pending` must equal the sum of its counts, saved {pending}, {counted}"
-        raise CheckpointError(msg)
-    buffer.observed = pending
+def _options(state: Mapping[str, Any], config: RunConfig) -> State:
+    """Return this run's options as the state holds them."""
+    options = config.describe()
+    for role in ROLES:
+        thing = getattr(config, role)
+        if role not in state:
+            check_saveable(role, thing)
+        else:
+            # Version 1 held a repr, and this one is of a class that was not known.
+            own = [name for name in options if name.partition(".")[0] == role]
+            options = {k: v for k, v in options.items() if k not in own}
+            options[role] = repr(thing)
+    return options
 
 
 def _check_open_epoch(
-    state: Mapping[str, Any], config: RunConfig, loaded: Parts
+    state: Mapping[str, Any], config: RunConfig, run: Progress
 ) -> None:
-    pending, epoch = loaded.book.pending, loaded.epoch
-    if epoch >= config.epochs or loaded.stopped:
-        msg = f"`pending` must be 0 after the last epoch, saved {pending}"
+    """Refuse an open epoch that this run can't go on with."""
+    observed, epoch = run.table.observed, run.epoch
+    if epoch >= config.epochs or run.stopped:
+        msg = f"`open.observed` must be 0 after the last epoch, saved {observed}"
         raise CheckpointError(msg)
     if state["epochs"] != config.epochs:
         msg = (
             f"`epochs` may change between two epochs only, saved {state['epochs']} "
-            f"with {pending} observations of epoch {epoch}, here {config.epochs}"
+            f"with {observed} observations of epoch {epoch}, here {config.epochs}"
         )
         raise CheckpointError(msg)
-    saved = plain_field(state, "pending.checksum", int)
-    if config.shard is not None and loaded.plan is None:
+    saved = plain_field(state, "open.checksum", int)
+    if config.shard is not None and run.plan is None:
         msg = "`state` must have 'plan.order' of its open epoch, got none"
         raise CheckpointError(msg)
-    here = (loaded.plan or make_plan(config, loaded.book, epoch)).checksum
+    here = (run.plan or make_plan(config, run.table, epoch)).checksum
     if saved != here:
         msg = (
             f"`state` must have the order of this epoch, saved checksum {saved}, here "
             f"{here}; resume with the NumPy that saved it, or from an epoch's end"
         )
-        raise CheckpointError(msg)
-
-
-def _check_names(
-    state: Mapping[str, Any],
-    book: ScoreBook,
-    config: RunConfig,
-    *,
-    pending: bool,
-    plan: EpochPlan | None,
-) -> None:
-    known = {"format", "version", "epoch", "stopped", "pending"}
-    known |= {f"history.{name}" for name in HISTORY}
-    known |= {f"book.{name}" for name in book.arrays()}
-    known |= config.describe().keys()
-    if plan is not None:
-        known |= {"plan.order", "plan.kept_by_rank", "plan.weights"}
-    if pending:
-        known |= {"pending.checksum", "pending.sums", "pending.counts"}
-    unknown = sorted(str(name) for name in state if name not in known)
-    if unknown:
-        msg = f"`state` must hold known fields only, got {', '.join(unknown)}"
         raise CheckpointError(msg)
 
 

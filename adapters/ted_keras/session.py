@@ -210,8 +210,9 @@ class Session:
 
     def _saved_seen(self, state: Mapping[str, Any]) -> NDArray[np.uint8]:
         """Return who was met in the saved epoch; one that is open says so."""
-        pending, seen = state.get("pending"), state.get(_SEEN)
-        observed = isinstance(pending, int) and pending
+        seen = state.get(_SEEN)
+        observed = state.get("open.observed", state.get("pending"))  # now, version 1
+        observed = isinstance(observed, int) and observed
         if seen is None and _ORDER not in state and not observed:
             return np.zeros(self.pruner.n, np.uint8)
         if (

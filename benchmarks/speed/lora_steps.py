@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from lora_table import markdown
 from step_summary import processor, summarise
-from ted_torch import TED, per_sample
+from ted_torch import TED
+from ted_torch.losses import per_sample
 from torch.nn import functional as F  # noqa: N812
 
 import ted_core

@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 import torch.distributed as dist
-from ted_torch import TED, find_ranks, merge
-from ted_torch.ranks import agree
+from ted_torch import TED
+from ted_torch.ranks import check_equal_across_ranks, find_ranks, merge
 from torch.utils.data import DataLoader
 from torch_runs import cross_entropy, labelled, two_parts
 
@@ -88,7 +88,9 @@ def resumed_apart(rank):
         ted.load_state_dict(states[other if rank == 1 else 0])
         record[name] = refusal(partial(ted.set_epoch, ted.epoch), EpochError)
     here = {"version": f"1.{int(rank == 1)}"}
-    alone = partial(agree, here, find_ranks(), device=torch.device("cpu"))
+    alone = partial(
+        check_equal_across_ranks, here, find_ranks(), device=torch.device("cpu")
+    )
     record["other version"] = refusal(alone, EpochError)
     return record
 
@@ -147,9 +149,9 @@ def facts(rank, size, folder):
     far = 2**24 + 3
     sums, counts = torch.zeros(far), torch.zeros(far, dtype=torch.uint8)
     sums[far - 1 - rank], counts[far - 1 - rank] = rank + 0.5, 1
-    meters = torch.tensor([2**40 + 1, far])
-    sums, counts, meters = merge(sums, counts, meters)
-    record["far"] = sums[-size:].tolist(), counts[-size:].tolist(), meters.tolist()
+    counters = torch.tensor([2**40 + 1, far])
+    sums, counts, counters = merge(sums, counts, counters)
+    record["far"] = sums[-size:].tolist(), counts[-size:].tolist(), counters.tolist()
     record["far sum"] = float(counts.double().sum())
     return record
 

@@ -78,7 +78,7 @@ def test_a_file_cut_short_is_refused_by_pytorch(length):
 
 
 @pytest.mark.parametrize(
-    "name", ["pruner.book.score", "buffer.sums", "pruner.history.planned"]
+    "name", ["pruner.scores.score", "buffer.sums", "pruner.history.planned"]
 )
 def test_a_flipped_bit_of_a_score_is_refused_by_the_checksum(name):
     state = {**STATE, name: STATE[name].clone()}
@@ -103,5 +103,5 @@ def test_nothing_that_a_file_holds_is_executed(tmp_path):
 
 
 def test_a_state_of_another_kind_of_session_is_refused_by_name():
-    with pytest.raises(CheckpointError, match="`state` must have 'buffer"):
+    with pytest.raises(CheckpointError, match=r"`format` must be 'ted_torch\.TED'"):
         session().load_state_dict(session().pruner.state_dict())

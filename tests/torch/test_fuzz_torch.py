@@ -8,7 +8,7 @@ from fuzz_torch import CASES, changed, judge_state, part_way, session, things
 from fuzzing import arguments, judge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ted_torch import mean_loss
+from ted_torch.losses import mean_loss
 
 FEW = settings(
     # The gate repeats itself; benchmarks/reliability/fuzz.py explores.

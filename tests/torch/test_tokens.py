@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ted_torch import per_sample
+from ted_torch.losses import per_sample
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch_runs import opened, recorded
@@ -76,7 +76,7 @@ def test_a_sequence_of_ignored_tokens_alone_counts_with_value_zero():
     losses = token_losses(z, data.labels)
     ted.loss(losses, mask=z, ids=torch.arange(2), valid=valid).backward()
     ted.set_epoch(1)
-    assert ted.pruner.visits.tolist() == [1, 1]
+    assert ted.pruner.update_counts.tolist() == [1, 1]
     assert ted.pruner.scores[1] == 0
 
 
