@@ -20,6 +20,7 @@ CASES = {
     "accelerate": ("accelerate_runs", 2),
     "transformers": ("trainer_rank_run", 2),
     "lightning": ("lightning_ranks", 2),
+    "saved states": ("saved_ranks", 2),
 }
 """What one start of three processes runs in turn: module and number of processes."""
 
