@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ted_torch.integrations.transformers import TEDTrainer
+from ted_torch.integrations.transformers import TEDTrainer, TEDTrainerMixin
 from torch.utils.data import IterableDataset, SequentialSampler
 from trainer_runs import EPOCHS, Rows, classifier, trainer
 from transformers import BertConfig, BertForNextSentencePrediction, Trainer
@@ -74,7 +74,7 @@ class Sequential(TEDTrainer):
 
 class Plain(TEDTrainer):
     def get_train_dataloader(self):
-        return super(TEDTrainer.__mro__[2], self).get_train_dataloader()
+        return super(TEDTrainerMixin, self).get_train_dataloader()
 
 
 class Half(TEDTrainer):
