@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -40,6 +38,12 @@ def run(ted, *, stop=None):
             lengths[-1] += 1
     ted.finish()
     return orders, lengths
+
+
+def join(rank, size, folder):
+    """Make the group of processes, which meet in a file."""
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
 
 
 def counted(function):
@@ -152,19 +156,12 @@ def facts(rank, size, folder):
     return record
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(rank, size, folder):
+    """Run all on one process of a group, and write what it saw."""
     torch.set_num_threads(1)
     early = session()
-    dist.init_process_group("gloo")
-    rank, size = dist.get_rank(), dist.get_world_size()
+    join(rank, size, folder)
     record = facts(rank, size, folder)
     record["early"] = refusal(lambda: early.set_epoch(0), EpochError)
     (folder / f"{rank}.json").write_text(json.dumps(record))
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

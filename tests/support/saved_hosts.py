@@ -99,7 +99,7 @@ class OfTrainer:
             folder,
             data=Sentences(N),
             ted=kind.options,
-            host=Fed,
+            kind=Fed,
             num_train_epochs=EPOCHS,
             callbacks=list(callbacks),
         )

@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from ted_torch import Ranks
 from ted_torch.ranks import find_ranks, share_of
 from torch.utils.data import DistributedSampler
-from torchrun import records
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def ranks(request, tmp_path_factory):
-    """Run the script under torchrun and give every rank's record."""
-    return records("rank_run.py", request.param, tmp_path_factory.mktemp("ranks"))
+@pytest.fixture(scope="module", params=["two ranks", "three ranks"])
+def ranks(request, rank_records):
+    return rank_records[request.param]
 
 
 @pytest.fixture(scope="module")

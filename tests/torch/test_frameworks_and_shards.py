@@ -1,4 +1,4 @@
-"""Hosts that deal out the batches take no shards."""
+"""Frameworks that deal out the batches take no shards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHARD = Shard((8, 8), rank=0, all_sum=lambda counts: counts)
 
 
 @pytest.mark.parametrize(
-    ("make", "host"),
+    ("make", "framework"),
     [
         (
             lambda: AcceleratedTED(
@@ -30,7 +30,7 @@ SHARD = Shard((8, 8), rank=0, all_sum=lambda counts: counts)
     ],
     ids=["accelerate", "lightning", "transformers"],
 )
-def test_a_shard_is_refused_with_the_remedy(make, host):
-    says = f"`shard` must not be given under {host}, .*; give every rank the whole data"
+def test_a_shard_is_refused_with_the_remedy(make, framework):
+    says = f"`shard` must not be given under {framework}, .*; give every .* whole data"
     with pytest.raises(ValueError, match=says):
         make()
