@@ -102,7 +102,7 @@ Whether keeping the samples of highest loss ({method}) will beat a random draw o
 many shows after an eighth of the epochs. Where the mean loss of the samples trained on
 has fallen clearly since the first epoch, the hardest are worth keeping; where it has
 not, they are what the network can't learn yet, and it loses to the draw.
-`ted_core.early_warning` warns where more than {bound:g} of the loss is left:
+`ted_core.reports.early_warning` warns where more than {bound:g} of the loss is left:
 
 ```python
 from ted_core import early_warning
