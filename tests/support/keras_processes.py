@@ -49,7 +49,7 @@ class _Run:
     def wait(self):
         """Return how each check ended, once all have."""
         if self.ended is None:
-            self.process.wait(timeout=600)
+            self.process.wait(timeout=1200)
             self.outcome.seek(0)
             output = self.outcome.read()
             if self.process.returncode:
