@@ -1,4 +1,4 @@
-"""How far the probabilities are from the label: EL2N and GraNd (Paul et al. 2021)."""
+"""The signals other than the mask gradient: what a classifier's outputs tell."""
 
 from __future__ import annotations
 
@@ -295,8 +295,8 @@ def forgetting(logits: Array, labels: Array) -> Array:
 
     Notes
     -----
-    O(size of `logits`). A sample that is not visited in an epoch neither learns nor
-    forgets: the count goes on from its last visit.
+    O(size of `logits`). A sample that is not seen in an epoch neither learns nor
+    forgets: the count goes on where it was seen last.
 
     References
     ----------

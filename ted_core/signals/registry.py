@@ -38,8 +38,6 @@ SIGNALS: Mapping[str, type[Any]] = MappingProxyType(
         "forgetting": Count,
     }
 )
-
-
 """Names of the signals a run may observe, with the kind of their own reduction."""
 
 
@@ -102,10 +100,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "forgetting": ("logits", "labels"),
     }
 )
-
-
 """What each signal is computed from, by the names of :func:`compute`."""
-
 
 _CHECKED: dict[str, Any] = {
     "mask_gradient": cross_entropy_mask_gradient,
