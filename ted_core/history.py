@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from ted_core.plan import EpochPlan
 from ted_core.schedules.counts import Savings
 from ted_core.scores import ScoreBook
+from ted_core.typing import Counts, Ids
 
 __all__ = [
     "HISTORY",
+    "EpochAccounts",
     "History",
     "Report",
     "data_frame",
@@ -150,6 +152,39 @@ class Report:
         return "\n".join([head, *lines])
 
 
+class EpochAccounts:
+    """Hold the plan of an epoch against how often each sample was delivered."""
+
+    # Samples are in one of two states today: delivered, or planned and not delivered.
+    # A third, delivered without a value, is one more array beside `times`.
+
+    def __init__(self, order: Ids, times: Counts) -> None:
+        self._order, self._planned_times = order, times[order]
+        self.planned = order.size
+        self.observed = int(times.sum(dtype=np.int64))
+        self.distinct = int(np.count_nonzero(times))
+        self.delivered = int(np.count_nonzero(self._planned_times))
+        self.missing = self.planned - self.delivered
+        self.unexpected = self.distinct - self.delivered
+
+    @property
+    def exact(self) -> bool:
+        """Whether each planned sample was delivered once, and no other."""
+        return self.observed == self.delivered == self.planned
+
+    @property
+    def missing_ids(self) -> Ids:
+        """Planned samples that were not delivered, in the epoch's order."""
+        missing: Ids = self._order[self._planned_times == 0]
+        return missing
+
+    @property
+    def repeated_ids(self) -> Ids:
+        """Planned samples that were delivered more than once, in the epoch's order."""
+        repeated: Ids = self._order[self._planned_times > 1]
+        return repeated
+
+
 class History:
     """The counts of the closed epochs, one row each.
 
@@ -172,13 +207,17 @@ class History:
         book : ScoreBook
             Its scores, with the open epoch's buffer.
         """
-        seen = book.times_seen()
-        kept = plan.order.size
-        missing = kept if seen is None else np.count_nonzero(seen[plan.order] == 0)
-        counts = book.close(whole=not plan.kept_by_rank)
-        row = (kept, counts.observed, counts.distinct, counts.nonfinite, missing)
-        for name, number in zip(HISTORY, row, strict=True):
-            self.rows[name].append(int(number))
+        accounts = EpochAccounts(plan.order, book.times)
+        nonfinite = book.close(whole=not plan.kept_by_rank)
+        row = {
+            "planned": accounts.planned,
+            "observed": accounts.observed,
+            "distinct": accounts.distinct,
+            "nonfinite": nonfinite,
+            "missing": accounts.missing,
+        }
+        for name in HISTORY:
+            self.rows[name].append(row[name])
 
     def savings(self, n: int) -> Savings:
         """Return the samples saved of a data set of `n` (Eq. 24).

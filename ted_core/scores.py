@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,11 @@ from ted_core._validation import (
 from ted_core.errors import EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
 from ted_core.selection.top_k import median, pieces
-from ted_core.typing import Scores
+from ted_core.typing import Counts, Scores
 
 __all__ = [
     "ALL_FLAGS",
     "EpochBuffer",
-    "EpochCounts",
     "ScoreBook",
 ]
 
@@ -34,25 +32,6 @@ _CHUNK = 1 << 18
 
 
 _MOST_SEEN = np.iinfo(np.uint8).max
-
-
-@dataclass(frozen=True)
-class EpochCounts:
-    """What one epoch brought, counted.
-
-    Parameters
-    ----------
-    observed : int
-        Observations, repeats included: the samples forwarded.
-    distinct : int
-        Samples observed at least once.
-    nonfinite : int
-        Samples whose value of the epoch was not finite, and was dropped.
-    """
-
-    observed: int
-    distinct: int
-    nonfinite: int
 
 
 class EpochBuffer:
@@ -235,8 +214,8 @@ class ScoreBook:
     >>> from ted_core import ScoreBook
     >>> book = ScoreBook(3)
     >>> book.observe([0, 2], [1.0, 3.0])
-    >>> book.close().distinct
-    2
+    >>> book.close()
+    0
     >>> book.scores.tolist()
     [1.0, nan, 3.0]
     """
@@ -298,9 +277,11 @@ class ScoreBook:
         """Observations of the open epoch, repeats included."""
         return 0 if self._buffer is None else self._buffer.observed
 
-    def times_seen(self) -> NDArray[np.uint8] | None:
-        """Return the open epoch's counts, not copied; None if nothing was observed."""
-        return None if self._buffer is None else self._buffer.counts
+    @property
+    def times(self) -> Counts:
+        """How often the open epoch observed each sample, shape (n,); not copied."""
+        none: Counts = np.broadcast_to(np.uint8(0), self.n)
+        return none if self._buffer is None else self._buffer.counts
 
     def observe(self, ids: ArrayLike, values: ArrayLike) -> None:
         """Take the values of one step; see :meth:`EpochBuffer.observe`."""
@@ -310,7 +291,7 @@ class ScoreBook:
         """Take a whole buffer; see :meth:`EpochBuffer.observe_sums`."""
         self.open().observe_sums(sums, counts)
 
-    def close(self, *, whole: bool = True) -> EpochCounts:
+    def close(self, *, whole: bool = True) -> int:
         """Write the epoch's means into the scores (Eq. 19) and clear the buffer.
 
         Parameters
@@ -320,8 +301,8 @@ class ScoreBook:
 
         Returns
         -------
-        EpochCounts
-            What the epoch brought; zeros if nothing was observed.
+        int
+            Samples whose value of the epoch was not finite, and was dropped.
 
         Raises
         ------
@@ -331,18 +312,16 @@ class ScoreBook:
         """
         if self._buffer is None or self._buffer.observed == 0:
             self._buffer = None
-            return EpochCounts(0, 0, 0)
+            return 0
         self._buffer.check(whole=whole)
-        distinct = nonfinite = 0
+        nonfinite = 0
         for ids, means in self._buffer.means():
             valid = np.isfinite(means)
             self._flag(ids, ids[~valid])
             self._update(ids[valid], means[valid])
-            distinct += ids.size
             nonfinite += int(ids.size - valid.sum())
-        counts = EpochCounts(self._buffer.observed, distinct, nonfinite)
         self._buffer = None
-        return counts
+        return nonfinite
 
     def _flag(self, seen: NDArray[np.int64], wrong: NDArray[np.int64]) -> None:
         self._flags[seen] |= _PRESENTED
