@@ -21,7 +21,7 @@ _SCALE, _HIGH, _LOW, _WEIGHT = range(4)
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns (B, 3) or, with the user's weights, (B, 4), read where they are needed."""
+    """A batch's columns (B, 3) or, with the user's weights, (B, 4)."""
 
     rows: Any
 

@@ -104,7 +104,7 @@ class Objective:
         return per_sample(self._loss(), self.pick(y), outputs, tokens)
 
     def activation(self, y: Any, outputs: Any) -> str:
-        """Return what made the scored output: as given, by the loss, or by the layer."""
+        """Return what made the scored output: as given, as the loss or layer says."""
         if self._activation != "auto":
             return self._activation
         expected = None

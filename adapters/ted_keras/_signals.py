@@ -11,7 +11,7 @@ from ted_core import signals
 _CLASS_AXES = 2
 
 
-def signal_values(  # noqa: PLR0917 - what a step has at hand
+def signal_values(
     signal: str, y: Any, outputs: Any, activation: str, hidden: Any, *, bias: bool
 ) -> Any:
     """Return a signal of classes from outputs (B, C); `hidden` is the head's input."""

@@ -8,7 +8,7 @@ import pytest
 from keras import backend
 from keras_checks.common import N, compiled, fit, network, samples, session
 from ted_keras import Mask
-from ted_keras.backends import adapt
+from ted_keras._backends import adapt
 
 from ted_core import EpochError
 
