@@ -152,8 +152,8 @@ class Session:
 
     def _saved_seen(self, state: Mapping[str, Any]) -> Counts:
         """Return which samples an open epoch had met."""
-        plain_field(state, _ORDER, int)
         seen: Counts = array_field(state, _SEEN, self.seen)
+        plain_field(state, _ORDER, int)
         if not seen.any():
             msg = f"`{_SEEN}` must not be 0 everywhere in an open epoch, saved zeros"
             raise CheckpointError(msg)

@@ -1,4 +1,4 @@
-"""What a TED step in Keras is made of: data, columns, store, value; closing an epoch."""
+"""What a TED step in Keras is made of: data, columns, store, value; and closing."""
 
 from __future__ import annotations
 
