@@ -1,4 +1,4 @@
-"""What rides in the place of a batch's sample weights: ids, scale, user's weights."""
+"""What a batch carries as its sample weights: ids, scale, the user's weights."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pack(order: Ids, scale: NDArray[np.float32]) -> NDArray[np.float32]:
 def add_weights(
     rows: NDArray[np.float32], weights: NDArray[np.float32] | None
 ) -> dict[str, NDArray[np.float32]]:
-    """Return what stands in the place of a batch's sample weights."""
+    """Return what a batch carries as its sample weights."""
     if weights is not None:
         rows = np.concatenate([rows, weights[:, None]], axis=1)
     return {_NAME: rows}

@@ -72,7 +72,7 @@ class Objective:
         return [str(index) for index in range(len(values))]
 
     def replace(self, outputs: Any, part: Any) -> Any:
-        """Return outputs with another tensor in the place of the scored one."""
+        """Return outputs with another tensor for the scored one."""
         old = self.pick(outputs)
         return tree.map_structure(lambda leaf: part if leaf is old else leaf, outputs)
 

@@ -188,8 +188,8 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
 
     Notes
     -----
-    A batch is ``(x, y, columns)``, where the place of the sample weights holds ids,
-    TED's factor of each loss, and the user's weights if there are any.
+    A batch is ``(x, y, columns)``: as sample weights it carries ids, TED's factor of
+    each loss, and the user's weights if there are any.
     """
 
     def __init__(

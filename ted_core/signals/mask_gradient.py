@@ -305,11 +305,11 @@ def segment_mask_gradient(
     check_same_shape("gradient", g, h.shape, "`hidden`")
     check_same_shape("segment_ids", ids, h.shape[:2], "the first axes of `hidden`")
     count = check_int("num_segments", num_segments, minimum=0)
-    place = device(h)
+    on = device(h)
     with quiet(xp):
         tokens = inner_products(xp, h, g, kept=2)
-        segments = xp.arange(count, dtype=ids.dtype, device=place)[:, None]
-        inner = xp.zeros((count,), dtype=tokens.dtype, device=place)
+        segments = xp.arange(count, dtype=ids.dtype, device=on)[:, None]
+        inner = xp.zeros((count,), dtype=tokens.dtype, device=on)
         for row in range(h.shape[0]):
             own = ids[row, :][None, :] == segments
             values = xp.where(

@@ -47,7 +47,7 @@ def default_reduction(signal: object) -> Reduction:
     Parameters
     ----------
     signal : str
-        Its name; that of no signal gets the default of all, and is refused later.
+        Its name; an unknown one gets ``Polyak``, and is refused later.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def default_reduction(signal: object) -> Reduction:
 
 
 def check_signal(signal: object) -> None:
-    """Refuse what is no name of a signal.
+    """Refuse a name of no signal.
 
     Parameters
     ----------
