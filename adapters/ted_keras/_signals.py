@@ -7,6 +7,7 @@ from typing import Any
 from keras import backend, ops
 
 from ted_core import signals
+from ted_core.signals import _formulas
 
 _CLASS_AXES = 2
 
@@ -48,7 +49,6 @@ def _one_hot(labels: Any, logits: Any) -> Any:
     kind = backend.standardize_dtype(logits.dtype)
     if len(labels.shape) == len(logits.shape) and labels.shape[-1] != 1:
         return ops.cast(labels, kind)
-    index = ops.cast(ops.reshape(labels, (-1, 1)), "int32")
-    hot = ops.equal(index, ops.arange(logits.shape[-1], dtype="int32")[None])
-    known = ops.any(hot, axis=-1, keepdims=True)
-    return ops.where(known, ops.cast(hot, kind), float("nan"))
+    index = ops.cast(ops.reshape(labels, (-1,)), "int32")
+    classes = ops.arange(logits.shape[-1], dtype="int32")
+    return _formulas.one_hot(ops, logits, index, classes)

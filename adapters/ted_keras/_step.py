@@ -126,7 +126,7 @@ class Recorder:
         return self._write(columns, values)
 
     def _write(self, columns: Columns, values: Any) -> Any:
-        """Bring values to the store; return the 0 that a step's result has to need."""
+        """Write values to the store; return a 0 for the step's result to depend on."""
         values = ops.cast(values, "float32")
         code = ops.ones_like(values) * (SEEN + VALID)
         if columns.user_weights is not None:

@@ -7,7 +7,7 @@ so that no call waits for a device.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from array_api_compat import (
@@ -17,8 +17,7 @@ from array_api_compat import (
     is_torch_namespace,
 )
 
-Array: TypeAlias = Any
-"""An array of NumPy, PyTorch, JAX, CuPy or another array-API library."""
+from ted_core.signals._formulas import Array, one_hot
 
 _HALF = frozenset({"float16", "bfloat16"})
 _FLOATING = _HALF | {"float32", "float64"}
@@ -164,10 +163,7 @@ def as_labels(z: Array, labels: Array) -> Array:
     xp = namespace(logits=z, labels=y)
     check_same_shape("labels", y, z.shape[:-1], "`logits` without its classes")
     classes = xp.arange(z.shape[-1], dtype=y.dtype, device=device(z))
-    hot = classes[None, :] == y[:, None]
-    known = xp.any(hot, axis=-1)[:, None]
-    y = xp.astype(hot, z.dtype)
-    return xp.where(known, y, xp.full_like(y, float("nan")))
+    return one_hot(xp, z, y, classes)
 
 
 def as_hidden(z: Array, hidden: Array) -> Array:

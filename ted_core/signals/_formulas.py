@@ -7,9 +7,10 @@ least 0, one-hot or soft; NaN where a sample has none.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
-from ted_core.signals._arrays import Array
+Array: TypeAlias = Any
+"""An array of NumPy, PyTorch, JAX, CuPy, another array-API library or Keras."""
 
 
 def inner_products(
@@ -39,6 +40,14 @@ def pre_activation(xp: Any, p: Array, g: Array, activation: str) -> tuple[Array,
         return z, p * (g - xp.sum(p * g, axis=-1, keepdims=True))
     inside = xp.where((p > 0) & (p < 1), p, xp.full_like(p, 0.5))
     return xp.log(inside) - xp.log1p(-inside), g * p * (1 - p)
+
+
+def one_hot(xp: Any, z: Array, index: Array, classes: Array) -> Array:
+    """Return labels (B, C) like z; NaN where an index (B,) is none of the classes."""
+    hot = classes[None, :] == index[:, None]
+    y = xp.where(hot, xp.ones_like(z), xp.zeros_like(z))
+    known = xp.any(hot, axis=-1)[:, None]
+    return xp.where(known, y, xp.full_like(y, float("nan")))
 
 
 def below_max_and_mean(xp: Any, z: Array) -> tuple[Array, Array]:

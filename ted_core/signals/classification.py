@@ -5,7 +5,6 @@ from __future__ import annotations
 from ted_core._validation import check_bool
 from ted_core.signals import _formulas
 from ted_core.signals._arrays import (
-    Array,
     as_floating,
     as_hidden,
     as_labels,
@@ -14,6 +13,7 @@ from ted_core.signals._arrays import (
     namespace,
     quiet,
 )
+from ted_core.signals._formulas import Array
 
 __all__ = [
     "el2n",

@@ -8,7 +8,6 @@ from array_api_compat import device
 
 from ted_core._validation import check_bool, check_int, check_real
 from ted_core.signals._arrays import (
-    Array,
     as_floating,
     as_index,
     as_soft_labels,
@@ -18,6 +17,7 @@ from ted_core.signals._arrays import (
     quiet,
 )
 from ted_core.signals._formulas import (
+    Array,
     below_max_and_mean,
     inner_products,
     label_products,

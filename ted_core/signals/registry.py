@@ -8,7 +8,7 @@ from typing import Any
 
 from ted_core.reductions import Count, Mean, Polyak, Reduction
 from ted_core.signals import _formulas
-from ted_core.signals._arrays import Array
+from ted_core.signals._formulas import Array
 from ted_core.signals.classification import (
     el2n,
     forgetting,
