@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ted_core import signals
 from ted_core._version import __version__
-from ted_core.checkpoint import atomic_write, load_state, save_state
+from ted_core.checkpoint import atomic_write, load_state, register_kind, save_state
 from ted_core.errors import CheckpointError, EpochError, TedWarning
 from ted_core.history import Report
 from ted_core.plan import EpochPlan, loss_scale
@@ -32,7 +32,7 @@ from ted_core.schedules.counts import (
     save_ratio,
     steps_for,
 )
-from ted_core.scores import ScoreBook
+from ted_core.scores import ScoreTable
 from ted_core.selection.randomness import tie_hash
 from ted_core.selection.sharded import Shard
 from ted_core.selection.top_k import highest_hashes, redundant_subset, top_ids
@@ -76,7 +76,7 @@ __all__ = [
     "RollerCoaster",
     "SampleTable",
     "Savings",
-    "ScoreBook",
+    "ScoreTable",
     "Selection",
     "Shard",
     "SoftTop",
@@ -97,6 +97,7 @@ __all__ = [
     "planned_save_ratio",
     "polyak_update",
     "redundant_subset",
+    "register_kind",
     "run_metrics",
     "sample_table",
     "save_ratio",

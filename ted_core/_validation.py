@@ -1,4 +1,4 @@
-"""Checks at the door: every message names the argument, the rule and the value."""
+"""Validation of arguments: each error names the argument, the rule and the value."""
 
 from __future__ import annotations
 
@@ -10,28 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "MOST_EPOCHS",
-    "MOST_SAMPLES",
-    "as_array",
-    "as_scores",
-    "check_bool",
-    "check_choice",
-    "check_epochs",
-    "check_finite",
-    "check_ids",
-    "check_int",
-    "check_kind",
-    "check_real",
-    "check_samples",
-    "check_values",
-    "to_numpy",
-]
-
-MOST_SAMPLES = 2**53
+MAX_SAMPLES = 2**53
 """Samples that a data set may have: beyond it float64 can not count them."""
 
-MOST_EPOCHS = 10**6
+MAX_EPOCHS = 10**6
 """Epochs that a run may have: all of them are planned ahead."""
 
 _BRACKETS = {
@@ -51,14 +33,14 @@ def check_int(
     remedy: str = "",
 ) -> int:
     """Return `value` as an int, or say why it is not one in range."""
-    if isinstance(value, bool | np.bool_):
+    try:
+        known = not isinstance(value, bool | np.bool_)
+        number = operator.index(value) if known else None  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None:
         msg = f"`{name}` must be an integer, got {value!r}{_then(remedy)}"
         raise TypeError(msg)
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        msg = f"`{name}` must be an integer, got {value!r}{_then(remedy)}"
-        raise TypeError(msg) from None
     if number < minimum or (maximum is not None and number > maximum):
         rule = (
             f"at least {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
@@ -78,16 +60,16 @@ def check_real(
     remedy: str = "",
 ) -> float:
     """Return `value` as a float, or say why it is not one in range."""
-    if isinstance(value, bool | np.bool_ | str | bytes) or value is None:
-        msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
-        raise TypeError(msg)
     try:
-        number = float(value)  # type: ignore[arg-type]
+        known = not isinstance(value, bool | np.bool_ | str | bytes)
+        number = float(value) if known else None  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
-        raise TypeError(msg) from None
+        number = None
     except OverflowError:
         number = math.nan  # beyond any range
+    if number is None:
+        msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
+        raise TypeError(msg)
     above = number >= low if closed in {"both", "left"} else number > low
     below = number <= high if closed in {"both", "right"} else number < high
     if math.isnan(number) or not (above and below):
@@ -222,14 +204,14 @@ def check_epochs(epochs: object) -> int:
         remedy="the first epoch sees all samples, so one epoch can save nothing: "
         "train without pruning",
     )
-    return check_int("epochs", number, minimum=2, maximum=MOST_EPOCHS)
+    return check_int("epochs", number, minimum=2, maximum=MAX_EPOCHS)
 
 
 def check_samples(n: object) -> int:
     """Return `n` as an int; refuse an empty data set, and one beyond any memory."""
     remedy = "an empty data set cannot be pruned"
     number = check_int("n", n, minimum=1, remedy=remedy)
-    return check_int("n", number, minimum=1, maximum=MOST_SAMPLES)
+    return check_int("n", number, minimum=1, maximum=MAX_SAMPLES)
 
 
 def _then(remedy: str) -> str:

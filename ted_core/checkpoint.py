@@ -1,35 +1,33 @@
-"""States on disk: written whole or not at all, read without trusting the file."""
+"""States on disk and their fields: written whole or not at all, read without trust."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import check_kind
 from ted_core.errors import CheckpointError
-from ted_core.scores import ALL_FLAGS, ScoreBook
-from ted_core.selection.top_k import pieces
 from ted_core.typing import State, StateValue
 
-__all__ = [
-    "FORMAT",
-    "VERSION",
-    "array_field",
-    "atomic_write",
-    "check_header",
-    "check_scores",
-    "load_state",
-    "plain_field",
-    "save_state",
-]
+__all__ = ["atomic_write", "load_state", "register_kind", "save_state"]
+
+FORMAT, VERSION = "ted_core.Pruner", 2
+ROLES = ("schedule", "strategy", "reduction")
+"""Parts of a run that are objects: a state holds the kind and the fields of each."""
+
+Kind = TypeVar("Kind", bound=type)
+_KINDS: dict[str, type] = {}
 
 
 @contextmanager
@@ -95,36 +93,195 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-FORMAT = "ted_core.Pruner"
+def register_kind(kind: Kind) -> Kind:
+    """Let states hold a schedule, strategy or reduction of one's own: a decorator.
+
+    A saved state names the class and its fields, ``strategy.kind`` and one
+    ``strategy.NAME`` for each. Those of this library are registered.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass with fields of type str, int, float or bool. Or any class with a
+        method ``state_fields()`` that returns such fields by name.
+
+    Returns
+    -------
+    type
+        The same class.
+
+    Raises
+    ------
+    TypeError
+        It is no class, or its fields are not known.
+    ValueError
+        Another class of this name is registered.
+
+    Notes
+    -----
+    When a state is loaded, a field that it lacks has the default of the argument of
+    that name, and one that the class does not have is refused: a class may get new
+    options with defaults, and older states still load.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import ted_core as ted
+    >>> @ted.register_kind
+    ... @dataclass(frozen=True)
+    ... class Halves(ted.Random):
+    ...     first: bool = True
+    >>> state = ted.Pruner(9, epochs=5, strategy=Halves(first=False)).state_dict()
+    >>> state["strategy.kind"], state["strategy.first"]
+    ('Halves', False)
+    """
+    if not isinstance(kind, type):
+        msg = f"`kind` must be a class, got {kind!r}"
+        raise TypeError(msg)
+    if not is_dataclass(kind) and not hasattr(kind, "state_fields"):
+        msg = f"`kind` must be a dataclass or have `state_fields()`, got {kind!r}"
+        raise TypeError(msg)
+    other = _KINDS.setdefault(kind.__name__, kind)
+    # A notebook's cell that runs again makes the same class once more.
+    if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+        msg = f"`kind` must have a name of its own, got {kind!r} beside {other!r}"
+        raise ValueError(msg)
+    _KINDS[kind.__name__] = kind
+    return kind
 
 
-"""What a pruner's state calls itself."""
+def kind_fields(role: str, thing: object) -> State:
+    """Return the kind and the fields of a registered class, or the repr of another."""
+    kind = type(thing)
+    if _KINDS.get(kind.__name__) is not kind:
+        return {role: repr(thing)}
+    if hasattr(thing, "state_fields"):
+        own = thing.state_fields()
+    else:
+        own = {f.name: getattr(thing, f.name) for f in fields(thing) if f.init}  # type: ignore[arg-type]
+    found: dict[str, Any] = {f"{role}.kind": kind.__name__}
+    for name, value in own.items():
+        found[f"{role}.{name}"] = (
+            value.item() if isinstance(value, np.generic) else value
+        )
+    if all(isinstance(value, str | int | float | bool) for value in found.values()):
+        return found
+    return {role: repr(thing)}
 
 
-VERSION = 1
+def check_saveable(role: str, thing: object) -> None:
+    """Refuse an object whose class is not registered, or has fields of other types."""
+    if role in kind_fields(role, thing):
+        msg = (
+            f"`{role}` must be of a registered class with plain fields for its state, "
+            f"got {thing!r}; decorate the class with `ted_core.register_kind`"
+        )
+        raise TypeError(msg)
 
 
-"""Version of the state that this library writes."""
+def saved_kind(state: Mapping[str, Any], role: str) -> Any:
+    """Make the schedule, strategy or reduction that a state holds."""
+    named = role if role in state else f"{role}.kind"
+    name, own = plain_field(state, named, str), f"{role}."
+    if name not in _KINDS:
+        msg = (
+            f"`{named}` must be a registered class, saved {name!r}; see "
+            "`ted_core.register_kind`, or rank by `Static(pruner.scores)` of the run"
+        )
+        raise CheckpointError(msg)
+    options = {
+        field.removeprefix(own): value
+        for field, value in state.items()
+        if str(field).startswith(own) and field != named
+    }
+    try:
+        return _KINDS[name](**options)
+    except (TypeError, ValueError) as error:
+        msg = f"`{role}` must be a {name} with its own fields, saved {options}: {error}"
+        raise CheckpointError(msg) from None
 
 
-def check_header(state: Mapping[str, Any]) -> None:
-    """Refuse what is no pruner's state of this version."""
+def check_option(state: Mapping[str, Any], name: str, here: StateValue) -> None:
+    """Refuse an option that differs from the saved one, by name and with both."""
+    role, _, field = name.partition(".")
+    saved = _default(state, role, field) if name not in state else None
+    if saved is None:
+        saved = plain_field(state, name, type(here))
+    if saved != here:
+        msg = f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}"
+        raise CheckpointError(msg)
+
+
+def _default(state: Mapping[str, Any], role: str, field: str) -> Any:
+    """Return the default of a field, of the class that a state names; or None."""
+    kind = _KINDS.get(str(state.get(f"{role}.kind"))) if role in ROLES else None
+    parameters = {} if kind is None else inspect.signature(kind).parameters
+    default = parameters[field].default if field in parameters else None
+    return None if default is inspect.Parameter.empty else default
+
+
+_RENAMED = {
+    "book.visits": "scores.update_counts",
+    "pending": "open.observed",
+    "pending.checksum": "open.checksum",
+    "pending.sums": "open.sums",
+    "pending.counts": "open.counts",
+}
+"""Fields of version 1 with another name today; all `book.*` are `scores.*` as well."""
+
+
+def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a pruner's state with the fields of this version; refuse another thing."""
     if not isinstance(state, Mapping):
         msg = f"`state` must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
-    for name, here in (("format", FORMAT), ("version", VERSION)):
-        saved = plain_field(state, name, type(here))
-        if saved != here:
-            msg = f"`{name}` must be {here!r}, saved {saved!r}"
-            raise CheckpointError(msg)
+    saved = plain_field(state, "format", str)
+    if saved != FORMAT:
+        msg = f"`format` must be {FORMAT!r}, saved {saved!r}"
+        raise CheckpointError(msg)
+    version = plain_field(state, "version", int)
+    if version == VERSION:
+        return state
+    if version != 1:
+        msg = f"`version` must be in [1, {VERSION}], saved {version}"
+        raise CheckpointError(msg)
+    later = ("scores.", "open.", *(f"{role}." for role in ROLES))
+    check_known(state, [name for name in state if not str(name).startswith(later)])
+    found: State = {}
+    for role in ROLES:
+        found |= _fields_of_repr(role, plain_field(state, role, str))
+    for name, value in state.items():
+        if name in ROLES:
+            continue
+        if isinstance(name, str) and name.startswith("book."):
+            found[_RENAMED.get(name, "scores." + name.removeprefix("book."))] = value
+        else:
+            found[_RENAMED.get(name, name)] = value
+    return found | {"version": VERSION}
+
+
+def _fields_of_repr(role: str, text: str) -> State:
+    """Return the fields of a repr: version 1 holds nothing else of an object."""
+    try:
+        call = ast.parse(text, mode="eval").body
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Name)
+            and call.func.id in _KINDS
+            and not call.args
+        ):
+            own = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+            named = {f"{role}.{field}": value for field, value in own.items()}
+            return {f"{role}.kind": call.func.id, **named}
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
+        pass
+    # The class of a user, who compares it by its repr as version 1 did.
+    return {role: text}
 
 
 def plain_field(state: Mapping[str, Any], name: str, kind: type) -> Any:
     """Return a field that holds one value of this very type."""
-    if name not in state:
-        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
-        raise CheckpointError(msg)
-    value = state[name]
+    value = _field(state, name)
     if type(value) is not kind:
         msg = f"`{name}` must be {kind.__name__}, saved {value!r}"
         raise CheckpointError(msg)
@@ -135,46 +292,32 @@ def array_field(
     state: Mapping[str, Any], name: str, like: NDArray[Any]
 ) -> NDArray[Any]:
     """Return a field that holds an array of the shape and dtype of `like`."""
-    if name not in state:
-        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
-        raise CheckpointError(msg)
-    array = state[name]
-    wanted = like.dtype.newbyteorder("<")
-    if (
-        not isinstance(array, np.ndarray)
-        or array.dtype != wanted
-        or array.shape != like.shape
-    ):
+    array: NDArray[Any] = _field(state, name)
+    wanted, shape = like.dtype.newbyteorder("<"), getattr(array, "shape", ())
+    fits = isinstance(array, np.ndarray) and array.dtype == wanted
+    if not fits or shape != like.shape:
         found = getattr(array, "dtype", type(array).__name__)
         msg = (
             f"`{name}` must be {wanted} of shape {like.shape}, saved {found} of shape "
-            f"{getattr(array, 'shape', ())}"
+            f"{shape}"
         )
         raise CheckpointError(msg)
     return array
 
 
-def check_scores(book: ScoreBook) -> None:
-    """Refuse scores that are not finite where there were visits, and odd flags."""
-    arrays = book.arrays()
-    most = int(arrays["flags"].max())
-    if most > ALL_FLAGS:
-        msg = f"`book.flags` must be at most {ALL_FLAGS}, saved {most}"
+def _field(state: Mapping[str, Any], name: str) -> Any:
+    if name not in state:
+        msg = f"`state` must have {name!r}, got only {sorted(map(str, state))}"
         raise CheckpointError(msg)
-    for part in pieces(book.n):
-        for name in book.reduction.extra_columns:
-            if not np.isfinite(arrays[name][part]).all():
-                msg = f"`book.{name}` must be finite, saved others"
-                raise CheckpointError(msg)
-        seen = arrays["visits"][part] > 0
-        wrong = np.flatnonzero(np.isfinite(arrays["score"][part]) != seen)
-        if wrong.size:
-            at = int(wrong[0]) + part.start
-            msg = (
-                "`book.score` must be finite where visited and NaN elsewhere, saved "
-                f"{arrays['score'][at]} at {at} with {arrays['visits'][at]} visits"
-            )
-            raise CheckpointError(msg)
+    return state[name]
+
+
+def check_known(state: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse a state with a field of any other name."""
+    unknown = sorted(str(name) for name in state if name not in known)
+    if unknown:
+        msg = f"`state` must hold known fields only, got {', '.join(unknown)}"
+        raise CheckpointError(msg)
 
 
 _CHUNK = 1 << 20

@@ -6,6 +6,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._version import __version__
-from ted_core.checkpoint import load_state
-from ted_core.config import RunConfig
+from ted_core.checkpoint import atomic_write, current_state, load_state
+from ted_core.config import make_config
 from ted_core.errors import CheckpointError, TedWarning
-from ted_core.reductions import Polyak
 from ted_core.reports.sample_table import SampleTable
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
 from ted_core.schedules.counts import planned_save_ratio, save_ratio, steps_for
-from ted_core.strategies import TopScore
 from ted_core.typing import State
 
 __all__ = ["main"]
@@ -131,9 +130,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: ted inspect run.ted --csv samples.csv",
     )
     inspect.add_argument("file", type=Path, metavar="FILE", help="a saved state")
-    said = "write every sample, most kept first"
-    inspect.add_argument("--csv", type=Path, metavar="OUT", help=said)
-    inspect.add_argument("--parquet", type=Path, metavar="OUT", help="likewise")
+    every = "write every sample, most kept first"
+    inspect.add_argument("--csv", type=Path, metavar="OUT", help=every)
+    inspect.add_argument(
+        "--parquet", type=Path, metavar="OUT", help="the same, as Parquet"
+    )
     inspect.set_defaults(run=_inspect)
     return parser
 
@@ -147,53 +148,43 @@ def _schedule(arguments: argparse.Namespace) -> Schedule:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    schedule = _schedule(arguments)
     # A pruner would allocate its scores: a plan of 10^9 samples needs none.
-    run = RunConfig(
-        n=arguments.samples,
-        epochs=arguments.epochs,
-        schedule=schedule,
-        strategy=TopScore(),
-        signal="mask_gradient",
-        reduction=Polyak(),
-        seed=0,
+    run = make_config(
+        arguments.samples,
+        arguments.epochs,
+        schedule=_schedule(arguments),
         multiple_of=arguments.multiple_of,
-        scale_loss=True,
     )
-    saved = planned_save_ratio(
-        schedule, run.epochs, n=run.n, multiple_of=arguments.multiple_of
-    )
-    table = run.schedule_table()
-    steps = [_steps(arguments, int(kept)) for kept in table["kept"]]
-    full = run.epochs * _steps(arguments, run.n)
-    print(
-        f"samples {run.n}, epochs {run.epochs}, planned save ratio {100 * saved:.1f} %"
-    )
-    print(f"optimizer steps {sum(steps)} of {full}")
-    print("epoch  keep ratio  samples  steps  loss scale")
-    for row in _rows(table):
-        epoch, ratio, kept, _, scale = table[row].item()
-        print(f"{epoch:5d}{ratio:12.3f}{kept:9d}{steps[row]:7d}{scale:12.3f}")
-    if arguments.plot:
-        _plot(arguments.plot, table)
-
-
-def _steps(arguments: argparse.Namespace, kept: int) -> int:
-    return steps_for(
-        kept,
-        arguments.batch_size,
+    steps = partial(
+        steps_for,
+        batch_size=arguments.batch_size,
         accumulation=arguments.accumulation,
         world_size=arguments.world_size,
         drop_last=arguments.drop_last,
     )
+    saved = planned_save_ratio(
+        run.schedule, run.epochs, n=run.n, multiple_of=run.multiple_of
+    )
+    table = run.schedule_table()
+    total = sum(steps(int(kept)) for kept in table["kept"])
+    print(
+        f"samples {run.n}, epochs {run.epochs}, planned save ratio {100 * saved:.1f} %"
+    )
+    print(f"optimizer steps {total} of {run.epochs * steps(run.n)}")
+    print("epoch  keep ratio  samples  steps  loss scale")
+    for row in table[_rows(table)]:
+        epoch, ratio, kept, _, scale = row.item()
+        print(f"{epoch:5d}{ratio:12.3f}{kept:9d}{steps(kept):7d}{scale:12.3f}")
+    if arguments.plot:
+        _plot(arguments.plot, table)
 
 
-def _rows(table: NDArray[np.void], most: int = 20) -> NDArray[np.int64]:
+def _rows(table: NDArray[np.void], max_rows: int = 20) -> NDArray[np.int64]:
     """Choose the rows to print: all of a short table, the turns of a long one."""
-    if table.size <= most:
+    if table.size <= max_rows:
         return np.arange(table.size)
     turns = np.flatnonzero(np.diff(table["keep_ratio"] == 1))
-    spread = np.linspace(0, table.size - 1, most - 4).astype(np.int64)
+    spread = np.linspace(0, table.size - 1, max_rows - 4).astype(np.int64)
     return np.unique(np.concatenate([spread, turns, turns + 1]))
 
 
@@ -207,37 +198,48 @@ def _plot(path: Path, table: NDArray[np.void]) -> None:
     axes = figure.subplots()
     axes.step(table["epoch"], table["keep_fraction"], where="post", color="#0072B2")
     axes.set(xlabel="epoch t", ylabel="kept share of the data", ylim=(0, 1.05))
-    figure.savefig(path, dpi=150)
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=150, format=path.suffix.removeprefix(".") or "png")
     print(f"wrote {path}")
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    state = load_state(arguments.file)
+    saved = load_state(arguments.file)
+    state = {**current_state(saved), "version": saved["version"]}
     for name, value in state.items():
         if not isinstance(value, np.ndarray):
-            print(f"{name:20} {value}")
-    for name, array in state.items():
-        if name.startswith("history.") and isinstance(array, np.ndarray):
-            print(f"{name:20} {int(array.sum())} in {array.size} epochs")
-    score, visits, planned, observed = (
+            _tell(name, value)
+    for name, value in state.items():
+        if name.startswith("history.") and isinstance(value, np.ndarray):
+            _tell(name, f"{int(value.sum())} in {value.size} epochs")
+    score, updates, planned, observed = (
         _array(arguments.file, state, name)
-        for name in ("book.score", "book.visits", "history.planned", "history.observed")
+        for name in (
+            "scores.score",
+            "scores.update_counts",
+            "history.planned",
+            "history.observed",
+        )
     )
     for word, done in (("planned", planned), ("observed", observed)):
         full = score.size * done.size
-        saved = 100 * save_ratio(full, int(done.sum())) if full else 0.0
-        print(f"{f'saved, {word}':20} {saved:.1f} %")
+        ratio = save_ratio(full, int(done.sum())) if full else 0.0
+        _tell(f"saved, {word}", f"{100 * ratio:.1f} %")
     valid = score[np.isfinite(score)]
-    print(f"{'scored samples':20} {valid.size} of {score.size}")
+    _tell("scored samples", f"{valid.size} of {score.size}")
     if valid.size:
         quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
-        print(f"{'score quartiles':20} {' '.join(f'{q:.4g}' for q in quantiles)}")
-        print(f"{'visits, mean':20} {visits.mean():.2f}")
+        _tell("score quartiles", " ".join(f"{q:.4g}" for q in quantiles))
+        _tell("updates, mean", f"{updates.mean():.2f}")
     for kind in ("csv", "parquet"):
         if path := getattr(arguments, kind):
-            seen = np.where(visits > 0, score, np.float32(np.nan))
-            getattr(SampleTable.ordered(visits, seen), f"to_{kind}")(path)
+            scores = np.where(updates > 0, score, np.float32(np.nan))
+            getattr(SampleTable.ordered(updates, scores), f"to_{kind}")(path)
             print(f"wrote {path}")
+
+
+def _tell(name: str, value: object) -> None:
+    print(f"{name:20} {value}")
 
 
 def _array(path: Path, state: State, name: str) -> NDArray[Any]:

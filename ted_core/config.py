@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from ted_core._validation import (
     check_kind,
     check_samples,
 )
+from ted_core.checkpoint import kind_fields
 from ted_core.errors import TedWarning
 from ted_core.reductions import Count, Reduction
 from ted_core.schedules import RollerCoaster, Schedule, keep_ratios
@@ -30,68 +31,31 @@ from ted_core.schedules.counts import (
     planned_save_ratio,
     steps_for,
 )
-from ted_core.selection.sharded import Shard, check_shard
+from ted_core.selection.sharded import Layout, Shard, layout_of
 from ted_core.signals import default_reduction
 from ted_core.signals.registry import check_signal
 from ted_core.strategies import Random, SoftTop, Strategy, TopScore
+from ted_core.strategies.base import Labels
 from ted_core.typing import State
 
-__all__ = [
-    "METHODS",
-    "RunConfig",
-    "RunOptions",
-    "StepOptions",
-    "check_labels",
-    "check_pairs",
-    "find_method",
-    "labels_checksum",
-    "make_config",
-]
+__all__ = ["METHODS", "RunConfig", "RunOptions"]
 
+METHODS: Mapping[str, tuple[str, Strategy]] = MappingProxyType(
+    {
+        "ted": ("mask_gradient", TopScore()),
+        "ted_loss": ("loss", TopScore()),
+        "soft_margin": ("margin", SoftTop()),
+        "random": ("mask_gradient", Random()),
+    }
+)
+"""The signal and the strategy of each ``method=``.
 
-def check_labels(labels: NDArray[np.signedinteger[Any]] | None, n: int) -> None:
-    """Refuse what is no class of each sample.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n,), or None
-        Class of each sample, if there are any.
-    n : int
-        Samples.
-
-    Raises
-    ------
-    ValueError
-        They have another shape or dtype.
-    """
-    if labels is None:
-        return
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        msg = (
-            f"`labels` must hold integers of shape ({n},), got {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-        raise ValueError(msg)
-
-
-def labels_checksum(labels: NDArray[np.signedinteger[Any]] | None) -> int:
-    """Return the CRC-32 of the labels as little-endian int64, or -1 without any.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n,), or None
-        Class of each sample.
-
-    Returns
-    -------
-    int
-        The same for the same classes in any dtype.
-    """
-    return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())
-
+``"ted"`` is the paper's Algorithm 1, ``"ted_loss"`` the same on the loss (Table 6);
+``"soft_margin"`` selects by rank among the samples whose two best classes are close;
+``"random"`` selects anew at random in each epoch.
+"""
 
 _FEW_EPOCHS = 5
-
 
 _TABLE = np.dtype(
     [
@@ -102,6 +66,26 @@ _TABLE = np.dtype(
         ("loss_scale", np.float64),
     ]
 )
+
+
+class RunOptions(TypedDict, total=False):
+    """Options of :class:`ted_core.Pruner`, and of every session, that have a default.
+
+    :class:`ted_core.Pruner` says what they mean.
+    """
+
+    prune_ratio: float | None
+    schedule: Schedule | None
+    method: str | None
+    strategy: Strategy | None
+    signal: str | None
+    reduction: Reduction | None
+    seed: int
+    multiple_of: int
+    scale_loss: bool
+    labels: ArrayLike | None
+    initial_scores: ArrayLike | None
+    shard: Shard | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +113,7 @@ class RunConfig:
     labels : ndarray of int, shape (n,), or None
         Class of each sample.
     shard : Shard, optional
-        This rank's part of all samples; the `n` samples are that.
+        This process's part of all samples; the `n` samples are that.
 
     Raises
     ------
@@ -146,7 +130,7 @@ class RunConfig:
     seed: int
     multiple_of: int
     scale_loss: bool
-    labels: NDArray[np.signedinteger[Any]] | None = None
+    labels: Labels | None = None
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
@@ -165,31 +149,37 @@ class RunConfig:
             ("reduction", Reduction),
         ):
             check_kind(name, getattr(self, name), kind)
-        check_pairs(self.signal, self.strategy, self.reduction)
-        check_labels(self.labels, self.n)
-        if self.shard is not None:
-            check_shard(self.shard, self.n, self.strategy)
+        check_signal(self.signal)
+        _check_reduction(self.signal, self.strategy, self.reduction)
+        if self.labels is not None:
+            _check_labels(self.labels, self.n)
+        self.layout.check(self.strategy)
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
         if self.epochs < _FEW_EPOCHS:
             saved = planned_save_ratio(
                 self.schedule, self.epochs, n=self.n, multiple_of=self.multiple_of
             )
-            most = "" if self.strategy.known_count else "at most "
+            bound = "" if self.strategy.known_count else "at most "
             msg = (
-                f"`epochs`={self.epochs} saves little: {most}{saved:.1%} of the "
+                f"`epochs`={self.epochs} saves little: {bound}{saved:.1%} of the "
                 "samples are planned to be saved; pruning pays over many epochs"
             )
             warnings.warn(msg, TedWarning, stacklevel=4)
 
-    @property
-    def together(self) -> Shard | None:
-        """The rank's part, if the samples are chosen from those of all ranks."""
-        return self.shard if self.shard is not None and self.shard.exact else None
+    @cached_property
+    def layout(self) -> Layout:
+        """How the data lies on the processes."""
+        return layout_of(self.shard, self.n)
 
     @property
     def known_count(self) -> bool:
-        """Whether the schedule alone tells how many samples a rank trains on."""
-        return self.strategy.known_count and self.together is None
+        """Whether the schedule alone tells how many samples a process trains on."""
+        return self.strategy.known_count and self.layout.known_counts
+
+    @property
+    def divides_loss(self) -> bool:
+        """Whether the loss is divided by the keep ratio."""
+        return self.scale_loss and self.strategy.scales_loss
 
     @cached_property
     def keep_ratios(self) -> NDArray[np.float64]:
@@ -199,7 +189,7 @@ class RunConfig:
     @cached_property
     def kept_counts(self) -> NDArray[np.int64]:
         """Samples each epoch keeps by the schedule, shape (epochs,)."""
-        return self._counts_of(self.n if self.together is None else self.together.total)
+        return self._counts_of(self.layout.selector.total)
 
     def _counts_of(self, n: int) -> NDArray[np.int64]:
         counts = [
@@ -214,7 +204,7 @@ class RunConfig:
         Parameters
         ----------
         batch_size : int
-            Samples of one batch on one rank.
+            Samples of one batch on one process.
         **options : int, int and bool
             ``accumulation``, ``world_size``, ``drop_last`` of
             :func:`ted_core.steps_for`.
@@ -230,7 +220,7 @@ class RunConfig:
             An argument is out of range, or the counts depend on the scores, as over
             shards: :meth:`max_total_steps` gives the bound then.
         """
-        self._refuse_unknown("total_steps")
+        self._check_known("total_steps")
         return self.max_total_steps(batch_size, **options)
 
     def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
@@ -239,7 +229,7 @@ class RunConfig:
         Parameters
         ----------
         batch_size : int
-            Samples of one batch on one rank.
+            Samples of one batch on one process.
         **options : int, int and bool
             ``accumulation``, ``world_size``, ``drop_last`` of
             :func:`ted_core.steps_for`.
@@ -249,21 +239,19 @@ class RunConfig:
         int
             Steps that the run never exceeds.
         """
-        counts = self.kept_counts
-        most = self.n
-        if self.shard is not None:
-            # A rank trains on its own shard, as long as the one that keeps most.
+        longest = self.layout.max_size
+        if not self.layout.shares_order:
             options["world_size"] = 1
-            most = max(self.shard.sizes)
-            counts = counts if self.together else self._counts_of(most)
-        if not self.strategy.known_count:
-            counts = np.full_like(counts, most)
-        longest = np.minimum(counts, most).tolist()
-        return sum(steps_for(count, batch_size, **options) for count in longest)
+        if self.strategy.known_count:
+            counts = np.minimum(self._counts_of(self.layout.counted), longest)
+        else:
+            counts = np.full(self.epochs, longest)
+        return sum(steps_for(count, batch_size, **options) for count in counts.tolist())
 
-    def _refuse_unknown(self, name: str) -> None:
+    def _check_known(self, name: str) -> None:
+        """Refuse a table or a number that depends on the scores."""
         if not self.known_count:
-            over = "" if self.together is None else " over shards"
+            over = "" if self.layout.known_counts else " over shards"
             msg = (
                 f"`{name}` needs a strategy with a known count, got "
                 f"{self.strategy!r}{over}; `max_total_steps` gives the bound"
@@ -284,14 +272,13 @@ class RunConfig:
         ValueError
             The counts depend on the scores.
         """
-        self._refuse_unknown("schedule_table")
+        self._check_known("schedule_table")
         table = np.empty(self.epochs, _TABLE)
         table["epoch"] = np.arange(self.epochs)
         table["keep_ratio"] = self.keep_ratios
         table["kept"] = self.kept_counts
         table["keep_fraction"] = table["kept"] / self.n
-        scaled = self.scale_loss and self.strategy.scales_loss
-        table["loss_scale"] = 1 / table["keep_ratio"] if scaled else 1.0
+        table["loss_scale"] = 1 / table["keep_ratio"] if self.divides_loss else 1.0
         return table
 
     def describe(self) -> State:
@@ -299,133 +286,26 @@ class RunConfig:
         return {
             "n": self.n,
             "epochs": self.epochs,
-            "schedule": repr(self.schedule),
-            "strategy": repr(self.strategy),
+            **kind_fields("schedule", self.schedule),
+            **kind_fields("strategy", self.strategy),
             "signal": self.signal,
-            "reduction": repr(self.reduction),
+            **kind_fields("reduction", self.reduction),
             "seed": str(self.seed),
             "multiple_of": self.multiple_of,
             "scale_loss": self.scale_loss,
             "labels": labels_checksum(self.labels),
-            **({} if self.shard is None else self.shard.describe()),
+            **self.layout.describe(),
         }
 
 
-METHODS: Mapping[str, tuple[str, Strategy]] = MappingProxyType(
-    {
-        "ted": ("mask_gradient", TopScore()),
-        "ted_loss": ("loss", TopScore()),
-        "soft_margin": ("margin", SoftTop()),
-        "random": ("mask_gradient", Random()),
-    }
-)
-
-
-"""The signal and the strategy of each ``method=``."""
-
-
-def find_method(method: object) -> tuple[str, Strategy]:
-    """Return the signal and the strategy of a method.
-
-    Parameters
-    ----------
-    method : {"ted", "ted_loss", "soft_margin", "random"}
-        The paper's; the paper's on the loss; a draw by rank (:class:`SoftTop`) of the
-        samples whose two best classes are close; and a new uniform draw each epoch.
-
-    Returns
-    -------
-    signal : str
-        What is observed of a sample.
-    strategy : Strategy
-        Which samples are kept.
-
-    Raises
-    ------
-    ValueError
-        There is no such method.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Algorithm 1 and Table 6, for the first two.
-
-    Examples
-    --------
-    >>> from ted_core.config import find_method
-    >>> find_method("soft_margin")
-    ('margin', SoftTop(sharpness=1.0, class_floor=0.0))
-    """
-    if not isinstance(method, str) or method not in METHODS:
-        msg = f"`method` must be one of {', '.join(METHODS)}, got {method!r}"
-        raise ValueError(msg)
-    return METHODS[method]
-
-
-class RunOptions(TypedDict, total=False):
-    """Options of :class:`ted_core.Pruner` that have a default."""
-
-    prune_ratio: float | None
-    schedule: Schedule | None
-    method: str | None
-    strategy: Strategy | None
-    signal: str | None
-    reduction: Reduction | None
-    seed: int
-    multiple_of: int
-    scale_loss: bool
-    labels: ArrayLike | None
-    initial_scores: ArrayLike | None
-    shard: Shard | None
-
-
 def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig:
-    """Return the configuration with TED's defaults filled in.
-
-    Parameters
-    ----------
-    n, epochs : int
-        Samples and epochs.
-    **options : see :class:`ted_core.Pruner`
-        The rest; what is not given takes its default.
-
-    Returns
-    -------
-    RunConfig
-        Checked.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`RunConfig`; or an option is unknown, or `schedule` is given beside
-        `prune_ratio`, or `method` beside `signal` or `strategy`.
-    """
-    unknown = sorted(set(options) - set(RunOptions.__annotations__))
+    """Return the configuration with TED's defaults filled in, checked."""
+    known = RunOptions.__annotations__
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        known = ", ".join(RunOptions.__annotations__)
-        msg = f"`{unknown[0]}` is no option; the options are {known}"
+        msg = f"`{unknown[0]}` is no option; the options are {', '.join(known)}"
         raise TypeError(msg)
-    prune_ratio, schedule = options.get("prune_ratio"), options.get("schedule")
-    if schedule is not None and prune_ratio is not None:
-        msg = (
-            f"`prune_ratio` must not be given beside `schedule`, got {prune_ratio!r} "
-            f"and {schedule!r}; give it to the schedule"
-        )
-        raise ValueError(msg)
-    if schedule is None:
-        schedule = RollerCoaster(0.7 if prune_ratio is None else prune_ratio)
-    strategy, signal = options.get("strategy"), options.get("signal")
-    method = options.get("method")
-    for name, value in (("strategy", strategy), ("signal", signal)):
-        if method is not None and value is not None:
-            msg = (
-                f"`{name}` must not be given beside `method`, which names both signal "
-                f"and strategy, got {value!r} and {method!r}"
-            )
-            raise ValueError(msg)
-    default_signal, default_strategy = find_method("ted" if method is None else method)
-    strategy = default_strategy if strategy is None else strategy
-    signal = default_signal if signal is None else signal
+    signal, strategy = _resolve_method(options)
     reduction = options.get("reduction")
     if reduction is None:
         reduction = getattr(strategy, "reduction", None) or default_reduction(signal)
@@ -433,7 +313,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     return RunConfig(
         n=n,
         epochs=epochs,
-        schedule=schedule,
+        schedule=_resolve_schedule(options),
         strategy=strategy,
         signal=signal,
         reduction=reduction,
@@ -445,35 +325,47 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     )
 
 
-def check_pairs(signal: object, strategy: Strategy, reduction: Reduction) -> None:
-    """Refuse a signal, a strategy and a reduction that mean nothing together.
+def _resolve_schedule(options: RunOptions) -> Schedule:
+    """Return the schedule, or the roller coaster of the prune ratio."""
+    prune_ratio, schedule = options.get("prune_ratio"), options.get("schedule")
+    if schedule is None:
+        return RollerCoaster(0.7 if prune_ratio is None else prune_ratio)
+    if prune_ratio is not None:
+        msg = (
+            f"`prune_ratio` must not be given beside `schedule`, got {prune_ratio!r} "
+            f"and {schedule!r}; give it to the schedule"
+        )
+        raise ValueError(msg)
+    return schedule
 
-    Parameters
-    ----------
-    signal : str
-        Name of what is observed.
-    strategy : Strategy
-        Which samples are kept.
-    reduction : Reduction
-        How the values become a score.
 
-    Raises
-    ------
-    ValueError
-        There is no such signal; the strategy needs another reduction; or `forgetting`,
-        whose values say correct or wrong, meets a reduction that does not count them,
-        or counting meets another signal.
+def _resolve_method(options: RunOptions) -> tuple[str, Strategy]:
+    """Return the signal and the strategy, those of the method where none is given."""
+    method = options.get("method")
+    signal, strategy = options.get("signal"), options.get("strategy")
+    for name, value in (("strategy", strategy), ("signal", signal)):
+        if method is not None and value is not None:
+            msg = (
+                f"`{name}` must not be given beside `method`, which names both signal "
+                f"and strategy, got {value!r} and {method!r}"
+            )
+            raise ValueError(msg)
+    method = "ted" if method is None else method
+    if not isinstance(method, str) or method not in METHODS:
+        msg = f"`method` must be one of {', '.join(METHODS)}, got {method!r}"
+        raise ValueError(msg)
+    defaults = METHODS[method]
+    return (
+        defaults[0] if signal is None else signal,
+        defaults[1] if strategy is None else strategy,
+    )
 
-    Examples
-    --------
-    >>> from ted_core import Count, TopScore
-    >>> from ted_core.config import check_pairs
-    >>> check_pairs("forgetting", TopScore(), Count())
-    """
-    check_signal(signal)
-    counts = isinstance(reduction, Count)
+
+def _check_reduction(signal: str, strategy: Strategy, reduction: Reduction) -> None:
+    """Refuse a reduction that its signal or its strategy gives no meaning."""
     needed = strategy.reduction
-    if signal == "forgetting" and needed is not None and not isinstance(needed, Count):
+    forgetting, counts = signal == "forgetting", isinstance(reduction, Count)
+    if forgetting and needed is not None and not isinstance(needed, Count):
         msg = (
             f"`signal` must not be 'forgetting' for {strategy!r}, which needs "
             f"{needed!r}: its values say correct or wrong and only Count() ranks them"
@@ -482,15 +374,30 @@ def check_pairs(signal: object, strategy: Strategy, reduction: Reduction) -> Non
     if needed is not None and needed != reduction:
         msg = f"`reduction` must be {needed!r} for {strategy!r}, got {reduction!r}"
         raise ValueError(msg)
-    if signal == "forgetting" and not counts:
+    if forgetting and not counts:
         msg = (
             "`reduction` must be Count() for the signal 'forgetting', whose values say "
             f"correct or wrong, got {reduction!r}"
         )
         raise ValueError(msg)
-    if counts and signal != "forgetting":
+    if counts and not forgetting:
         msg = (
             "`reduction` must not be Count(), which counts the values of 'forgetting', "
             f"for the signal {signal!r}, got {reduction!r}"
         )
         raise ValueError(msg)
+
+
+def _check_labels(labels: Labels, n: int) -> None:
+    """Refuse what is no class of each sample."""
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        msg = (
+            f"`labels` must hold integers of shape ({n},), got {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+        raise ValueError(msg)
+
+
+def labels_checksum(labels: Labels | None) -> int:
+    """Return the CRC-32 of the labels as little-endian int64, or -1 without any."""
+    return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())

@@ -5,84 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.plan import EpochPlan
-from ted_core.schedules.counts import Savings
-from ted_core.scores import ScoreBook
 from ted_core.typing import Counts, Ids
 
-__all__ = [
-    "HISTORY",
-    "EpochAccounts",
-    "History",
-    "Report",
-    "data_frame",
-    "needed",
-]
-
-
-def data_frame(
-    columns: Mapping[str, NDArray[Any]], *, index: tuple[str, NDArray[Any]]
-) -> Any:
-    """Return columns as a pandas DataFrame.
-
-    Parameters
-    ----------
-    columns : mapping of str to ndarray, shape (m,)
-        Columns by name.
-    index : tuple of str and ndarray, shape (m,)
-        Name and values of the index.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The table; the arrays are copied.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        There is no pandas.
-    """
-    pandas = needed("pandas", by="to_dataframe")
-    name, values = index
-    return pandas.DataFrame(dict(columns), index=pandas.Index(values, name=name))
-
-
-def needed(package: str, *, by: str) -> Any:
-    """Import a package that only one method needs.
-
-    Parameters
-    ----------
-    package : str
-        Its name, to import and to install.
-    by : str
-        The method.
-
-    Returns
-    -------
-    module
-        The package.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        It is not installed.
-    """
-    try:
-        return import_module(package)
-    except ModuleNotFoundError:
-        msg = f"`{by}` needs {package}: pip install {package}"
-        raise ModuleNotFoundError(msg, name=package) from None
-
+__all__ = ["Report"]
 
 HISTORY = ("planned", "observed", "distinct", "nonfinite", "missing")
-
-
 """Names of the counts of each closed epoch."""
+
+Rows: TypeAlias = dict[str, list[int]]
+"""The counts by name, one entry an epoch."""
+
+
+class EpochAccounts:
+    """Hold the plan of an epoch against how often each sample was delivered."""
+
+    # Samples are in one of two states today: delivered, or planned and not delivered.
+    # A third, delivered without a value, is one more array beside `times`.
+
+    def __init__(self, order: Ids, times: Counts) -> None:
+        self._order, self._planned_times = order, times[order]
+        self.planned = order.size
+        self.observed = int(times.sum(dtype=np.int64))
+        self.distinct = int(np.count_nonzero(times))
+        self.delivered = int(np.count_nonzero(self._planned_times))
+        self.missing = self.planned - self.delivered
+        self.unexpected = self.distinct - self.delivered
+
+    @property
+    def exact(self) -> bool:
+        """Whether each planned sample was delivered once, and no other."""
+        return self.observed == self.delivered == self.planned
+
+    @property
+    def missing_ids(self) -> Ids:
+        """Planned samples that were not delivered, in the epoch's order."""
+        missing: Ids = self._order[self._planned_times == 0]
+        return missing
+
+    @property
+    def repeated_ids(self) -> Ids:
+        """Planned samples that were delivered more than once, in the epoch's order."""
+        repeated: Ids = self._order[self._planned_times > 1]
+        return repeated
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +111,7 @@ class Report:
             There is no pandas.
         """
         columns = {name: getattr(self, name) for name in HISTORY}
-        return data_frame(columns, index=("epoch", np.arange(self.planned.size)))
+        return to_dataframe(columns, index=("epoch", np.arange(self.planned.size)))
 
     def __str__(self) -> str:
         """Return the counts as text."""
@@ -152,110 +121,19 @@ class Report:
         return "\n".join([head, *lines])
 
 
-class EpochAccounts:
-    """Hold the plan of an epoch against how often each sample was delivered."""
-
-    # Samples are in one of two states today: delivered, or planned and not delivered.
-    # A third, delivered without a value, is one more array beside `times`.
-
-    def __init__(self, order: Ids, times: Counts) -> None:
-        self._order, self._planned_times = order, times[order]
-        self.planned = order.size
-        self.observed = int(times.sum(dtype=np.int64))
-        self.distinct = int(np.count_nonzero(times))
-        self.delivered = int(np.count_nonzero(self._planned_times))
-        self.missing = self.planned - self.delivered
-        self.unexpected = self.distinct - self.delivered
-
-    @property
-    def exact(self) -> bool:
-        """Whether each planned sample was delivered once, and no other."""
-        return self.observed == self.delivered == self.planned
-
-    @property
-    def missing_ids(self) -> Ids:
-        """Planned samples that were not delivered, in the epoch's order."""
-        missing: Ids = self._order[self._planned_times == 0]
-        return missing
-
-    @property
-    def repeated_ids(self) -> Ids:
-        """Planned samples that were delivered more than once, in the epoch's order."""
-        repeated: Ids = self._order[self._planned_times > 1]
-        return repeated
+def to_dataframe(
+    columns: Mapping[str, NDArray[Any]], *, index: tuple[str, NDArray[Any]]
+) -> Any:
+    """Return columns of equal length as a pandas DataFrame with a named index."""
+    pandas = import_optional("pandas", needed_by="to_dataframe")
+    name, values = index
+    return pandas.DataFrame(dict(columns), index=pandas.Index(values, name=name))
 
 
-class History:
-    """The counts of the closed epochs, one row each.
-
-    Parameters
-    ----------
-    rows : dict of str to list of int, optional
-        Counts by name of :data:`HISTORY`; none by default.
-    """
-
-    def __init__(self, rows: dict[str, list[int]] | None = None) -> None:
-        self.rows = {name: [] for name in HISTORY} if rows is None else rows
-
-    def close(self, plan: EpochPlan, book: ScoreBook) -> None:
-        """Close the epoch in `book` and add its row.
-
-        Parameters
-        ----------
-        plan : EpochPlan
-            The epoch's plan.
-        book : ScoreBook
-            Its scores, with the open epoch's buffer.
-        """
-        accounts = EpochAccounts(plan.order, book.times)
-        nonfinite = book.close(whole=not plan.kept_by_rank)
-        row = {
-            "planned": accounts.planned,
-            "observed": accounts.observed,
-            "distinct": accounts.distinct,
-            "nonfinite": nonfinite,
-            "missing": accounts.missing,
-        }
-        for name in HISTORY:
-            self.rows[name].append(row[name])
-
-    def savings(self, n: int) -> Savings:
-        """Return the samples saved of a data set of `n` (Eq. 24).
-
-        Parameters
-        ----------
-        n : int
-            Samples in the data set.
-
-        Returns
-        -------
-        Savings
-            Planned and counted.
-        """
-        planned = self.rows["planned"]
-        return Savings(
-            full=n * len(planned),
-            planned=sum(planned),
-            forwarded=sum(self.rows["observed"]),
-        )
-
-    @property
-    def nonfinite_dropped(self) -> int:
-        """Samples whose value was not finite and was dropped, of all closed epochs."""
-        return sum(self.rows["nonfinite"])
-
-    def report(self, book: ScoreBook) -> Report:
-        """Return the report.
-
-        Parameters
-        ----------
-        book : ScoreBook
-            The scores, for the ids to look at.
-
-        Returns
-        -------
-        Report
-            Copies of the counts.
-        """
-        counts = {name: np.array(row, np.int64) for name, row in self.rows.items()}
-        return Report(**counts, nonfinite_ids=book.nonfinite_ids)
+def import_optional(package: str, *, needed_by: str) -> Any:
+    """Import a package that a single method needs, or say how to install it."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError:
+        msg = f"`{needed_by}` needs {package}: pip install {package}"
+        raise ModuleNotFoundError(msg, name=package) from None

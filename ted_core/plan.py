@@ -12,18 +12,13 @@ from numpy.typing import NDArray
 from ted_core._validation import check_real
 from ted_core.config import RunConfig
 from ted_core.schedules.counts import steps_for
-from ted_core.scores import ScoreBook
+from ted_core.scores import ScoreTable
 from ted_core.selection.randomness import ORDER, stream
-from ted_core.selection.sharded import rank_factor
+from ted_core.selection.sharded import loss_factor
 from ted_core.strategies import Request
 from ted_core.typing import Ids
 
-__all__ = [
-    "EpochPlan",
-    "loss_scale",
-    "make_plan",
-    "whole_plan",
-]
+__all__ = ["EpochPlan", "loss_scale"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -200,53 +195,36 @@ def loss_scale(keep_ratio: float) -> float:
     return 1.0 / check_real("keep_ratio", keep_ratio, low=0, high=1, closed="right")
 
 
-def make_plan(config: RunConfig, book: ScoreBook, epoch: int) -> EpochPlan:
-    """Return the plan of `epoch`; pure in the configuration and the scores.
+def make_plan(config: RunConfig, table: ScoreTable, epoch: int) -> EpochPlan:
+    """Return the plan of `epoch`: the strategy's selection, then a shuffle.
 
-    Parameters
-    ----------
-    config : RunConfig
-        The run.
-    book : ScoreBook
-        Its scores.
-    epoch : int
-        Epoch to plan, in [0, epochs).
-
-    Returns
-    -------
-    EpochPlan
-        Selection by the strategy, then a shuffle.
-
-    Notes
-    -----
-    O(n). With a shard every rank takes part: a sum of 8 bytes a rank and, where an
-    epoch does not keep all, those of the selection.
+    Pure in the configuration and the scores. Over shards every process takes part, in a
+    sum of 8 bytes a process and those of the selection.
     """
-    shard, together = config.shard, config.together
-    own = config.seed if shard is None else shard.seed_of(config.seed)
+    layout = config.layout
     selection = config.strategy.select(
         Request(
             n=config.n,
             count=int(config.kept_counts[epoch]),
             keep_ratio=float(config.keep_ratios[epoch]),
             epoch=epoch,
-            seed=config.seed if together else own,
-            ranking=partial(book.ranking, together.median if together else None),
-            columns=book.columns,
+            seed=layout.selection_seed(config.seed),
+            ranking=partial(table.ranking, layout.selector),
+            columns=table.columns,
             labels=config.labels,
             multiple_of=config.multiple_of,
-            shard=together,
+            selector=layout.selector,
         )
     )
-    generator = stream(own, purpose=ORDER, epoch=epoch)
+    seed = layout.order_seed(config.seed)
+    generator = stream(seed, purpose=ORDER, epoch=epoch)
     order, weights = selection.kept, selection.weights
     if weights is None:
         generator.shuffle(order)
     else:
-        places = generator.permutation(order.size)
-        order, weights = order[places], weights[places]
-    kept = () if shard is None else tuple(shard.gather([order.size])[:, 0].tolist())
-    return whole_plan(config, epoch, order, weights, kept)
+        shuffled = generator.permutation(order.size)
+        order, weights = order[shuffled], weights[shuffled]
+    return whole_plan(config, epoch, order, weights, layout.kept_by_rank(order.size))
 
 
 def whole_plan(
@@ -256,35 +234,15 @@ def whole_plan(
     weights: NDArray[np.float32] | None,
     kept_by_rank: tuple[int, ...] = (),
 ) -> EpochPlan:
-    """Return the plan of an epoch whose order is known.
-
-    Parameters
-    ----------
-    config : RunConfig
-        The run.
-    epoch : int
-        Epoch to plan, in [0, epochs).
-    order : ndarray of int, shape (k,)
-        Kept ids of this rank, in order.
-    weights : ndarray of float32, shape (k,), or None
-        Their weights.
-    kept_by_rank : tuple of int, default ()
-        Samples that each rank keeps, if each has a shard.
-
-    Returns
-    -------
-    EpochPlan
-        With the factor of the loss.
-    """
+    """Return the plan of an epoch whose order is known."""
     ratio = float(config.keep_ratios[epoch])
-    scaled = config.scale_loss and config.strategy.scales_loss
-    scale = loss_scale(ratio) if scaled else 1.0
+    scale = loss_scale(ratio) if config.divides_loss else 1.0
     return EpochPlan(
         epoch=epoch,
         epochs=config.epochs,
         n=config.n,
         keep_ratio=ratio,
-        loss_scale=scale * rank_factor(order.size, kept_by_rank),
+        loss_scale=scale * loss_factor(order.size, kept_by_rank),
         order=order,
         weights=weights,
         kept_by_rank=kept_by_rank,

@@ -8,20 +8,16 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core._state import Progress, read_state, write_state
 from ted_core.config import RunOptions, make_config
 from ted_core.errors import EpochError
-from ted_core.history import History, Report
+from ted_core.history import HISTORY, EpochAccounts, Report, Rows
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules.counts import Savings, StepOptions
-from ted_core.scores import ScoreBook
-from ted_core.selection.sharded import sum_over
-from ted_core.state import Parts, read_state, write_state
+from ted_core.scores import ScoreTable
 from ted_core.typing import Scores, State
 
-__all__ = [
-    "Pruner",
-    "Told",
-]
+__all__ = ["Pruner"]
 
 
 class Pruner:
@@ -84,11 +80,13 @@ class Pruner:
         **options: Unpack[RunOptions],
     ) -> None:
         run = self.config = make_config(n, epochs, **options)
-        self.n, self.epochs, reduction = run.n, run.epochs, run.reduction
-        self._book = ScoreBook(
-            n, reduction=reduction, initial_scores=options.get("initial_scores")
+        self.n, self.epochs = run.n, run.epochs
+        self._table = ScoreTable(
+            n,
+            reduction=run.reduction,
+            initial_scores=options.get("initial_scores"),
         )
-        self._history = History()
+        self._history: Rows = {name: [] for name in HISTORY}
         self._epoch, self._stopped = 0, False
         self._plan: EpochPlan | None = None
 
@@ -110,12 +108,12 @@ class Pruner:
     @property
     def scores(self) -> Scores:
         """Scores, float32, shape (n,), a copy; NaN where none yet."""
-        return self._book.scores
+        return self._table.scores
 
     @property
-    def visits(self) -> NDArray[np.uint16]:
+    def update_counts(self) -> NDArray[np.uint16]:
         """Epochs in which each sample had a valid value, shape (n,), a copy."""
-        return self._book.visits
+        return self._table.update_counts
 
     def plan(self) -> EpochPlan:
         """Return the current epoch's plan; pure in the state.
@@ -130,9 +128,9 @@ class Pruner:
         EpochError
             The run has finished.
         """
-        self._refuse_finished("plan")
+        self._check_open("plan")
         if self._plan is None:
-            self._plan = make_plan(self.config, self._book, self._epoch)
+            self._plan = make_plan(self.config, self._table, self._epoch)
         return self._plan
 
     def observe(self, ids: ArrayLike, values: ArrayLike) -> None:
@@ -150,15 +148,15 @@ class Pruner:
         ValueError, TypeError, EpochError
             An id is out of range, shapes or dtypes do not fit, the run has finished.
         """
-        self._refuse_finished("observe")
-        self._book.observe(ids, values)
+        self._check_open("observe")
+        self._table.observe(ids, values)
 
     def observe_sums(self, sums: ArrayLike, counts: ArrayLike) -> None:
-        """Take an epoch's whole buffer; see `EpochBuffer.observe_sums`."""
-        self._refuse_finished("observe_sums")
-        self._book.observe_sums(sums, counts)
+        """Take an epoch's whole buffer; see :meth:`ScoreTable.observe_sums`."""
+        self._check_open("observe_sums")
+        self._table.observe_sums(sums, counts)
 
-    def _refuse_finished(self, name: str) -> None:
+    def _check_open(self, name: str) -> None:
         if self.finished:
             msg = f"`{name}` needs an open epoch, got a run finished at {self._epoch}"
             raise EpochError(msg)
@@ -172,8 +170,8 @@ class Pruner:
             The run has finished, nothing was observed for a strategy that needs it, or
             no observed value is finite; the state is unchanged then.
         """
-        self._refuse_finished("advance")
-        observed = sum_over(self.config.shard, self._book.pending)
+        self._check_open("advance")
+        observed = self.config.layout.sum(self._table.observed)
         if self.config.strategy.uses_scores and not observed:
             got = f"got none in epoch {self._epoch}; call `observe` in every step"
             msg = f"an epoch must have observed values, {got}"
@@ -189,12 +187,22 @@ class Pruner:
             No observed value of the open epoch is finite.
         """
         if not self.finished:
-            if self._book.pending:
+            if self._table.observed:
                 self._close()
             self._stopped = True
 
     def _close(self) -> None:
-        self._history.close(self.plan(), self._book)
+        plan = self.plan()
+        accounts = EpochAccounts(plan.order, self._table.times)
+        nonfinite = self._table.close(whole=not plan.kept_by_rank)
+        planned, observed, distinct = (
+            plan.order.size,
+            accounts.observed,
+            accounts.distinct,
+        )
+        row = (planned, observed, distinct, nonfinite, accounts.missing)
+        for name, count in zip(HISTORY, row, strict=True):
+            self._history[name].append(count)
         self._plan, self._epoch = None, self._epoch + 1
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
@@ -211,22 +219,37 @@ class Pruner:
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        return self._history.savings(self.n)
+        planned, observed = self._history["planned"], self._history["observed"]
+        full = self.n * len(planned)
+        return Savings(full=full, planned=sum(planned), forwarded=sum(observed))
 
     @property
     def nonfinite_dropped(self) -> int:
         """Values not finite, and dropped, in the closed epochs."""
-        return self._history.nonfinite_dropped
+        return sum(self._history["nonfinite"])
 
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
-        return self._history.report(self._book)
+        counts = {k: np.array(row, np.int64) for k, row in self._history.items()}
+        return Report(**counts, nonfinite_ids=self._table.nonfinite_ids)
 
     def state_dict(self) -> State:
-        """Return the state: flat, little-endian, copied; an open epoch included."""
-        plan = self.plan() if self._book.pending else self._plan
-        parts = Parts(self._book, self._history.rows, self._epoch, self._stopped, plan)
-        return write_state(self.config, parts)
+        """Return the state: flat, little-endian, copied; an open epoch included.
+
+        Returns
+        -------
+        dict of str to ndarray, str, int, float or bool
+            To be given to :meth:`load_state_dict` or :func:`ted_core.save_state`.
+
+        Raises
+        ------
+        TypeError
+            A schedule, strategy or reduction of one's own is not registered; see
+            :func:`ted_core.register_kind`.
+        """
+        plan = self.plan() if self._table.observed else self._plan
+        run = Progress(self._table, self._history, self._epoch, self._stopped, plan)
+        return write_state(self.config, run)
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -245,30 +268,14 @@ class Pruner:
         CheckpointError
             A field differs or is damaged, or an open epoch's order is not reproduced.
         """
-        parts = read_state(state, self.config, self._book, allow=allow)
-        parts.copy_into(self._book)
-        self._history = History(parts.history)
-        self._epoch, self._stopped, self._plan = parts.epoch, parts.stopped, parts.plan
+        run = read_state(state, self.config, self._table, allow=allow)
+        self._table.take_over(run.table)
+        self._history, self._plan = run.history, run.plan
+        self._epoch, self._stopped = run.epoch, run.stopped
 
 
 class Told:
-    """A session with a pruner, and what it counted of the closed epochs.
-
-    Attributes
-    ----------
-    pruner : Pruner
-        Plans, scores, savings and report of the run.
-
-    Examples
-    --------
-    >>> from ted_core import Pruner
-    >>> from ted_core.pruner import Told
-    >>> class Session(Told):
-    ...     def __init__(self):
-    ...         self.pruner = Pruner(4, epochs=5, prune_ratio=0.5)
-    >>> Session().savings().forwarded
-    0
-    """
+    """Hand on what a session's pruner has counted."""
 
     pruner: Pruner
 

@@ -1,4 +1,4 @@
-"""Polyak averaging over the epochs (Eq. 19)."""
+"""How the values of the epochs become one score: Polyak averaging (Eq. 19) and others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import as_scores, check_choice, check_real
-from ted_core.typing import Scores
+from ted_core.typing import Counts, Scores
 
 __all__ = [
     "Columns",
@@ -24,27 +24,50 @@ __all__ = [
 ]
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
-
-
 """State columns by name, each of shape (m,); ``"score"`` is always among them."""
+
+MAX_FLOAT = float(np.finfo(np.float32).max)
+
+_KNOWN, _CORRECT = 1, 2  # bits of Count: ever correct, and correct when last seen
 
 
 @runtime_checkable
 class Reduction(Protocol):
-    """What the score book asks of a reduction."""
+    """What the library asks of a reduction.
+
+    `updates` is how many values each sample has had before, shape (m,).
+    """
 
     @property
     def extra_columns(self) -> Mapping[str, type[np.generic]]:
         """Dtypes of the columns beside ``"score"``; they start at 0."""
 
-    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+    def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Return the columns after one more value of each sample."""
 
-    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+    def rank(self, columns: Columns, updates: Counts) -> Scores:
         """Return what the strategy ranks by; may be the score itself."""
 
     def begin(self, scores: Scores) -> Columns:
-        """Return the columns that stand for given scores after one visit."""
+        """Return the columns that stand for given scores after one update."""
+
+
+class _ScoreAlone:
+    """What most reductions do: keep one column and rank by it."""
+
+    @property
+    def extra_columns(self) -> Mapping[str, type[np.generic]]:
+        """Dtypes of the columns beside the score."""
+        return {}
+
+    def rank(self, columns: Columns, updates: Counts) -> Scores:
+        """Return the score."""
+        del updates
+        return columns["score"]
+
+    def begin(self, scores: Scores) -> Columns:
+        """Return `scores` as they are."""
+        return {"score": scores}
 
 
 def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores:
@@ -95,7 +118,7 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
 
 
 @dataclass(frozen=True)
-class Polyak:
+class Polyak(_ScoreAlone):
     r"""Polyak averaging over the epochs (Eq. 19); TED's reduction.
 
     Parameters
@@ -104,7 +127,7 @@ class Polyak:
         Share of the past, in [0, 1).
     start : {"first", "zero", "debiased"}, default "first"
         Score at first sight: the first value; the literal (1 - alpha) value of a
-        score that starts at 0; or that divided by 1 - alpha^visits.
+        score that starts at 0; or that divided by 1 - alpha^updates.
 
     Raises
     ------
@@ -138,28 +161,22 @@ class Polyak:
         object.__setattr__(self, "alpha", alpha)
         check_choice("start", self.start, ("first", "zero", "debiased"))
 
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """No column beside the score."""
-        return {}
-
-    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+    def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Apply Eq. 19, with the start at first sight."""
-        fresh = visits == 0
+        fresh = updates == 0
         before = np.where(fresh, np.float32(0), columns["score"])
         score = polyak_update(before, value, alpha=self.alpha)
         if self.start == "first":
             score = np.where(fresh, value, score)
         return {"score": score}
 
-    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
-        """Return the score, divided by 1 - alpha^visits when debiased."""
+    def rank(self, columns: Columns, updates: Counts) -> Scores:
+        """Return the score, divided by 1 - alpha^updates when debiased."""
         score: Scores = columns["score"]
         if self.start != "debiased":
             return score
-        bias = 1 - np.float64(self.alpha) ** np.maximum(visits, 1)
-        most = np.finfo(np.float32).max
-        return np.asarray(np.clip(score / bias, -most, most), np.float32)
+        bias = 1 - np.float64(self.alpha) ** np.maximum(updates, 1)
+        return np.asarray(np.clip(score / bias, -MAX_FLOAT, MAX_FLOAT), np.float32)
 
     def begin(self, scores: Scores) -> Columns:
         """Return the score whose rank is `scores`."""
@@ -167,11 +184,8 @@ class Polyak:
         return {"score": scores * factor}
 
 
-_KNOWN, _CORRECT = 1, 2
-
-
 @dataclass(frozen=True)
-class Last:
+class Last(_ScoreAlone):
     """The newest value alone, as InfoBatch scores by it.
 
     Examples
@@ -181,28 +195,14 @@ class Last:
     Last()
     """
 
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """No column beside the score."""
-        return {}
-
-    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+    def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Replace the score."""
-        del columns, visits
+        del columns, updates
         return {"score": value}
-
-    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
-        """Return the score."""
-        del visits
-        return columns["score"]
-
-    def begin(self, scores: Scores) -> Columns:
-        """Return `scores` as they are."""
-        return {"score": scores}
 
 
 @dataclass(frozen=True)
-class Mean:
+class Mean(_ScoreAlone):
     """The mean of all values, as EL2N-20 averages over its runs.
 
     Examples
@@ -212,29 +212,15 @@ class Mean:
     Mean()
     """
 
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """No column beside the score; the visits are the count."""
-        return {}
-
-    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
-        """Move the mean by (value - mean) / (visits + 1)."""
-        mean = np.where(visits == 0, np.float64(0), columns["score"])
-        step = (value - mean) / (visits + np.float64(1))
+    def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
+        """Move the mean by (value - mean) / (updates + 1)."""
+        mean = np.where(updates == 0, np.float64(0), columns["score"])
+        step = (value - mean) / (updates + np.float64(1))
         return {"score": (mean + step).astype(np.float32)}
-
-    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
-        """Return the mean."""
-        del visits
-        return columns["score"]
-
-    def begin(self, scores: Scores) -> Columns:
-        """Return `scores` as the mean of one visit."""
-        return {"score": scores}
 
 
 @dataclass(frozen=True)
-class Count:
+class Count(_ScoreAlone):
     r"""How often a sample was forgotten: correct (1) before, wrong (0) now.
 
     A sample that was never correct ranks above all that were.
@@ -256,32 +242,28 @@ class Count:
         """One byte: ever correct, and correct when last seen."""
         return {"learnt": np.uint8}
 
-    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+    def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Count the change from correct to wrong."""
         learnt = columns["learnt"]
         correct = value > 0.5  # noqa: PLR2004 - the values are 0 or 1
         forgotten = ((learnt & _CORRECT) > 0) & ~correct
-        events = np.where(visits == 0, np.float32(0), columns["score"]) + forgotten
+        events = np.where(updates == 0, np.float32(0), columns["score"]) + forgotten
         known = (learnt & _KNOWN) | (correct * np.uint8(_KNOWN | _CORRECT))
         return {"score": events.astype(np.float32), "learnt": known.astype(np.uint8)}
 
-    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
+    def rank(self, columns: Columns, updates: Counts) -> Scores:
         """Return the events; a sample never correct gets the largest float32."""
         never = (columns["learnt"] & _KNOWN) == 0
-        top = np.finfo(np.float32).max
-        score: Scores = columns["score"]
-        return np.where(never & (visits > 0), top, score).astype(np.float32)
+        most_forgotten = never & (updates > 0)
+        return np.where(most_forgotten, MAX_FLOAT, columns["score"]).astype(np.float32)
 
     def begin(self, scores: Scores) -> Columns:
         """Return `scores` as events of samples that were once correct."""
         return {"score": scores, "learnt": np.full(scores.shape, _KNOWN, np.uint8)}
 
 
-MAX_FLOAT = float(np.finfo(np.float32).max)
-
-
 @dataclass(frozen=True)
-class MeanAndVariance:
+class MeanAndVariance(_ScoreAlone):
     r"""Averages over time of a sample's value x and of its squared distance.
 
     ``v = alpha v + (1 - alpha) (x - mu)^2``, then ``mu = alpha mu + (1 - alpha) x``;
@@ -321,9 +303,9 @@ class MeanAndVariance:
         """The variance, four bytes a sample."""
         return {"variance": np.float32}
 
-    def update(self, columns: Columns, visits: NDArray[Any], value: Scores) -> Columns:
+    def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Move the variance about the old mean, then the mean."""
-        fresh = visits == 0
+        fresh = updates == 0
         mean = np.where(fresh, value, columns["score"])
         with np.errstate(over="ignore"):
             squared = np.minimum(np.square(value.astype(np.float64) - mean), MAX_FLOAT)
@@ -336,12 +318,6 @@ class MeanAndVariance:
             ),
             "variance": variance,
         }
-
-    def rank(self, columns: Columns, visits: NDArray[Any]) -> Scores:
-        """Return the mean."""
-        del visits
-        score: Scores = columns["score"]
-        return score
 
     def begin(self, scores: Scores) -> Columns:
         """Return `scores` as means without variance."""

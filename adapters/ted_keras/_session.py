@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ted_core import CheckpointError, EpochError, Pruner
-from ted_core.checkpoint import array_field, plain_field
+from ted_core.checkpoint import array_field, current_state, plain_field
 from ted_core.history import EpochAccounts
 from ted_core.typing import Counts, State
 from ted_keras._step import VALID
@@ -130,12 +130,10 @@ class Session:
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
         """Take over a saved state; on an error nothing has changed."""
-        if not isinstance(state, Mapping):
-            msg = f"`state` must be a mapping, got {type(state).__name__}"
-            raise TypeError(msg)
-        pending = state.get("pending")
-        observed = isinstance(pending, int) and pending
-        is_open = bool(observed or _SEEN in state or _ORDER in state)
+        state = current_state(state)
+        observed = state.get("open.observed")
+        has_values = isinstance(observed, int) and observed > 0
+        is_open = has_values or _SEEN in state or _ORDER in state
         seen = self._saved_seen(state) if is_open else np.zeros_like(self.seen)
         core = {k: v for k, v in state.items() if k not in {_SEEN, _ORDER}}
         before = self.pruner.state_dict()

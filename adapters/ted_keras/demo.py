@@ -281,7 +281,7 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
             self.samples.append(self._n)
         else:
             pruner = self._ted.pruner
-            self.samples.append(int(pruner.visits.sum()) - sum(self.samples))
+            self.samples.append(int(pruner.update_counts.sum()) - sum(self.samples))
             self.scores.append(pruner.scores)
         self._after_epoch()
         self._last = self._now()
@@ -427,7 +427,7 @@ def train(
     clock = Clock(n, ted=ted, after_epoch=after_epoch)
     callbacks = [clock] if ted is None else [ted, clock]
     model.fit(data, epochs=epochs, callbacks=callbacks, verbose=0)
-    visits = np.full(n, epochs, np.uint16) if ted is None else ted.pruner.visits
+    visits = np.full(n, epochs, np.uint16) if ted is None else ted.pruner.update_counts
     return TimedRun(
         accuracy=_accuracy(model, Pictures(images.x_test, images.y_test, **scale)),
         forwarded=sum(clock.samples) if ted is None else ted.savings().forwarded,

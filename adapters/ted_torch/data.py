@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ted_core import CheckpointError, EpochError, EpochPlan, Pruner
-from ted_core.selection.sharded import visits
+from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Ids
 from ted_torch._validation import count_items
 from ted_torch.ranks import Ranks, shard
@@ -136,7 +136,7 @@ class TEDSampler(Sampler[int]):
             Those passed over included.
         """
         plan = self._plan()
-        return shard(visits(plan.order, plan.visited, plan.n), self.ranks)
+        return shard(repeat_order(plan.order, plan.visited, plan.n), self.ranks)
 
     def _plan(self) -> EpochPlan:
         """Return the plan; one that all ranks must make together is not made here."""

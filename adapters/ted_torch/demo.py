@@ -407,7 +407,7 @@ class Training:
             visits = np.full(n, self.epoch, dtype=np.uint16)
             forwarded = sum(self.epoch_samples)
         else:
-            visits, forwarded = ted.pruner.visits, ted.savings().forwarded
+            visits, forwarded = ted.pruner.update_counts, ted.savings().forwarded
         return TimedRun(
             accuracy=self._accuracy(),
             forwarded=forwarded,

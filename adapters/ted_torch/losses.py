@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ted_core import EpochPlan
-from ted_core.selection.sharded import MOST_VISITS
+from ted_core.selection.sharded import MAX_REPEATS
 from ted_torch._validation import check_losses, check_valid
 
 __all__ = ["dense_weights", "mean_loss", "per_sample"]
@@ -161,7 +161,7 @@ def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor
     >>> dense_weights(Pruner(4, epochs=5).plan()) is None
     True
     """
-    filled = plan.visited > MOST_VISITS * len(plan)
+    filled = plan.visited > MAX_REPEATS * len(plan)
     if plan.weights is None and not filled:
         return None
     weights = torch.full((plan.n + 1,), 0.0 if filled else 1.0)

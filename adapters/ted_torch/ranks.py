@@ -297,9 +297,10 @@ def run_facts(pruner: Pruner, epoch: int) -> dict[str, Any]:
     facts |= {"shard": config.shard.balance, "plan": None}
     if pruner.planned:
         facts["plan"] = pruner.plan().kept_by_rank
+    own = set(_OWN)
     if isinstance(config.strategy, Static):
-        facts["strategy"] = "Static"
-    return {name: fact for name, fact in facts.items() if name not in _OWN}
+        own |= {"strategy.n", "strategy.checksum"}
+    return {name: fact for name, fact in facts.items() if name not in own}
 
 
 def agree(facts: Mapping[str, Any], ranks: Ranks, *, device: torch.device) -> None:

@@ -16,7 +16,6 @@ from ted_core import CheckpointError, EpochError, Pruner, TedWarning
 from ted_core.config import RunOptions
 from ted_core.pruner import Told
 from ted_core.schedules.counts import StepOptions
-from ted_core.selection.sharded import sum_over
 from ted_torch._validation import Ids, buffer_device
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import CollateWithIds, TEDSampler, WithIds
@@ -116,7 +115,7 @@ class Epochs:
         self.recorder.hints.warn(self.pruner.epoch)
         # What is mixed into a batch may come from anywhere.
         here = 0 if self.buffer.shares is not None else self._strays(counts)
-        strays = sum_over(shard, here)
+        strays = self.pruner.config.layout.sum(here)
         if strays:
             msg = (
                 f"an epoch must visit its kept samples alone, got {strays} others in "

@@ -74,7 +74,7 @@ def train(data, method, seed):
         observed = epoch(model, optimizer, data, plan)
         pruner.observe(plan.order, ted.signals.compute(signal, **observed))
         pruner.advance()
-    return np.array(scores), cuts, pruner.visits
+    return np.array(scores), cuts, pruner.update_counts
 
 
 def rank_correlation(a, b):

@@ -105,7 +105,8 @@ def measure():
                 table = train(data, name, seed)
                 bad = np.isin(table.ids, wrong)
                 visits = [
-                    round(float(table.visits[part].mean()), 3) for part in (bad, ~bad)
+                    round(float(table.update_counts[part].mean()), 3)
+                    for part in (bad, ~bad)
                 ]
                 orders = {
                     "kept": table.ids,

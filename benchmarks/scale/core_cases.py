@@ -34,7 +34,7 @@ def scored(n, strategy=None):
 def book(pruner):
     """Return the bytes of the per-sample state."""
     state = pruner.state_dict()
-    return sum(v.nbytes for k, v in state.items() if k.startswith("book."))
+    return sum(v.nbytes for k, v in state.items() if k.startswith("scores."))
 
 
 def nothing(_):

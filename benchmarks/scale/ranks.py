@@ -99,7 +99,7 @@ def closings(mode, n, count):
         dist.all_reduce(took, op=dist.ReduceOp.MAX)
         seconds.append(took.item())
     state = ted.state_dict()
-    held = [value for name, value in state.items() if name.startswith("pruner.book.")]
+    held = [value for name, value in state.items() if name.startswith("pruner.scores.")]
     return {
         "seconds": seconds[1:],  # the first closed a full epoch
         "collectives": len(meter.sizes),

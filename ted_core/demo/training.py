@@ -132,5 +132,5 @@ def train(
         epoch_seconds=seconds,
         keep_ratios=ratios,
         scores=scores,
-        visits=pruner.visits,
+        visits=pruner.update_counts,
     )

@@ -1,11 +1,11 @@
-"""What a host's progress bar and logger show of a run."""
+"""What a framework's progress bar and logger show of a run."""
 
 from __future__ import annotations
 
 from ted_core._validation import check_kind
 from ted_core.pruner import Pruner
 
-__all__ = ["closed_metrics", "run_metrics"]
+__all__ = ["run_metrics"]
 
 
 def run_metrics(pruner: Pruner) -> dict[str, float]:
@@ -24,7 +24,7 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
         training's forward passes that the closed epochs saved, counted (Eq. 24); and
         ``ted/nonfinite_dropped``, how many values they dropped as not finite. With a
         shard all are this rank's, and ``ted/imbalance`` is the share of all ranks'
-        visits that repeat samples to keep the ranks in step.
+        steps that repeat samples to keep the ranks in step.
 
     Raises
     ------
@@ -59,30 +59,7 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
 
 
 def closed_metrics(pruner: Pruner) -> dict[str, float]:
-    """Return those of `run_metrics` that closing an epoch changes.
-
-    A host that logs an epoch as it closes takes the others before, and these after.
-
-    Parameters
-    ----------
-    pruner : Pruner
-        The run.
-
-    Returns
-    -------
-    dict of str to float
-        ``ted/samples_saved`` and ``ted/nonfinite_dropped``; O(1) in the samples.
-
-    Examples
-    --------
-    >>> from ted_core import Pruner
-    >>> from ted_core.reports.metrics import closed_metrics
-    >>> pruner = Pruner(2, epochs=5, prune_ratio=0.5)
-    >>> pruner.observe([0, 1], [0.5, float("inf")])
-    >>> pruner.advance()
-    >>> closed_metrics(pruner)
-    {'ted/samples_saved': 0.0, 'ted/nonfinite_dropped': 1.0}
-    """
+    """Return those of `run_metrics` that closing an epoch changes."""
     return {
         "ted/samples_saved": pruner.savings().ratio,
         "ted/nonfinite_dropped": float(pruner.nonfinite_dropped),

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from io import TextIOWrapper
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import check_int, check_kind
-from ted_core.history import data_frame, needed
+from ted_core.checkpoint import atomic_write
+from ted_core.history import import_optional, to_dataframe
 from ted_core.pruner import Pruner
 from ted_core.typing import Scores
 
 __all__ = ["SampleTable", "sample_table"]
 
-_COLUMNS = ("id", "visits", "score")
+_COLUMNS = ("id", "update_count", "score")
 _SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
 class SampleTable:
-    """Samples with their visits and scores, the most often kept first.
+    """Samples with their update counts and scores, the most often kept first.
 
     Its text is a table, of the first and the last ten if there are many.
 
@@ -32,35 +33,35 @@ class SampleTable:
     ----------
     ids : ndarray of int64, shape (m,)
         Sample ids.
-    visits : ndarray of uint16, shape (m,)
+    update_counts : ndarray of uint16, shape (m,)
         Epochs that kept the sample, trained on it, and had a valid value of it.
     scores : ndarray of float32, shape (m,)
         Scores; NaN where none yet.
     """
 
     ids: NDArray[np.int64]
-    visits: NDArray[np.uint16]
+    update_counts: NDArray[np.uint16]
     scores: Scores
 
     @classmethod
-    def ordered(cls, visits: NDArray[np.uint16], scores: Scores) -> SampleTable:
-        """Put all samples in order: by visits, then by score, both falling, then by id.
+    def ordered(cls, update_counts: NDArray[np.uint16], scores: Scores) -> SampleTable:
+        """Order the samples 0 ... n - 1 by update count, then by score, then by id.
 
         Parameters
         ----------
-        visits : ndarray of uint16, shape (n,)
-            Of each sample.
+        update_counts : ndarray of uint16, shape (n,)
+            Update count of each sample, the highest first.
         scores : ndarray of float32, shape (n,)
-            Likewise; NaN comes after all others of as many visits.
+            Score of each sample, the highest first; NaN comes after all others.
 
         Returns
         -------
         SampleTable
-            Of the ids 0 ... n - 1.
+            All samples.
         """
         falling = -np.where(np.isnan(scores), -np.inf, scores)
-        ids = np.lexsort((falling, -visits.astype(np.int32))).astype(np.int64)
-        return cls(ids, visits[ids], scores[ids])
+        ids = np.lexsort((falling, -update_counts.astype(np.int32))).astype(np.int64)
+        return cls(ids, update_counts[ids], scores[ids])
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -92,26 +93,28 @@ class SampleTable:
         Returns
         -------
         SampleTable
-            Views of the last rows, turned round.
+            Views of the last rows, in reverse.
         """
         return self._rows(slice(None, -check_int("k", k, minimum=0) - 1, -1))
 
     def to_csv(self, path: str | PathLike[str]) -> None:
-        """Write the table as text: a head, and a line a sample.
+        """Write the table as text, atomically: a head, and a line a sample.
 
         Parameters
         ----------
         path : str or path
             File to write, UTF-8; ``nan`` stands where there is no score.
         """
-        with Path(path).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
+        columns = self.ids, self.update_counts, self.scores
+        with atomic_write(path) as file:
+            text = TextIOWrapper(file, encoding="utf-8", newline="")
+            writer = csv.writer(text)
             writer.writerow(_COLUMNS)
-            columns = self.ids, self.visits, self.scores
             writer.writerows(zip(*(c.tolist() for c in columns), strict=True))
+            text.detach()  # flushed; the file is closed by its owner
 
     def to_parquet(self, path: str | PathLike[str]) -> None:
-        """Write the table as Parquet, through pandas and pyarrow.
+        """Write the table as Parquet, atomically, by pandas and pyarrow.
 
         Parameters
         ----------
@@ -123,8 +126,10 @@ class SampleTable:
         ModuleNotFoundError
             There is no pandas or no pyarrow.
         """
-        needed("pyarrow", by="to_parquet")
-        self.to_dataframe().to_parquet(path, engine="pyarrow")
+        import_optional("pyarrow", needed_by="to_parquet")
+        frame = self.to_dataframe()
+        with atomic_write(path) as file:
+            frame.to_parquet(file, engine="pyarrow")
 
     def to_dataframe(self) -> Any:
         """Return the table as a pandas DataFrame, with ``id`` as its index.
@@ -132,34 +137,31 @@ class SampleTable:
         Returns
         -------
         pandas.DataFrame
-            Columns ``visits`` and ``score``.
+            Columns ``update_count`` and ``score``.
 
         Raises
         ------
         ModuleNotFoundError
             There is no pandas.
         """
-        columns: dict[str, NDArray[Any]] = {
-            "visits": self.visits,
-            "score": self.scores,
-        }
-        return data_frame(columns, index=("id", self.ids))
+        columns: dict[str, NDArray[Any]]
+        columns = {"update_count": self.update_counts, "score": self.scores}
+        return to_dataframe(columns, index=("id", self.ids))
 
     def __str__(self) -> str:
         """Return the table as text."""
-        head = f"{_COLUMNS[0]:>10}{_COLUMNS[1]:>8}{_COLUMNS[2]:>12}"
-        if len(self) <= _SHOWN:
-            return "\n".join([head, *self._lines()])
-        first, last = slice(_SHOWN // 2), slice(-_SHOWN // 2, None)
-        dots = f"{'...':>10}"
-        return "\n".join([head, *self._lines(first), dots, *self._lines(last)])
-
-    def _lines(self, part: slice = slice(None)) -> list[str]:
-        rows = zip(self.ids[part], self.visits[part], self.scores[part], strict=True)
-        return [f"{k:10d}{visits:8d}{score:12.4g}" for k, visits, score in rows]
+        rows = zip(self.ids, self.update_counts, self.scores, strict=True)
+        head = f"{_COLUMNS[0]:>10}{_COLUMNS[1]:>14}{_COLUMNS[2]:>12}"
+        if len(self) > _SHOWN:
+            half = _SHOWN // 2
+            last = str(self._rows(slice(-half, None))).splitlines()[1:]
+            first = str(self._rows(slice(half)))
+            return "\n".join([first, f"{'...':>10}", *last])
+        lines = [f"{k:10d}{count:14d}{score:12.4g}" for k, count, score in rows]
+        return "\n".join([head, *lines])
 
     def _rows(self, part: slice) -> SampleTable:
-        return SampleTable(self.ids[part], self.visits[part], self.scores[part])
+        return SampleTable(self.ids[part], self.update_counts[part], self.scores[part])
 
 
 def sample_table(pruner: Pruner) -> SampleTable:
@@ -196,9 +198,9 @@ def sample_table(pruner: Pruner) -> SampleTable:
     ...     pruner.observe(order, order * 0.5)
     ...     pruner.advance()
     >>> print(ted.sample_table(pruner).most_kept(2))
-            id  visits       score
-             3       3         1.5
-             2       3           1
+            id  update_count       score
+             3             3         1.5
+             2             3           1
     """
     check_kind("pruner", pruner, Pruner)
-    return SampleTable.ordered(pruner.visits, pruner.scores)
+    return SampleTable.ordered(pruner.update_counts, pruner.scores)

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._validation import (
-    MOST_EPOCHS,
-    as_array,
-    check_choice,
-    check_int,
-    check_kind,
-    check_real,
-)
+from ted_core._validation import MAX_EPOCHS, check_int, check_kind
 
-__all__ = [
-    "Horizon",
-    "Schedule",
-    "anneal_epochs",
-    "check_schedule",
-    "keep_ratios",
-    "trace",
-]
+__all__ = ["Horizon", "Schedule", "anneal_epochs", "keep_ratios"]
 
 Horizon: TypeAlias = Literal["all", "pruning"]
-
-
-"""T of Eq. 21: all epochs, or only those before the annealing tail."""
+"""T of Eq. 21: all epochs, or only those before the full-data epochs."""
 
 
 @runtime_checkable
@@ -70,7 +53,7 @@ def anneal_epochs(schedule: Schedule, epochs: int) -> int:
     Returns
     -------
     int
-        Epochs of the tail, in [0, epochs].
+        Full-data epochs at the end, in [0, epochs].
 
     Examples
     --------
@@ -78,18 +61,18 @@ def anneal_epochs(schedule: Schedule, epochs: int) -> int:
     >>> anneal_epochs(RollerCoaster(0.7, anneal=0.125), 200)
     25
     """
-    epochs = check_int("epochs", epochs, minimum=1, maximum=MOST_EPOCHS)
+    epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_EPOCHS)
     check_kind("schedule", schedule, Schedule)
     return min(epochs, math.floor(schedule.anneal * epochs + 0.5))
 
 
 def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
-    r"""Nominal keep ratio of every epoch, r_0 ... r_{T-1}, tail and warm-up included.
+    r"""Nominal keep ratio of every epoch, r_0 ... r_{T-1}, all full-data epochs included.
 
     Parameters
     ----------
     schedule : Schedule
-        The curve and its tail.
+        The curve and the full-data epochs around it.
     epochs : int
         Epochs of the run, at least 1.
 
@@ -118,7 +101,7 @@ def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
     >>> keep_ratios(RollerCoaster(0.7, beta=0.25, anneal=0.25), 4).round(3).tolist()
     [1.0, 0.427, 0.363, 1.0]
     """
-    epochs = check_int("epochs", epochs, minimum=1, maximum=MOST_EPOCHS)
+    epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_EPOCHS)
     pruning = epochs - anneal_epochs(schedule, epochs)
     horizon = epochs if schedule.horizon == "all" else max(pruning, 1)
     ratios = np.ones(epochs)
@@ -129,38 +112,3 @@ def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
         raise ValueError(msg)
     ratios[start:pruning] = curve
     return ratios
-
-
-def check_schedule(schedule: Schedule) -> None:
-    """Refuse arguments that make no schedule."""
-    ratio = check_real(
-        "prune_ratio",
-        schedule.prune_ratio,
-        low=0,
-        high=1,
-        closed="left",
-        remedy="it is the share to prune at the end of the curve, e.g. 0.7",
-    )
-    anneal = check_real("anneal", schedule.anneal, low=0, high=1, closed="left")
-    warmup = check_int("warmup", schedule.warmup, minimum=0)
-    for name, value in (("prune_ratio", ratio), ("anneal", anneal), ("warmup", warmup)):
-        object.__setattr__(schedule, name, value)
-    check_choice("horizon", schedule.horizon, ("all", "pruning"))
-
-
-def _progress(progress: ArrayLike) -> NDArray[np.float64]:
-    array = as_array("progress", progress)
-    if array.dtype.kind not in "fiub":
-        msg = f"`progress` must hold real numbers, got dtype {array.dtype}"
-        raise TypeError(msg)
-    array = array.astype(np.float64)
-    if not np.all((array >= 0) & (array <= 1)):
-        msg = f"`progress` must be in [0, 1], got {progress!r}"
-        raise ValueError(msg)
-    return array
-
-
-def trace(curve: Callable[[Any], Any], progress: ArrayLike) -> NDArray[np.float64]:
-    """Evaluate `curve` at `progress`, in its shape."""
-    ratios: NDArray[np.float64] = np.asarray(curve(_progress(progress)), np.float64)
-    return ratios[()]

@@ -59,7 +59,7 @@ def keep_count(n: int, keep_ratio: float, *, multiple_of: int = 1) -> int:
     ratio = check_real("keep_ratio", keep_ratio, low=0, high=1, closed="right")
     multiple_of = check_int("multiple_of", multiple_of, minimum=1)
     count = max(1, math.floor(ratio * n + 0.5))
-    return min(n, -(-count // multiple_of) * multiple_of)
+    return min(n, _divide_up(count, multiple_of) * multiple_of)
 
 
 def steps_for(
@@ -75,13 +75,13 @@ def steps_for(
     Parameters
     ----------
     count : int
-        Samples of the epoch, over all ranks.
+        Samples of the epoch, over all processes.
     batch_size : int
-        Samples of one batch on one rank.
+        Samples of one batch on one process.
     accumulation : int, default 1
         Batches of one optimizer step; a remainder makes a step of its own.
     world_size : int, default 1
-        Ranks that share the samples; uneven shares are padded, or cut with
+        Processes that share the samples; uneven shares are padded, or cut with
         `drop_last`, as ``torch.utils.data.DistributedSampler`` does.
     drop_last : bool, default False
         Whether the loader drops an incomplete last batch.
@@ -109,12 +109,12 @@ def steps_for(
     if check_bool("drop_last", drop_last):
         batches = count // world_size // batch_size
     else:
-        share = _divide_up(count, world_size)
-        batches = _divide_up(share, batch_size)
+        batches = _divide_up(_divide_up(count, world_size), batch_size)
     return _divide_up(batches, accumulation)
 
 
 def _divide_up(number: int, by: int) -> int:
+    """Divide, rounding up."""
     return -(-number // by)
 
 
@@ -157,12 +157,12 @@ def save_ratio(total_forward: int, real_forward: int) -> float:
 def planned_save_ratio(
     schedule: Schedule, epochs: int, *, n: int | None = None, multiple_of: int = 1
 ) -> float:
-    r"""Return the save ratio a schedule plans, the annealing tail counted (Eq. 24).
+    r"""Return the save ratio a schedule plans, full-data epochs counted (Eq. 24).
 
     Parameters
     ----------
     schedule : Schedule
-        The curve and its tail.
+        The curve and the full-data epochs around it.
     epochs : int
         Epochs of the run, at least 1.
     n : int, optional

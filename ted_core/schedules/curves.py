@@ -4,18 +4,64 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._validation import check_real
-from ted_core.schedules.base import Horizon, check_schedule, trace
+from ted_core._validation import as_array, check_choice, check_int, check_real
+from ted_core.schedules.base import Horizon
 
 __all__ = ["Constant", "Cosine", "Linear", "RollerCoaster"]
 
 
 @dataclass(frozen=True)
-class RollerCoaster:
+class _Curve:
+    """What all curves have: their parameters, the checks, and the call."""
+
+    prune_ratio: float = 0.7
+    _: KW_ONLY
+    anneal: float = 0.125
+    horizon: Horizon = "all"
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse arguments that make no schedule."""
+        remedy = "it is the share to prune at the end of the curve, e.g. 0.7"
+        ratio = check_real(
+            "prune_ratio",
+            self.prune_ratio,
+            low=0,
+            high=1,
+            closed="left",
+            remedy=remedy,
+        )
+        anneal = check_real("anneal", self.anneal, low=0, high=1, closed="left")
+        object.__setattr__(self, "prune_ratio", ratio)
+        object.__setattr__(self, "anneal", anneal)
+        object.__setattr__(self, "warmup", check_int("warmup", self.warmup, minimum=0))
+        check_choice("horizon", self.horizon, ("all", "pruning"))
+
+    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
+        """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""
+        array = as_array("progress", progress)
+        if array.dtype.kind not in "fiub":
+            msg = f"`progress` must hold real numbers, got dtype {array.dtype}"
+            raise TypeError(msg)
+        array = array.astype(np.float64)
+        if not np.all((array >= 0) & (array <= 1)):
+            msg = f"`progress` must be in [0, 1], got {progress!r}"
+            raise ValueError(msg)
+        ratios: NDArray[np.float64] = np.asarray(self._ratio(array), np.float64)
+        return ratios[()]
+
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        """Return the curve."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RollerCoaster(_Curve):
     r"""Fast-to-slow decline, r_t = exp((t/T)^beta log(1 - s)) (Eq. 21).
 
     Parameters
@@ -28,9 +74,9 @@ class RollerCoaster:
         gamma, in [0, 1): share of full-data epochs at the end (0.125 for
         images and 0 for text in the paper).
     horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the annealing tail.
+        T: all epochs, or those before the full-data epochs at the end.
     warmup : int, default 0
-        Full-data epochs at the start; the first cut comes after them.
+        Full-data epochs at the start; pruning begins after them.
 
     Raises
     ------
@@ -53,28 +99,27 @@ class RollerCoaster:
     [1.0, 0.363, 0.3]
     """
 
-    prune_ratio: float = 0.7
     _: KW_ONLY
     beta: float = 0.25
-    anneal: float = 0.125
-    horizon: Horizon = "all"
-    warmup: int = 0
 
     def __post_init__(self) -> None:
         """Refuse arguments that make no schedule."""
-        check_schedule(self)
+        super().__post_init__()
         beta = check_real("beta", self.beta, low=0, high=math.inf, closed="neither")
         object.__setattr__(self, "beta", beta)
 
-    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
-        """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""
-        return trace(
-            lambda p: np.exp(p**self.beta * math.log1p(-self.prune_ratio)), progress
-        )
+    def __repr__(self) -> str:
+        """Name the parameters, `beta` before those that all curves have."""
+        names = ("prune_ratio", "beta", "anneal", "horizon", "warmup")
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__qualname__}({values})"
+
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        return np.exp(progress**self.beta * math.log1p(-self.prune_ratio))
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(_Curve):
     r"""Straight decline, r_t = 1 - s t/T.
 
     Parameters
@@ -84,9 +129,9 @@ class Linear:
     anneal : float, default 0.125
         gamma, in [0, 1): share of full-data epochs at the end.
     horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the annealing tail.
+        T: all epochs, or those before the full-data epochs at the end.
     warmup : int, default 0
-        Full-data epochs at the start; the first cut comes after them.
+        Full-data epochs at the start; pruning begins after them.
 
     Raises
     ------
@@ -109,23 +154,12 @@ class Linear:
     [1.0, 0.65, 0.3]
     """
 
-    prune_ratio: float = 0.7
-    _: KW_ONLY
-    anneal: float = 0.125
-    horizon: Horizon = "all"
-    warmup: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse arguments that make no schedule."""
-        check_schedule(self)
-
-    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
-        """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""
-        return trace(lambda p: 1 - self.prune_ratio * p, progress)
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        return 1 - self.prune_ratio * progress
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(_Curve):
     r"""Half a cosine, r_t = 1 - s (1 - cos(pi t/T)) / 2.
 
     Parameters
@@ -135,9 +169,9 @@ class Cosine:
     anneal : float, default 0.125
         gamma, in [0, 1): share of full-data epochs at the end.
     horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the annealing tail.
+        T: all epochs, or those before the full-data epochs at the end.
     warmup : int, default 0
-        Full-data epochs at the start; the first cut comes after them.
+        Full-data epochs at the start; pruning begins after them.
 
     Raises
     ------
@@ -160,25 +194,12 @@ class Cosine:
     [1.0, 0.65, 0.3]
     """
 
-    prune_ratio: float = 0.7
-    _: KW_ONLY
-    anneal: float = 0.125
-    horizon: Horizon = "all"
-    warmup: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse arguments that make no schedule."""
-        check_schedule(self)
-
-    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
-        """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""
-        return trace(
-            lambda p: 1 - self.prune_ratio * (1 - np.cos(np.pi * p)) / 2, progress
-        )
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        return 1 - self.prune_ratio * (1 - np.cos(np.pi * progress)) / 2
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(_Curve):
     r"""Fixed share from the first epoch on, r_t = 1 - s.
 
     Parameters
@@ -188,9 +209,9 @@ class Constant:
     anneal : float, default 0.125
         gamma, in [0, 1): share of full-data epochs at the end.
     horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the annealing tail.
+        T: all epochs, or those before the full-data epochs at the end.
     warmup : int, default 0
-        Full-data epochs at the start; the first cut comes after them.
+        Full-data epochs at the start; pruning begins after them.
 
     Raises
     ------
@@ -213,16 +234,5 @@ class Constant:
     [0.3, 0.3, 0.3]
     """
 
-    prune_ratio: float = 0.7
-    _: KW_ONLY
-    anneal: float = 0.125
-    horizon: Horizon = "all"
-    warmup: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse arguments that make no schedule."""
-        check_schedule(self)
-
-    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
-        """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""
-        return trace(lambda p: np.full_like(p, 1 - self.prune_ratio), progress)
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        return np.full_like(progress, 1 - self.prune_ratio)

@@ -8,78 +8,30 @@ from numpy.typing import NDArray
 from ted_core._validation import as_array, check_int
 from ted_core.typing import Ids
 
-__all__ = [
-    "ORDER",
-    "SELECT",
-    "SHARD",
-    "stream",
-    "tie_hash",
-    "uniforms",
-]
+__all__ = ["tie_hash"]
 
-ORDER = 1
+# Purpose numbers of the streams: the shuffle of an epoch, a strategy's random
+# selection, and the seed of one process, whose index then stands for the epoch.
+ORDER, SELECT, SHARD = 1, 2, 3
 
-
-"""Purpose number of the shuffle of an epoch."""
-
-
-SELECT = 2
-
-
-"""Purpose number of a strategy's draw."""
-
-
-SHARD = 3
-
-
-"""Purpose number of a rank's own seed; the rank stands for the epoch."""
+_MASK = (1 << 64) - 1
 
 
 def stream(seed: int, *, purpose: int, epoch: int) -> np.random.Generator:
-    """Return the generator of one purpose in one epoch.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the run, in [0, 2^64).
-    purpose : int
-        One number for each use, in [1, 2^64).
-    epoch : int
-        Epoch, in [0, 2^64).
-
-    Returns
-    -------
-    numpy.random.Generator
-        Philox with the seed as key and (purpose, epoch) in the upper half of its
-        counter, so that two streams share no block before 2^128 of them.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An argument is not an integer in its range.
-
-    References
-    ----------
-    J. K. Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
-
-    Examples
-    --------
-    >>> from ted_core.selection.randomness import ORDER, stream
-    >>> a = stream(0, purpose=ORDER, epoch=3).integers(100, size=2)
-    >>> b = stream(0, purpose=ORDER, epoch=3).integers(100, size=2)
-    >>> (a == b).all().item()
-    True
-    """
-    top = (1 << 64) - 1
-    seed = check_int("seed", seed, minimum=0, maximum=top)
-    purpose = check_int("purpose", purpose, minimum=1, maximum=top)
-    epoch = check_int("epoch", epoch, minimum=0, maximum=top)
+    """Return the generator of one purpose in one epoch (Philox; Salmon et al. 2011)."""
+    seed = check_int("seed", seed, minimum=0, maximum=_MASK)
+    purpose = check_int("purpose", purpose, minimum=1, maximum=_MASK)
+    epoch = check_int("epoch", epoch, minimum=0, maximum=_MASK)
     key = np.array([seed, 0], np.uint64)
+    # In the upper half of the counter: two streams share no block before 2^128.
     counter = np.array([0, 0, purpose, epoch], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-_MASK = (1 << 64) - 1
+def first_word(seed: int, *, purpose: int, epoch: int) -> int:
+    """Return the first 64 bits of a stream, as a seed of its own."""
+    generator = stream(seed, purpose=purpose, epoch=epoch)
+    return int(generator.bit_generator.random_raw())
 
 
 def tie_hash(ids: Ids, *, seed: int = 0, epoch: int = 0) -> NDArray[np.uint64]:
@@ -101,6 +53,11 @@ def tie_hash(ids: Ids, *, seed: int = 0, epoch: int = 0) -> NDArray[np.uint64]:
     -------
     ndarray of uint64, shape (m,)
         Distinct for distinct ids.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is not an integer in its range.
 
     Notes
     -----
@@ -132,6 +89,7 @@ def tie_hash(ids: Ids, *, seed: int = 0, epoch: int = 0) -> NDArray[np.uint64]:
 
 
 def as_ids(ids: Ids) -> Ids:
+    """Return `ids` as an array of integers of shape (m,), or refuse them."""
     array: Ids = as_array("ids", ids)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         msg = (
@@ -143,49 +101,8 @@ def as_ids(ids: Ids) -> Ids:
 
 
 def _mix_int(z: int) -> int:
+    """Mix the bits of one integer as SplitMix64 does."""
     z = (z + 0x9E3779B97F4A7C15) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
     return z ^ (z >> 31)
-
-
-def uniforms(ids: Ids, *, seed: int, epoch: int) -> NDArray[np.float64]:
-    """Return one number a sample, uniform in (0, 1).
-
-    Parameters
-    ----------
-    ids : ndarray of int, shape (m,)
-        Sample ids.
-    seed, epoch : int
-        Key of the draw.
-
-    Returns
-    -------
-    ndarray of float64, shape (m,)
-        Multiples of 2^-53 strictly between 0 and 1.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An argument is out of its range.
-
-    Notes
-    -----
-    O(m).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.selection.randomness import uniforms
-    >>> numbers = uniforms(np.arange(1000), seed=0, epoch=1)
-    >>> bool(0 < numbers.min() < 0.1 and 0.9 < numbers.max() < 1)
-    True
-    """
-    hashes = tie_hash(ids, seed=draw_key(seed, epoch), epoch=epoch)
-    # 52 bits and a half: 2^-53 from either end, and exact
-    return ((hashes >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-
-
-def draw_key(seed: int, epoch: int) -> int:
-    bits = stream(seed, purpose=SELECT, epoch=epoch).bit_generator
-    return int(bits.random_raw())

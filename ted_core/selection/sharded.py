@@ -1,8 +1,12 @@
-"""A rank's shard of the data: its size, its place, and how the ranks add up."""
+"""Shards: data of which each process holds a part, and how they choose together.
+
+The one place that knows whether there are shards. All that passes between the
+processes are sums of small arrays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -10,265 +14,43 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_choice, check_int, check_kind
-from ted_core.selection.randomness import SHARD, stream, tie_hash
+from ted_core.selection.randomness import SHARD, first_word, tie_hash
+from ted_core.selection.selector import LocalSelector, Selector
 from ted_core.selection.top_k import ordered_bits
 from ted_core.typing import Ids, Scores, State, id_dtype
 
-__all__ = [
-    "MOST_VISITS",
-    "AllSum",
-    "Shard",
-    "check_shard",
-    "median_of_all",
-    "rank_factor",
-    "sum_over",
-    "top_of_all",
-    "visits",
-]
+__all__ = ["AllSum", "Shard"]
 
 AllSum: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
+"""Adds arrays of one shape and dtype over the processes; the same result on each."""
 
+MAX_REPEATS = 255  # of a sample in one epoch: they are counted in 8 bits
 
-"""Adds arrays of one shape and dtype over the ranks; the same result on each."""
-
-
-_BITS = 8
-
-
+_BITS = 8  # of a word that one sum looks at
 _DIGITS = 1 << _BITS
-
-
-def top_of_all(  # noqa: PLR0917 - it has two callers
-    keys: Scores | None, ids: Ids, count: int, seed: int, epoch: int, all_sum: AllSum
-) -> NDArray[np.int64]:
-    r"""Return which samples of this rank are among the `count` highest of all ranks.
-
-    Parameters
-    ----------
-    keys : ndarray of float32, shape (m,), or None
-        Key of each sample of this rank; ``inf`` ranks above all. None: all are equal.
-    ids : ndarray of int, shape (m,)
-        Their ids among the samples of all ranks, each on one rank.
-    count : int
-        Samples to choose from all ranks, at most as many as there are; the same on
-        every rank.
-    seed, epoch : int
-        Key of the hash that orders equal keys.
-    all_sum : callable
-        Adds over the ranks; every rank takes part.
-
-    Returns
-    -------
-    ndarray of int64
-        Their places in `keys`, ascending: over all ranks exactly those that
-        :func:`ted_core.top_ids` chooses from all keys at once.
-
-    Raises
-    ------
-    ValueError
-        On every rank: a key is NaN.
-
-    Notes
-    -----
-    The digits of the key, then of the hash, 8 bits at a time from the highest, are
-    counted over all ranks, and only the samples at the threshold go on. At most 12
-    sums, 4 for the keys and 8 for the hash, of 2,056 bytes each. O(m).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.selection.sharded import top_of_all
-    >>> keys = np.float32([0.1, 0.9, 0.5, 0.7])
-    >>> top_of_all(keys, np.arange(4), 2, 0, 0, all_sum=lambda array: array).tolist()
-    [1, 3]
-    """
-    places = np.arange(ids.size)
-    if count == 0:
-        return places[:0]
-    wrong = 0 if keys is None else int(np.isnan(keys).sum())
-    chosen: list[NDArray[np.int64]] = []
-    for word in _words(keys, ids, seed, epoch):
-        digits_of = word(places)
-        for shift in range(8 * digits_of.itemsize - _BITS, -1, -_BITS):
-            digits = (digits_of >> digits_of.dtype.type(shift)).astype(np.uint8)
-            digit, count, level = _threshold(digits, count, wrong, all_sum)
-            chosen.append(places[np.flatnonzero(digits > digit)])
-            level_at = np.flatnonzero(digits == digit)
-            places, digits_of = places[level_at], digits_of[level_at]
-            if count == level:
-                return np.sort(np.concatenate([*chosen, places]), kind="stable")
-    msg = f"`ids` must be distinct over all ranks, got {level} samples for {count}"
-    raise ValueError(msg)
-
-
-def _words(
-    keys: Scores | None, ids: Ids, seed: int, epoch: int
-) -> Iterator[Callable[[NDArray[np.int64]], NDArray[np.unsignedinteger[Any]]]]:
-    """Yield what is compared, in turn: all keys, then the hashes at some places."""
-    if keys is not None:
-        yield lambda _: ordered_bits(keys)
-    yield lambda places: tie_hash(ids[places], seed=seed, epoch=epoch)
-
-
-def _threshold(
-    digits: NDArray[np.uint8], count: int, wrong: int, all_sum: AllSum
-) -> tuple[int, int, int]:
-    """Return the digit at which `count` are reached, how many it gives and has."""
-    counted = np.append(np.bincount(digits, minlength=_DIGITS), wrong)
-    total = all_sum(counted.astype(np.int64))
-    if total[_DIGITS]:
-        msg = f"`keys` must not hold NaN, got {total[_DIGITS]}; rank such samples first"
-        raise ValueError(msg)
-    above = np.cumsum(total[_DIGITS - 1 :: -1])
-    if above[-1] < count:
-        msg = f"`count` must be at most the {above[-1]} samples of all, got {count}"
-        raise ValueError(msg)
-    index = int(np.searchsorted(above, count))
-    digit = _DIGITS - 1 - index
-    level = int(total[digit])
-    return digit, count - int(above[index]) + level, level
-
-
-def median_of_all(values: Scores, *, all_sum: AllSum) -> np.float32:
-    """Return the median of the values of all ranks.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (m,)
-        Values of this rank, not NaN; there may be none.
-    all_sum : callable
-        Adds over the ranks; every rank takes part.
-
-    Returns
-    -------
-    float32
-        What ``numpy.median`` gives for all values at once, in float64, rounded; 0 if
-        there are none.
-
-    Notes
-    -----
-    At most 8 sums of 2,056 bytes, and one of 8. O(m).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.selection.sharded import median_of_all
-    >>> float(median_of_all(np.float32([1, 5, 2]), all_sum=lambda array: array))
-    2.0
-    """
-    n = int(all_sum(np.array([values.size]))[0])
-    if n == 0:
-        return np.float32(0)
-    middle = [_highest(values, rank, all_sum) for rank in {n // 2 + 1, n - n // 2}]
-    return np.float32(np.mean(middle))
-
-
-def _highest(values: Scores, rank: int, all_sum: AllSum) -> float:
-    """Return the value of a rank, 1 the highest."""
-    bits, word = ordered_bits(values), 0
-    for shift in range(32 - _BITS, -1, -_BITS):
-        digits = (bits >> np.uint32(shift)).astype(np.uint8)
-        digit, rank, _ = _threshold(digits, rank, 0, all_sum)
-        bits, word = bits[digits == digit], word << _BITS | digit
-    word = word ^ (1 << 31) if word >> 31 else ~word & (1 << 32) - 1
-    return float(np.uint32(word).view(np.float32))
-
-
-MOST_VISITS = 255
-
-
-"""How often an epoch may visit a sample: times seen are counted in 8 bits."""
-
-
-def rank_factor(kept: int, kept_by_rank: tuple[int, ...]) -> float:
-    r"""Return a rank's factor of the loss, which makes up for what it repeats.
-
-    The mean over the R ranks of their mean losses, each times its factor k_r R / k, is
-    the mean over all k kept samples, however they lie on the ranks.
-
-    Parameters
-    ----------
-    kept : int
-        Samples k_r that this rank keeps.
-    kept_by_rank : tuple of int
-        Samples that each rank keeps; none if there are no shards.
-
-    Returns
-    -------
-    float
-        1 without shards, or if all keep as many; more where a sample would have to be
-        visited over 255 times and others of weight 0 fill the epoch.
-
-    Examples
-    --------
-    >>> from ted_core.selection.sharded import rank_factor
-    >>> rank_factor(6, (6, 2)), rank_factor(2, (6, 2))
-    (1.5, 0.5)
-    """
-    if not kept or not kept_by_rank:
-        return 1.0
-    length = max(kept_by_rank)
-    filled = length / min(length, MOST_VISITS * kept)
-    return kept * len(kept_by_rank) / sum(kept_by_rank) * filled
-
-
-def visits(order: Ids, length: int, n: int) -> Ids:
-    """Return the ids that a rank visits in an epoch of `length` samples.
-
-    Parameters
-    ----------
-    order : ndarray of int, shape (k,)
-        Kept ids of this rank, in order; there may be none.
-    length : int
-        Samples of the rank that keeps most, at least k.
-    n : int
-        Samples of this rank.
-
-    Returns
-    -------
-    ndarray of int, shape (length,)
-        `order` again and again, each id 255 times at most; then pruned ids, which
-        must weigh 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.selection.sharded import visits
-    >>> visits(np.array([4, 2]), 5, 6).tolist()
-    [4, 2, 4, 2, 4]
-    """
-    if length == order.size:
-        return order
-    repeated: Ids = np.resize(order, min(length, MOST_VISITS * order.size))
-    if repeated.size == length:
-        return repeated
-    pruned = np.ones(n, dtype=bool)
-    pruned[order] = False
-    rest = np.flatnonzero(pruned).astype(order.dtype)
-    return np.concatenate([repeated, np.resize(rest, length - repeated.size)])
-
-
-_BALANCES = ("exact", "per_rank")
+_RANK_BITS = 4
+_MAX_SHARE = 1 << 10  # ranks are refined until a range holds one 1024th at most
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """One rank's part of data that no rank holds whole.
+    """One process's part of data that no process holds whole.
 
-    Sample i of this rank is sample ``first + i`` of all: ties and draws go by that.
+    Sample i of this process is sample ``first + i`` of all, and ties and random
+    selections go by that number.
 
     Parameters
     ----------
     sizes : tuple of int
-        Samples of every rank, in the order of the ranks.
+        Samples of every process, in the order of their ranks.
     rank : int
-        This rank, in [0, len(sizes)).
+        This process, in [0, len(sizes)).
     all_sum : callable
-        Takes an array of int64 or float64 and returns its sum over the ranks, with the
-        same bits on each; every rank takes part.
+        Takes an array of int64 or float64 and returns its sum over the processes, with
+        the same bits on each; every process takes part.
     balance : {"exact", "per_rank"}, default "exact"
-        Whether an epoch's samples are chosen from those of all ranks together, or by
-        each rank from its own.
+        Whether an epoch's samples are chosen from those of all processes together, or
+        by each process from its own.
 
     Raises
     ------
@@ -278,9 +60,9 @@ class Shard:
 
     Notes
     -----
-    A rank that observes nothing in an epoch, or nothing finite, is no error as long as
-    another one does; that all values of all ranks are not finite is for the caller to
-    find.
+    A process that observes nothing in an epoch, or nothing finite, is no error as long
+    as another one does; that all values of all processes are not finite is for the
+    caller to find.
 
     Examples
     --------
@@ -308,10 +90,10 @@ class Shard:
         for size in self.sizes:
             check_int("sizes", size, minimum=1, remedy=remedy)
         check_int("rank", self.rank, minimum=0, maximum=len(self.sizes) - 1)
-        check_choice("balance", self.balance, _BALANCES)
-        if max(self.sizes) > MOST_VISITS * min(self.sizes):
+        check_choice("balance", self.balance, ("exact", "per_rank"))
+        if max(self.sizes) > MAX_REPEATS * min(self.sizes):
             msg = (
-                f"`sizes` must be within a factor of {MOST_VISITS}, got "
+                f"`sizes` must be within a factor of {MAX_REPEATS}, got "
                 f"{min(self.sizes)} on rank {self.sizes.index(min(self.sizes))} and "
                 f"{max(self.sizes)} on rank {self.sizes.index(max(self.sizes))}; deal "
                 "out the data evenly"
@@ -319,97 +101,28 @@ class Shard:
             raise ValueError(msg)
 
     @property
-    def exact(self) -> bool:
-        """Whether all ranks choose together."""
-        return self.balance == "exact"
-
-    @property
     def size(self) -> int:
-        """Samples of this rank."""
+        """Samples of this process."""
         return self.sizes[self.rank]
 
     @property
     def total(self) -> int:
-        """Samples of all ranks."""
+        """Samples of all processes."""
         return sum(self.sizes)
 
     @property
     def first(self) -> int:
-        """Samples of the ranks before this one."""
+        """Samples of the processes before this one."""
         return sum(self.sizes[: self.rank])
 
-    def ids(self, local: Ids) -> Ids:
-        """Return the ids among the samples of all ranks.
-
-        Parameters
-        ----------
-        local : ndarray of int, shape (k,)
-            Ids on this rank.
-
-        Returns
-        -------
-        ndarray of int32 or int64, shape (k,)
-            The same samples' ids among all.
-        """
-        dtype = id_dtype(self.total)
-        named: Ids = np.add(local.astype(dtype), dtype(self.first), dtype=dtype)
-        return named
-
-    def gather(self, values: ArrayLike) -> NDArray[Any]:
-        """Return every rank's numbers: one sum over the ranks.
-
-        Parameters
-        ----------
-        values : array_like of int or float, shape (k,)
-            This rank's.
-
-        Returns
-        -------
-        ndarray of int64 or float64, shape (ranks, k)
-            Those of all, in the order of the ranks.
-        """
-        mine = np.asarray(values)
-        rows = np.zeros((len(self.sizes), mine.size), mine.dtype)
-        rows[self.rank] = mine
-        return self.all_sum(rows)
-
-    def median(self, values: Scores, wanted: int) -> np.float32:
-        """Return the median of all ranks' values, if any rank wants it, else 0.
-
-        Parameters
-        ----------
-        values : ndarray of float32, shape (k,)
-            Values of this rank, not NaN.
-        wanted : int
-            How many samples of this rank take it.
-
-        Returns
-        -------
-        float32
-            See :func:`ted_core.selection.sharded.median_of_all`.
-        """
-        if not sum_over(self, wanted):
-            return np.float32(0)
-        return median_of_all(values, all_sum=self.all_sum)
-
-    def seed_of(self, seed: int) -> int:
-        """Return a seed of this rank's own, for what the ranks do each by itself.
-
-        Parameters
-        ----------
-        seed : int
-            Seed of the run.
-
-        Returns
-        -------
-        int
-            In [0, 2^64).
-        """
-        bits = stream(seed, purpose=SHARD, epoch=self.rank).bit_generator
-        return int(bits.random_raw())
-
     def describe(self) -> State:
-        """Return the facts that a state compares."""
+        """Return the facts that a state compares.
+
+        Returns
+        -------
+        dict of str to int or str
+            By names that start with ``shard.``.
+        """
         return {
             "shard.rank": self.rank,
             "shard.world_size": len(self.sizes),
@@ -419,58 +132,288 @@ class Shard:
         }
 
 
-def sum_over(shard: Shard | None, number: int) -> int:
-    """Return the sum of a number over the ranks, itself without shards.
+class ShardedSelector:
+    """Choose among the samples of all processes; see :class:`Selector`."""
 
-    Parameters
-    ----------
-    shard : Shard or None
-        This rank's.
-    number : int
-        This rank's number.
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._all_sum = shard.all_sum
+        self.total = shard.total
 
-    Returns
-    -------
-    int
-        The same on every rank.
+    def global_ids(self, ids: Ids) -> Ids:
+        """Add the number of samples of the processes before this one."""
+        dtype = id_dtype(self.total)
+        added: Ids = np.add(ids.astype(dtype), dtype(self._shard.first), dtype=dtype)
+        return added
+
+    def top(self, keys: Scores, count: int, *, seed: int, epoch: int) -> Ids:
+        """Return what ``top_ids`` of all keys chooses, as far as it is here."""
+        own = np.arange(self._shard.size, dtype=id_dtype(self._shard.size))
+        if count == self.total:
+            return own
+        return own[self._highest(keys, own, count, seed, epoch)]
+
+    def draw(self, ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
+        """Return what ``highest_hashes`` of all ids chooses, as far as it is here."""
+        return ids[self._highest(None, ids, count, seed, epoch)]
+
+    def median(self, values: Scores) -> np.float32:
+        """Return what ``numpy.median`` gives for all values, in at most 9 sums."""
+        return median_over_processes(values, all_sum=self._all_sum)
+
+    def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
+        """Return the mid-ranks among all, to within 2^-11."""
+        return mid_ranks_over_processes(scores, all_sum=self._all_sum)
+
+    def sum(self, numbers: ArrayLike) -> NDArray[Any]:
+        """Return the sum of each number."""
+        return self._all_sum(np.asarray(numbers))
+
+    def gather(self, numbers: ArrayLike) -> NDArray[Any]:
+        """Return the numbers of every process in one sum."""
+        mine = np.asarray(numbers)
+        rows = np.zeros((len(self._shard.sizes), mine.size), mine.dtype)
+        rows[self._shard.rank] = mine
+        return self._all_sum(rows)
+
+    def _highest(
+        self, keys: Scores | None, ids: Ids, count: int, seed: int, epoch: int
+    ) -> NDArray[np.bool_]:
+        return top_over_processes(
+            keys, self.global_ids(ids), count, seed, epoch, self._all_sum
+        )
+
+
+def top_over_processes(  # noqa: PLR0917 - it has one caller
+    keys: Scores | None, ids: Ids, count: int, seed: int, epoch: int, all_sum: AllSum
+) -> NDArray[np.bool_]:
+    """Tell which samples here are among the `count` highest; no keys are equal keys.
+
+    At most 4 sums for the keys and 8 for the hashes among the equal, of 2,056 bytes.
     """
-    return number if shard is None else int(shard.all_sum(np.array([number]))[0])
+    kept = np.zeros(ids.size, dtype=bool)
+    if count == 0:
+        return kept
+    tied = np.arange(ids.size)
+    if keys is not None:
+        nan = int(np.isnan(keys).sum())
+        bits = ordered_bits(keys)
+        threshold, count, equal = _nth_highest(bits, count, all_sum, nan=nan)
+        kept, tied = bits > threshold, np.flatnonzero(bits == threshold)
+        if count == equal:
+            kept[tied] = True
+            return kept
+    hashes = tie_hash(ids[tied], seed=seed, epoch=epoch)
+    threshold, count, equal = _nth_highest(hashes, count, all_sum)
+    if count != equal:
+        msg = f"`ids` must be distinct over all ranks, got {equal} samples for {count}"
+        raise ValueError(msg)
+    kept[tied[hashes >= threshold]] = True
+    return kept
 
 
-def check_shard(shard: object, n: int, strategy: Any) -> None:
-    """Refuse a shard of other than `n` samples, and what can't choose over shards.
+def _nth_highest(
+    words: NDArray[np.unsignedinteger[Any]], n: int, all_sum: AllSum, *, nan: int = 0
+) -> tuple[np.unsignedinteger[Any], int, int]:
+    """Return the n-th highest word of all, its place among its equals, their number.
 
-    Parameters
-    ----------
-    shard : Shard
-        This rank's.
-    n : int
-        Samples of its data set.
-    strategy : Strategy
-        Of the run.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no shard, its size is another, or all ranks are to choose together and
-        the strategy has a class floor or knows no way to.
+    The processes count how many words have each value of the highest 8 bits, find
+    the value at which n are reached, and go on with the next 8 bits of the words there.
     """
+    dtype, threshold, equal = words.dtype.type, 0, 0
+    for shift in range(8 * words.itemsize - _BITS, -1, -_BITS):
+        digits = (words >> dtype(shift)).astype(np.uint8)
+        counted = np.append(np.bincount(digits, minlength=_DIGITS), nan)
+        total = all_sum(counted.astype(np.int64))
+        if total[_DIGITS]:
+            count = total[_DIGITS]
+            msg = f"`keys` must not hold NaN, got {count}; rank such samples first"
+            raise ValueError(msg)
+        above = np.cumsum(total[_DIGITS - 1 :: -1])  # and equal
+        if above[-1] < n:
+            msg = f"`count` must be at most the {above[-1]} samples of all, got {n}"
+            raise ValueError(msg)
+        digit = _DIGITS - 1 - int(np.searchsorted(above, n))
+        equal = int(total[digit])
+        n -= int(above[_DIGITS - 1 - digit]) - equal
+        words = words[digits == digit]
+        threshold = threshold << _BITS | digit
+    return dtype(threshold), n, equal
+
+
+def median_over_processes(values: Scores, *, all_sum: AllSum) -> np.float32:
+    """Return the median of the values of all processes, 0 if there are none."""
+    n = int(all_sum(np.array([values.size]))[0])
+    if n == 0:
+        return np.float32(0)
+    bits = ordered_bits(values)
+    middle = [_nth_highest(bits, i, all_sum)[0] for i in {n // 2 + 1, n - n // 2}]
+    sign = np.uint32(1 << 31)
+    numbers = [bit ^ sign if bit & sign else ~bit for bit in middle]
+    return np.float32(np.array(numbers).view(np.float32).mean(dtype=np.float64))
+
+
+def mid_ranks_over_processes(scores: Scores, *, all_sum: AllSum) -> NDArray[np.float64]:
+    """Return each score's mid-rank among all, to within 2^-11; exact below 2,048.
+
+    Never in another order, equal for equal scores, and the same however the scores
+    are spread over the processes. At most 8 sums of 128 KiB.
+    """
+    # The scores are counted by their bits, 4 at a time from the highest. A range goes
+    # on to be divided while it holds more than 2^-10 of all: the middle of a range is
+    # then at most half of that from the rank of each score in it.
+    bits = ordered_bits(scores)
+    ranks = np.empty(bits.size)
+    left = np.arange(bits.size)  # scores whose range is still divided
+    group = np.zeros(bits.size, np.intp)  # the range of each
+    below, n = np.zeros(1), 0
+    for shift in range(32 - _RANK_BITS, -1, -_RANK_BITS):
+        digits = (bits >> np.uint32(shift)).astype(np.intp) & (1 << _RANK_BITS) - 1
+        part = group << _RANK_BITS | digits
+        counted = np.bincount(part, minlength=below.size << _RANK_BITS)
+        table = all_sum(counted.astype(np.int64)).reshape(below.size, -1)
+        n = n or max(int(table.sum()), 1)
+        starts = (below[:, None] + np.cumsum(table, axis=1) - table).ravel()
+        sizes = table.ravel()
+        ranks[left] = (starts + sizes / 2)[part] / n
+        large = np.flatnonzero(sizes * _MAX_SHARE > n)
+        if not large.size:
+            break
+        number = np.full(sizes.size, -1, np.intp)
+        number[large] = np.arange(large.size)
+        group = number[part]
+        again = np.flatnonzero(group >= 0)
+        left, bits, group = left[again], bits[again], group[again]
+        below = starts[large]
+    return ranks
+
+
+class Layout:
+    """How a run's data lies on the processes: here, each of them holds all samples."""
+
+    known_counts = True  # a process knows ahead of time how many samples it keeps
+    shares_order = True  # `world_size` processes share one order of the samples
+
+    def __init__(self, n: int) -> None:
+        self.selector: Selector = LocalSelector(n)
+        self.max_size = n  # samples of the process that has most
+        self.counted = n  # samples of which the longest process's counts are shares
+
+    def check(self, strategy: Any) -> None:
+        """Refuse a strategy that can't choose over this data."""
+
+    def selection_seed(self, seed: int) -> int:
+        """Return the seed of ties and random selections."""
+        return seed
+
+    def order_seed(self, seed: int) -> int:
+        """Return the seed of the shuffle."""
+        return seed
+
+    def sum(self, number: int) -> int:
+        """Return the sum of a number over the processes that have shards."""
+        return number
+
+    def kept_by_rank(self, kept: int) -> tuple[int, ...]:
+        """Return how many samples each process keeps; empty without shards."""
+        del kept
+        return ()
+
+    def describe(self) -> State:
+        """Return the facts that a state compares."""
+        return {}
+
+
+class ShardedLayout(Layout):
+    """Each process holds a part of its own."""
+
+    shares_order = False
+
+    def __init__(self, shard: Shard) -> None:
+        super().__init__(shard.size)
+        self._shard = shard
+        self._over_all = ShardedSelector(shard)
+        together = shard.balance == "exact"
+        self.known_counts = not together
+        self.max_size = self.counted = max(shard.sizes)
+        if together:
+            self.selector, self.counted = self._over_all, shard.total
+
+    def check(self, strategy: Any) -> None:
+        """Refuse a class floor, and what does not say that it chooses over shards."""
+        if self.known_counts:
+            return
+        rule = ""
+        if getattr(strategy, "class_floor", 0):
+            rule = "have no class floor over shards"
+        elif not getattr(strategy, "over_shards", False):
+            rule = "say with `over_shards` that it chooses over shards"
+        if rule:
+            msg = (
+                f"`strategy` must {rule}, got {strategy!r}; use balance='per_rank', or "
+                "scores that every rank holds whole"
+            )
+            raise ValueError(msg)
+
+    def selection_seed(self, seed: int) -> int:
+        """Return the run's where all choose together, else this process's own."""
+        return self.order_seed(seed) if self.known_counts else seed
+
+    def order_seed(self, seed: int) -> int:
+        """Return this process's own."""
+        return first_word(seed, purpose=SHARD, epoch=self._shard.rank)
+
+    def sum(self, number: int) -> int:
+        """Return the sum over the processes."""
+        return int(self._over_all.sum([number])[0])
+
+    def kept_by_rank(self, kept: int) -> tuple[int, ...]:
+        """Return how many samples each process keeps."""
+        return tuple(self._over_all.gather([kept])[:, 0].tolist())
+
+    def describe(self) -> State:
+        """Return the shard's facts."""
+        return self._shard.describe()
+
+
+def layout_of(shard: Shard | None, n: int) -> Layout:
+    """Return how `n` samples of this process lie; refuse a shard of another size."""
+    if shard is None:
+        return Layout(n)
     if not isinstance(shard, Shard):
         msg = f"`shard` must be a Shard, got {shard!r}"
         raise TypeError(msg)
     if shard.size != n:
         msg = f"`shard` must have {n} samples on rank {shard.rank}, got {shard.size}"
         raise ValueError(msg)
-    if not shard.exact:
-        return
-    rule = ""
-    if getattr(strategy, "class_floor", 0):
-        rule = "have no class floor over shards"
-    elif not getattr(strategy, "over_shards", False):
-        rule = "say with `over_shards` that it chooses over shards"
-    if rule:
-        msg = (
-            f"`strategy` must {rule}, got {strategy!r}; use balance='per_rank', or "
-            "scores that every rank holds whole"
-        )
-        raise ValueError(msg)
+    return ShardedLayout(shard)
+
+
+def loss_factor(kept: int, kept_by_rank: tuple[int, ...]) -> float:
+    """Return a process's factor of the loss, which makes up for what it repeats.
+
+    The mean over R processes of their mean losses, each times k_r R / k, is the mean
+    over all k kept samples, of which this process keeps k_r.
+    """
+    if not kept or not kept_by_rank:
+        return 1.0
+    length = max(kept_by_rank)
+    # Above 255 repeats of each, samples of weight 0 fill the epoch.
+    filled = length / min(length, MAX_REPEATS * kept)
+    return kept * len(kept_by_rank) / sum(kept_by_rank) * filled
+
+
+def repeat_order(order: Ids, length: int, n: int) -> Ids:
+    """Repeat a process's kept ids to `length`, as many as the longest process has.
+
+    Each id comes 255 times at most; then pruned ids follow, which must weigh 0.
+    """
+    if length == order.size:
+        return order
+    repeated: Ids = np.resize(order, min(length, MAX_REPEATS * order.size))
+    if repeated.size == length:
+        return repeated
+    pruned = np.ones(n, dtype=bool)
+    pruned[order] = False
+    rest = np.flatnonzero(pruned).astype(order.dtype)
+    return np.concatenate([repeated, np.resize(rest, length - repeated.size)])

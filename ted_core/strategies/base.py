@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.reductions import Reduction
-from ted_core.selection.randomness import SELECT, draw_key, stream
-from ted_core.selection.sharded import Shard, top_of_all
-from ted_core.selection.top_k import highest_hashes, top_ids
+from ted_core.selection.randomness import SELECT, first_word, stream
+from ted_core.selection.selector import LocalSelector, Selector
 from ted_core.typing import Ids, Scores, id_dtype
 
-__all__ = [
-    "Ranked",
-    "Request",
-    "Selection",
-    "Strategy",
-    "draw",
-]
+__all__ = ["Request", "Selection", "Strategy"]
+
+Labels: TypeAlias = NDArray[np.signedinteger[Any]]  # class of each sample, shape (n,)
 
 
 @dataclass(frozen=True)
@@ -31,10 +26,10 @@ class Request:
     Parameters
     ----------
     n : int
-        Samples in the data set; of several ranks with shards, this one's.
+        Samples in the data set; over shards, those of this process.
     count : int
-        Samples the schedule keeps, of all ranks; a strategy with a known count returns
-        as many.
+        Samples the schedule keeps, of all processes; a strategy with a known count
+        returns as many.
     keep_ratio : float
         Nominal keep ratio r_t.
     epoch, seed : int
@@ -49,9 +44,14 @@ class Request:
     multiple_of : int, default 1
         `count` is rounded up to a multiple of this; a strategy that finds its own
         count does the same.
-    shard : Shard, optional
-        This rank's part, where all ranks choose together: then they all call the same
-        of :meth:`top`, :meth:`draw` and the sums of the shard, in the same order.
+    selector : Selector, optional
+        Chooses among the samples of all processes; among the `n` by default. Over
+        shards every process makes the same calls in the same order.
+
+    Notes
+    -----
+    A strategy that compares samples by :meth:`top`, :meth:`draw` and :meth:`together`
+    alone chooses the same samples whether the data is whole or in shards.
     """
 
     n: int
@@ -61,106 +61,108 @@ class Request:
     seed: int
     ranking: Callable[[], Scores]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    labels: NDArray[np.signedinteger[Any]] | None = None
+    labels: Labels | None = None
     multiple_of: int = 1
-    shard: Shard | None = None
+    selector: Selector = None  # type: ignore[assignment] # set below
+
+    def __post_init__(self) -> None:
+        """Choose among this process's samples unless told otherwise."""
+        if self.selector is None:
+            object.__setattr__(self, "selector", LocalSelector(self.n))
 
     @property
     def total(self) -> int:
-        """Samples of all ranks."""
-        return self.n if self.shard is None else self.shard.total
+        """Samples of all processes that choose together."""
+        return self.selector.total
 
     @property
     def all_ids(self) -> Ids:
         """Ids 0 to n - 1."""
         return np.arange(self.n, dtype=id_dtype(self.n))
 
-    def named(self, ids: Ids) -> Ids:
-        """Return what is hashed of some ids: their numbers among all samples.
+    def global_ids(self, ids: Ids) -> Ids:
+        """Return the ids that samples have among those of all processes.
 
         Parameters
         ----------
         ids : ndarray of int, shape (m,)
-            Ids on this rank.
+            Ids on this process.
 
         Returns
         -------
         ndarray of int, shape (m,)
             The same without shards.
         """
-        return ids if self.shard is None else self.shard.ids(ids)
+        return self.selector.global_ids(ids)
 
     def together(self, *numbers: float) -> list[float]:
-        """Return the sums of some numbers over the ranks.
+        """Return the sums of some numbers over the processes.
 
         Parameters
         ----------
         *numbers : float
-            This rank's.
+            This process's.
 
         Returns
         -------
         list of float
-            The same on every rank.
+            The same on every process.
         """
-        if self.shard is None:
-            return list(numbers)
-        sums: list[float] = self.shard.all_sum(np.array(numbers)).tolist()
+        sums: list[float] = self.selector.sum(numbers).tolist()
         return sums
 
     def top(
         self, keys: Scores, count: int | None = None, *, epoch: int | None = None
     ) -> Ids:
-        """Return the ids of the highest keys of all ranks, as many as `count`.
+        """Return the ids of the highest keys of all processes, as many as `count`.
 
         Parameters
         ----------
         keys : ndarray of float32, shape (n,)
             What is ranked; ``inf`` above all.
         count : int, optional
-            Samples of all ranks; the request's by default.
+            Samples of all processes; the request's by default.
         epoch : int, optional
             Key of the hash among equal keys; the request's by default.
 
         Returns
         -------
         ndarray of int, shape (k,)
-            Those of this rank, ascending.
+            Those of this process, ascending.
         """
         count = self.count if count is None else count
         epoch = self.epoch if epoch is None else epoch
-        if self.shard is None:
-            return top_ids(keys, count, seed=self.seed, epoch=epoch)
-        if count == self.total:
-            return self.all_ids
-        ids, all_sum = self.named(self.all_ids), self.shard.all_sum
-        return self.all_ids[top_of_all(keys, ids, count, self.seed, epoch, all_sum)]
+        return self.selector.top(keys, count, seed=self.seed, epoch=epoch)
 
     def draw(self, ids: Ids, count: int, *, seed: int | None = None) -> Ids:
-        """Return those with the highest hashes of all ranks' `ids`: a uniform draw.
+        """Select at random from the `ids` of all processes, by the highest hashes.
 
         Parameters
         ----------
         ids : ndarray of int, shape (m,)
-            Ids to draw from, ascending.
+            Ids to select from, ascending.
         count : int
-            Samples of all ranks.
+            Samples of all processes.
         seed : int, optional
-            Key of the hash; the request's by default.
+            Key of the hash; the request's by default, which orders ties too: of
+            samples that a tie left over, take a seed from :meth:`generator`.
 
         Returns
         -------
         ndarray of int, shape (k,)
-            Those of this rank, ascending.
+            Those of this process, ascending.
         """
         seed = self.seed if seed is None else seed
-        if self.shard is None:
-            return highest_hashes(ids, count, seed=seed, epoch=self.epoch)
-        named, all_sum = self.named(ids), self.shard.all_sum
-        return ids[top_of_all(None, named, count, seed, self.epoch, all_sum)]
+        return self.selector.draw(ids, count, seed=seed, epoch=self.epoch)
 
     def generator(self) -> np.random.Generator:
-        """Return the epoch's stream for draws of the strategy."""
+        """Return the epoch's stream for random numbers of the strategy.
+
+        Returns
+        -------
+        numpy.random.Generator
+            The same for the same seed and epoch.
+        """
         return stream(self.seed, purpose=SELECT, epoch=self.epoch)
 
 
@@ -185,7 +187,7 @@ class Strategy(Protocol):
     """What the pruner asks of a strategy; its repr names its parameters.
 
     With a class attribute ``over_shards = True`` it says that `select` compares samples
-    by `Request.top`, `Request.draw` and sums alone, and so chooses over all ranks.
+    by `Request.top`, `Request.draw` and sums alone, and so chooses over all processes.
     """
 
     @property
@@ -204,9 +206,7 @@ class Strategy(Protocol):
     def reduction(self) -> Reduction | None:
         """The reduction the strategy needs, or None for the signal's own."""
 
-    def check(
-        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
-    ) -> None:
+    def check(self, n: int, smallest: int, labels: Labels | None) -> None:
         """Refuse a data set that the strategy can't serve.
 
         `smallest` is the least number of samples that an epoch keeps.
@@ -216,73 +216,40 @@ class Strategy(Protocol):
         """Return the kept samples of one epoch."""
 
 
-def draw(ids: Ids, count: int, request: Request) -> Ids:
-    """Draw `count` of `ids` uniformly without replacement, independent of ties.
+class StrategyDefaults:
+    """What most strategies answer: keep by score as many as the schedule says."""
 
-    Parameters
-    ----------
-    ids : ndarray of int, shape (m,)
-        Distinct sample ids, ascending.
-    count : int
-        Ids to draw, of all ranks together.
-    request : Request
-        Key of the draw, and the ranks.
-
-    Returns
-    -------
-    ndarray of int, shape (k,)
-        The drawn ids of this rank, ascending; the same however the ranks share them.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An argument is out of its range.
-
-    Notes
-    -----
-    O(m). Samples left over by a tie have low tie hashes; this key is another, so
-    that they are drawn as often as all others.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core import Request
-    >>> from ted_core.strategies.base import draw
-    >>> request = Request(9, 4, 0.5, epoch=1, seed=0, ranking=lambda: np.zeros(9))
-    >>> draw(np.arange(5, 9), 4, request).tolist()
-    [5, 6, 7, 8]
-    """
-    return request.draw(ids, count, seed=draw_key(request.seed, request.epoch))
-
-
-class Ranked:
-    """Facts of a strategy that keeps as many samples as the schedule says, by score.
-
-    Examples
-    --------
-    >>> from ted_core.strategies.base import Ranked
-    >>> Ranked().uses_scores, Ranked().reduction
-    (True, None)
-    """
-
-    over_shards: ClassVar[bool] = True
+    over_shards: bool = True
 
     @property
     def uses_scores(self) -> bool:
-        """An epoch without values is an error."""
+        """Whether an epoch without values is an error."""
         return True
 
     @property
     def known_count(self) -> bool:
-        """The schedule decides."""
+        """Whether the schedule alone decides how many samples are kept."""
         return True
 
     @property
     def scales_loss(self) -> bool:
-        """The loss is divided by r_t (Eq. 23)."""
+        """Whether the loss is divided by r_t (Eq. 23)."""
         return True
 
     @property
     def reduction(self) -> Reduction | None:
-        """The signal's own."""
+        """The reduction that the strategy needs; None for the signal's own."""
         return None
+
+    def check(self, n: int, smallest: int, labels: Labels | None) -> None:
+        """Accept any data set."""
+
+
+def draw(ids: Ids, count: int, request: Request) -> Ids:
+    """Select `count` of all processes' `ids` at random, independent of ties.
+
+    Samples that a tie left over have low tie hashes; this key is another, so that they
+    are selected as often as all others.
+    """
+    seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
+    return request.draw(ids, count, seed=seed)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ted_core._validation import check_real
-from ted_core.strategies.base import Ranked, Request, Selection, draw
+from ted_core.strategies.base import Request, Selection, StrategyDefaults, draw
 from ted_core.typing import Ids, id_dtype
 
 __all__ = ["EpsilonGreedy"]
 
 
 @dataclass(frozen=True)
-class EpsilonGreedy(Ranked):
+class EpsilonGreedy(StrategyDefaults):
     r"""Keep the highest scores, and a uniform draw of the others: S_t = G_t + R_t.
 
     Of the k samples that the schedule keeps, ``floor(epsilon k + 1/2)`` are R_t, drawn
@@ -62,14 +60,9 @@ class EpsilonGreedy(Ranked):
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse a share that is none."""
+        """Refuse what is no share."""
         share = check_real("epsilon", self.epsilon, low=0, high=1)
         object.__setattr__(self, "epsilon", share)
-
-    def check(
-        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
-    ) -> None:
-        """Accept any data set."""
 
     def select(self, request: Request) -> Selection:
         """Return G_t and R_t together."""

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.reductions import Last, Reduction
 from ted_core.schedules.counts import keep_count
-from ted_core.strategies.base import Request, Selection, draw
+from ted_core.strategies.base import Request, Selection, StrategyDefaults, draw
 from ted_core.typing import Ids, id_dtype
 
 __all__ = ["InfoBatch"]
 
 
 @dataclass(frozen=True)
-class InfoBatch:
+class InfoBatch(StrategyDefaults):
     r"""Prune at random below the mean score, without bias: E[sum w l] = sum l.
 
     Of the m samples whose score is below the mean, k = max(1, floor((1 - r) m + 1/2))
@@ -61,13 +60,6 @@ class InfoBatch:
     24
     """
 
-    over_shards: ClassVar[bool] = True
-
-    @property
-    def uses_scores(self) -> bool:
-        """An epoch without values is an error."""
-        return True
-
     @property
     def known_count(self) -> bool:
         """The scores decide how many are below their mean."""
@@ -82,11 +74,6 @@ class InfoBatch:
     def reduction(self) -> Reduction | None:
         """The newest value."""
         return Last()
-
-    def check(
-        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
-    ) -> None:
-        """Accept any data set."""
 
     def select(self, request: Request) -> Selection:
         """Draw among the samples below the mean, and weight them."""
@@ -116,7 +103,7 @@ def _below_mean(request: Request) -> NDArray[np.bool_]:
     known = ranking[np.isfinite(ranking)].astype(np.float64)
     inf = np.inf
     mine = [known.size, known.sum(), known.min(initial=inf), known.max(initial=-inf)]
-    rows = np.array([mine]) if request.shard is None else request.shard.gather(mine)
+    rows = request.selector.gather(mine)
     sizes, sums, lowest, highest = rows[rows[:, 0] > 0].T
     if sizes.size == 0:
         return np.zeros(ranking.shape, dtype=bool)

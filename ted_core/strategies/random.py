@@ -1,27 +1,22 @@
-"""A fresh uniform draw every epoch: the strongest simple rival."""
+"""A new random selection every epoch: the strongest simple rival."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ted_core.reductions import Reduction
-from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.base import Request, Selection, StrategyDefaults
 
 __all__ = ["Random"]
 
 
 @dataclass(frozen=True)
-class Random:
-    """Keep a uniform draw of the samples, anew in every epoch (Random*, RS2).
+class Random(StrategyDefaults):
+    """Keep a uniform random selection, anew in every epoch (Random*, RS2).
 
     Notes
     -----
-    The draw is the `count` highest hashes of (seed, epoch, id). O(n), 4 bytes a
-    sample of scratch space. Needs no values.
+    The samples of the `count` highest hashes of (seed, epoch, id). O(n), in scratch
+    space of 28 bytes a sample. Needs no values.
 
     References
     ----------
@@ -39,33 +34,11 @@ class Random:
     6
     """
 
-    over_shards: ClassVar[bool] = True
-
     @property
     def uses_scores(self) -> bool:
         """No values are needed."""
         return False
 
-    @property
-    def known_count(self) -> bool:
-        """The schedule decides."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """The mean over a uniform draw is divided by r_t, as TED's."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """Any; values are kept for the reports."""
-        return None
-
-    def check(
-        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
-    ) -> None:
-        """Accept any data set."""
-
     def select(self, request: Request) -> Selection:
-        """Draw `request.count` ids."""
+        """Select `request.count` ids."""
         return Selection(request.draw(request.all_ids, request.count))

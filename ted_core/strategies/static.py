@@ -2,124 +2,55 @@
 
 from __future__ import annotations
 
-import ast
 import zlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ted_core._validation import as_array, to_numpy
-from ted_core.checkpoint import array_field, check_header, check_scores, plain_field
+from ted_core._validation import as_array, check_real, to_numpy
+from ted_core.checkpoint import current_state, plain_field, saved_kind
 from ted_core.errors import CheckpointError
-from ted_core.reductions import Count, Last, Mean, MeanAndVariance, Polyak, Reduction
-from ted_core.scores import ScoreBook
-from ted_core.strategies.base import Request, Selection
-from ted_core.strategies.class_floors import (
-    check_class_floor,
-    check_floors,
-    keep_highest,
-)
+from ted_core.reductions import Reduction
+from ted_core.scores import ScoreTable
+from ted_core.strategies.base import Labels, Request, Selection
+from ted_core.strategies.class_floors import Floored, keep_highest
 from ted_core.typing import Scores
 
-__all__ = [
-    "Static",
-    "ranking_of_state",
-]
-
-_REDUCTIONS: dict[str, Any] = {
-    kind.__name__: kind for kind in (Count, Last, Mean, MeanAndVariance, Polyak)
-}
-
+__all__ = ["Static"]
 
 _SESSION = "pruner."
 
 
 def ranking_of_state(state: Mapping[str, Any]) -> Scores:
-    """Return the scores of a saved run, as a strategy of its next epoch gets them.
-
-    Parameters
-    ----------
-    state : mapping
-        ``Pruner.state_dict()`` between two epochs or after ``finish()``, or that of a
-        ``ted_torch`` session, in which an open epoch does not count.
-
-    Returns
-    -------
-    ndarray of float32, shape (n,)
-        The score; ``inf`` for a sample never presented; the median for one presented
-        without a valid value.
-
-    Raises
-    ------
-    TypeError
-        `state` is no mapping.
-    CheckpointError
-        It is no pruner's state or damaged, an epoch is open, or its reduction is not of
-        this library.
-
-    Notes
-    -----
-    O(n).
-
-    Examples
-    --------
-    >>> import ted_core as ted
-    >>> from ted_core.strategies.static import ranking_of_state
-    >>> ranking_of_state(ted.Pruner(2, epochs=5).state_dict()).tolist()
-    [inf, inf]
-    """
+    """Return the scores of a saved run, as a strategy of its next epoch gets them."""
     if isinstance(state, Mapping) and f"{_SESSION}format" in state:
+        # A session of ted_torch holds the pruner's state as tensors.
         state = {
-            str(name).removeprefix(_SESSION): _plain(value)
+            str(name).removeprefix(_SESSION): (
+                to_numpy(value) if hasattr(value, "detach") else value
+            )
             for name, value in state.items()
             if str(name).startswith(_SESSION)
         }
-    check_header(state)
-    pending = plain_field(state, "pending", int)
-    if pending:
+    state = current_state(state)
+    observed = plain_field(state, "open.observed", int)
+    if observed:
         msg = (
-            f"`state` must be taken between two epochs, got {pending} observations of "
+            f"`state` must be taken between two epochs, got {observed} observations of "
             "an open one; call `finish()` before `state_dict()`"
         )
         raise CheckpointError(msg)
-    reduction = _reduction(plain_field(state, "reduction", str))
-    book = ScoreBook(plain_field(state, "n", int), reduction=reduction)
-    book = book.over(
-        {
-            name: array_field(state, f"book.{name}", array)
-            for name, array in book.arrays().items()
-        }
-    )
-    check_scores(book)
-    return book.ranking()
+    reduction = saved_kind(state, "reduction")
+    if not isinstance(reduction, Reduction):
+        msg = f"`reduction.kind` must be a Reduction, saved {reduction!r}"
+        raise CheckpointError(msg)
+    table = ScoreTable(plain_field(state, "n", int), reduction=reduction)
+    return table.of_state(state).ranking()
 
 
-def _plain(value: Any) -> Any:
-    """Return a tensor as NumPy, and all else as it is."""
-    return to_numpy(value) if hasattr(value, "detach") else value
-
-
-def _reduction(text: str) -> Reduction:
-    """Make the reduction that has this repr."""
-    try:
-        call = ast.parse(text, mode="eval").body
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
-            options = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-            made: Reduction = _REDUCTIONS[call.func.id](**options)
-            if repr(made) == text:
-                return made
-    except (KeyError, SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
-        pass
-    msg = (
-        f"`reduction` must be one of this library's, saved {text!r}; rank by "
-        "`Static(pruner.scores)` of the run itself"
-    )
-    raise CheckpointError(msg)
-
-
-class Static:
+class Static(Floored):
     r"""Keep the highest of given scores, the same in every epoch.
 
     With the scores of a finished run this is TEDS, TED with a surrogate; with EL2N or
@@ -167,11 +98,9 @@ class Static:
     [1, 3]
     """
 
-    over_shards: ClassVar[bool] = True
-
     def __init__(self, scores: ArrayLike, *, class_floor: float = 0.0) -> None:
         self._scores = _as_scores(scores)
-        self.class_floor = check_class_floor(class_floor)
+        self.class_floor = check_real("class_floor", class_floor, low=0, high=1)
         little = self._scores.astype("<f4", copy=False)
         self._checksum = zlib.crc32(little.tobytes())
 
@@ -206,7 +135,7 @@ class Static:
             `state` is no mapping.
         CheckpointError
             It is no pruner's state or damaged, an epoch is open, or its reduction is
-            not of this library.
+            not registered; see :func:`ted_core.register_kind`.
 
         Examples
         --------
@@ -218,6 +147,14 @@ class Static:
         [1.0, 3.0, 2.0]
         """
         return cls(ranking_of_state(state), class_floor=class_floor)
+
+    def state_fields(self) -> dict[str, Any]:
+        """Return what a state holds: not the scores, but their checksum."""
+        return {
+            "n": self._scores.size,
+            "checksum": self._checksum,
+            "class_floor": self.class_floor,
+        }
 
     def __repr__(self) -> str:
         """Tell the number of samples and the checksum of their scores."""
@@ -241,29 +178,12 @@ class Static:
         """No values are needed."""
         return False
 
-    @property
-    def known_count(self) -> bool:
-        """The schedule decides."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """The loss is divided by r_t, as TED's."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """Any; values are kept for the reports."""
-        return None
-
-    def check(
-        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
-    ) -> None:
+    def check(self, n: int, smallest: int, labels: Labels | None) -> None:
         """Refuse another number of samples, and floors above the smallest epoch."""
         if self._scores.size != n:
             msg = f"`strategy` must rank {n} samples, got {self!r}"
             raise ValueError(msg)
-        check_floors(self.class_floor, smallest, labels)
+        super().check(n, smallest, labels)
 
     def select(self, request: Request) -> Selection:
         """Return the ids of the highest scores."""

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ted_core.strategies.base import Ranked, Request, Selection
-from ted_core.strategies.class_floors import (
-    check_class_floor,
-    check_floors,
-    keep_highest,
-)
+from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.class_floors import Floored, keep_highest
 
 __all__ = ["TopScore"]
 
 
 @dataclass(frozen=True)
-class TopScore(Ranked):
+class TopScore(Floored):
     r"""Keep the samples of the highest scores, prune the redundant subset (Eq. 20).
 
     Parameters
@@ -36,7 +28,8 @@ class TopScore(Ranked):
 
     Notes
     -----
-    O(n) an epoch; with class floors O(n log n) and 33 bytes a sample of scratch.
+    O(n) an epoch, in scratch space of 6 bytes a sample, more where scores tie; with
+    class floors O(n log n) and 33 bytes a sample.
 
     References
     ----------
@@ -56,17 +49,6 @@ class TopScore(Ranked):
 
     _: KW_ONLY
     class_floor: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse a floor that is no share."""
-        object.__setattr__(self, "class_floor", check_class_floor(self.class_floor))
-
-    def check(
-        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
-    ) -> None:
-        """Refuse missing labels and floors above the smallest epoch."""
-        del n
-        check_floors(self.class_floor, smallest, labels)
 
     def select(self, request: Request) -> Selection:
         """Return the ids of the highest `request.count` ranks."""

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ted_core._validation import check_choice, check_real
-from ted_core.reductions import (
-    MAX_FLOAT,
-    MeanAndVariance,
-    Reduction,
-)
+from ted_core.reductions import MAX_FLOAT, MeanAndVariance, Reduction
 from ted_core.strategies.base import Request, Selection
-from ted_core.strategies.class_floors import (
-    check_class_floor,
-    check_floors,
-    keep_highest,
-)
+from ted_core.strategies.class_floors import Floored, keep_highest
 
-__all__ = [
-    "UCB",
-]
+__all__ = ["UCB"]
 
 
 @dataclass(frozen=True)
-class UCB:
+class UCB(Floored):
     r"""Keep the highest upper confidence bounds, mu_k + c v_k.
 
     mu and v are averages over time of the sample's value and of its squared distance
@@ -75,8 +64,6 @@ class UCB:
     ([2.0, 1.5], [0])
     """
 
-    over_shards: ClassVar[bool] = True
-
     _: KW_ONLY
     confidence: float = 1.0
     alpha: float = 0.9
@@ -89,39 +76,14 @@ class UCB:
             "confidence", self.confidence, low=0, high=float("inf"), closed="left"
         )
         check_choice("bonus", self.bonus, ("variance", "deviation"))
-        for name, value in (
-            ("confidence", factor),
-            ("alpha", MeanAndVariance(self.alpha).alpha),
-            ("class_floor", check_class_floor(self.class_floor)),
-        ):
-            object.__setattr__(self, name, value)
-
-    @property
-    def uses_scores(self) -> bool:
-        """An epoch without values is an error."""
-        return True
-
-    @property
-    def known_count(self) -> bool:
-        """The schedule decides."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """The loss is divided by r_t, as TED's."""
-        return True
+        object.__setattr__(self, "confidence", factor)
+        object.__setattr__(self, "alpha", MeanAndVariance(self.alpha).alpha)
+        super().__post_init__()
 
     @property
     def reduction(self) -> Reduction | None:
         """Mean and variance over time."""
         return MeanAndVariance(self.alpha)
-
-    def check(
-        self, n: int, smallest: int, labels: NDArray[np.signedinteger[Any]] | None
-    ) -> None:
-        """Refuse missing labels and floors above the smallest epoch."""
-        del n
-        check_floors(self.class_floor, smallest, labels)
 
     def select(self, request: Request) -> Selection:
         """Return the ids of the highest bounds."""

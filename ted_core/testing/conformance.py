@@ -87,7 +87,7 @@ def compare(expected: State, found: State, where: str) -> None:
         if name == "stopped" or name.startswith("history."):
             continue
         if name not in found or not np.array_equal(
-            found[name], value, equal_nan=name == "book.score"
+            found[name], value, equal_nan=name == "scores.score"
         ):
             msg = f"{name!r} must be {value} {where}, got {found.get(name)}"
             raise ConformanceError(msg)

@@ -83,7 +83,7 @@ def test_a_file_cut_anywhere_is_refused_with_its_name(path, start):
 
 def test_every_flipped_byte_of_the_scores_is_refused(path):
     whole = path.read_bytes()
-    scores = state_of()["book.score"].tobytes()
+    scores = state_of()["scores.score"].tobytes()
     start = whole.index(scores)
     for at in range(start, start + len(scores)):
         damaged = bytearray(whole)
@@ -118,10 +118,10 @@ def test_an_object_in_the_archive_is_never_unpickled(tmp_path):
         ted.load_state(target)
 
 
-@pytest.mark.parametrize("version", [2, 0, -1, 1.0, "1", True])
+@pytest.mark.parametrize("version", [3, 0, -1, 1.0, "1", True])
 def test_a_newer_or_senseless_version_is_refused(tmp_path, version):
     ted.save_state(tmp_path / "s", state_of() | {"version": version})
-    with pytest.raises(ted.CheckpointError, match=r"`version` must be in \[1, 1\]"):
+    with pytest.raises(ted.CheckpointError, match=r"`version` must be in \[1, 2\]"):
         ted.load_state(tmp_path / "s")
 
 

@@ -160,7 +160,7 @@ def test_any_other_file_is_refused_by_name(tmp_path, content):
         {"version": 1},
         {"format": "ted_core.Pruner"},
         {"format": "another", "version": 1},
-        {"format": "ted_core.Pruner", "version": 2},
+        {"format": "ted_core.Pruner", "version": 3},
         {"format": "ted_core.Pruner", "version": 0},
         {"format": "ted_core.Pruner", "version": True},
         {"format": "ted_core.Pruner", "version": 1.0},

@@ -125,7 +125,7 @@ def test_inspect_of_a_fresh_run_has_no_scores_and_no_savings(capsys, tmp_path):
     assert "quartiles" not in printed
 
 
-@pytest.mark.parametrize("name", ["book.score", "history.observed"])
+@pytest.mark.parametrize("name", ["scores.score", "history.observed"])
 def test_inspect_of_a_state_with_a_missing_field_names_it(capsys, saved, name):
     path, pruner = saved
     state = pruner.state_dict()

@@ -85,4 +85,4 @@ def test_any_run_finishes_with_the_counts_it_planned(n, options, data):
         pruner.advance()
     assert pruner.report().planned.tolist() == planned
     assert pruner.report().observed.tolist() == planned
-    assert np.all(pruner.visits <= options["epochs"])
+    assert np.all(pruner.update_counts <= options["epochs"])

@@ -41,7 +41,7 @@ def test_only_a_strategy_that_uses_scores_pays_for_them():
     for strategy, scored in ((ted.Random(), 0), (ted.TopScore(), 1348)):
         pruner = ted.Pruner(1348, epochs=5, prune_ratio=0.5, strategy=strategy)
         run = train(digits, pruner, seed=0)
-        assert int((pruner.visits > 0).sum()) == scored
+        assert int((pruner.update_counts > 0).sum()) == scored
         assert run.forwarded == pruner.schedule_table()["kept"].sum()
         assert run.full == 5 * 1348
         assert len(run.epoch_seconds) == len(run.scores) == 5

@@ -39,7 +39,7 @@ def test_the_first_epoch_of_a_warm_start_keeps_the_highest_initial_scores():
     given_scores = [0.5, 3.0, 1.0, 2.0]
     pruner = ted.Pruner(4, epochs=5, schedule=HALF, initial_scores=given_scores)
     assert pruner.scores.tolist() == given_scores
-    assert pruner.visits.tolist() == [1, 1, 1, 1]
+    assert pruner.update_counts.tolist() == [1, 1, 1, 1]
     assert pruner.plan().kept.tolist() == [1, 3]
 
 
@@ -98,7 +98,7 @@ def test_a_pruned_sample_keeps_its_score_and_its_visits():
     pruner.observe(pruner.plan().order, [1.0, 1.0])
     pruner.advance()
     np.testing.assert_array_equal(pruner.scores[[0, 2]], np.float32([0.1, 0.2]))
-    assert pruner.visits.tolist() == [1, 2, 1, 2]
+    assert pruner.update_counts.tolist() == [1, 2, 1, 2]
 
 
 def test_samples_never_presented_are_kept_before_every_other():
@@ -133,9 +133,9 @@ def test_equal_scores_are_pruned_by_the_hash_of_seed_epoch_and_id(seed, n):
 def test_what_the_pruner_shows_is_a_copy():
     pruner = ted.Pruner(3, epochs=5, initial_scores=[1.0, 2.0, 3.0])
     pruner.scores[:] = 0
-    pruner.visits[:] = 9
+    pruner.update_counts[:] = 9
     assert pruner.scores.tolist() == [1.0, 2.0, 3.0]
-    assert pruner.visits.tolist() == [1, 1, 1]
+    assert pruner.update_counts.tolist() == [1, 1, 1]
 
 
 def test_finishing_before_anything_was_observed_closes_no_epoch():

@@ -52,7 +52,11 @@ def test_a_ranking_of_any_state_is_an_answer_or_a_refusal(data):
             np.array([-1, 3]),
             r"`history\.planned` must be at least 0",
         ),
-        ("book.flags", np.full(12, 8, np.uint8), r"`book\.flags` must be at most 7"),
+        (
+            "scores.flags",
+            np.full(12, 8, np.uint8),
+            r"`scores\.flags` must be at most 7",
+        ),
     ],
 )
 def test_counts_and_flags_that_no_run_has_are_refused(field, value, match):
@@ -63,7 +67,7 @@ def test_counts_and_flags_that_no_run_has_are_refused(field, value, match):
 
 def test_a_column_that_is_not_finite_is_refused():
     state = part_way("UCB", pending=False).state_dict()
-    (name,) = [n for n in state if n.startswith("book.") and state[n].dtype == "<f4"][
+    (name,) = [n for n in state if n.startswith("scores.") and state[n].dtype == "<f4"][
         1:
     ]
     broken = {**state, name: np.full(12, np.nan, np.float32)}

@@ -35,7 +35,7 @@ def test_labels_are_copied():
     "reduction", [ted.Mean(), ted.Polyak(), ted.Polyak(start="debiased")]
 )
 def test_huge_values_stay_finite(reduction):
-    book = ted.ScoreBook(3, reduction=reduction)
+    book = ted.ScoreTable(3, reduction=reduction)
     for values in ([-3e38, 3e38], [3e38, 3e38], [3e38, -3e38]):
         book.observe([0, 1, 2], np.float32([*values, np.nan]))
         book.close()
@@ -44,7 +44,7 @@ def test_huge_values_stay_finite(reduction):
 
 def test_a_sum_without_a_count_is_refused():
     with pytest.raises(ValueError, match="`sums` must be 0 where `counts` is 0, got 5"):
-        ted.ScoreBook(2).observe_sums([1.0, 5.0], [1, 0])
+        ted.ScoreTable(2).observe_sums([1.0, 5.0], [1, 0])
 
 
 @pytest.mark.parametrize("epochs", [5, 6, 9])
@@ -56,7 +56,7 @@ def test_epochs_change_between_two_epochs_only(epochs):
     pruner.observe([0], [1.0])
     other = ted.Pruner(10, epochs=epochs)
     with pytest.raises(
-        ted.CheckpointError, match=r"`pending` must|`epochs` may change"
+        ted.CheckpointError, match=r"`open.observed` must|`epochs` may change"
     ):
         other.load_state_dict(pruner.state_dict(), allow=("epochs",))
 

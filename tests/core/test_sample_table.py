@@ -37,16 +37,16 @@ def test_every_sample_stands_once_with_how_often_it_was_kept(n, epochs, seed):
     pruner, kept = run(n, epochs, seed)
     table = ted.sample_table(pruner)
     assert sorted(table.ids) == list(range(n))
-    np.testing.assert_array_equal(table.visits, kept[table.ids])
+    np.testing.assert_array_equal(table.update_counts, kept[table.ids])
     np.testing.assert_array_equal(table.scores, pruner.scores[table.ids])
 
 
 @settings(max_examples=30, deadline=None)
 @given(n=st.integers(2, 40), epochs=st.integers(5, 12), seed=st.integers(0, 99))
-def test_the_order_is_that_of_a_sort_by_visits_score_and_id(n, epochs, seed):
+def test_the_order_is_that_of_a_sort_by_update_count_score_and_id(n, epochs, seed):
     pruner, _ = run(n, epochs, seed)
-    visits, scores = pruner.visits, pruner.scores
-    slow = sorted(range(n), key=lambda k: (-int(visits[k]), -float(scores[k]), k))
+    counts, scores = pruner.update_counts, pruner.scores
+    slow = sorted(range(n), key=lambda k: (-int(counts[k]), -float(scores[k]), k))
     assert ted.sample_table(pruner).ids.tolist() == slow
 
 
@@ -61,7 +61,7 @@ def test_the_most_and_the_least_kept_are_the_ends_of_the_table(k, n):
 def test_a_sample_without_a_score_comes_last_and_was_never_kept_with_one():
     table = ted.sample_table(run(6, 6, 0, drop=(2,))[0])
     last = table.least_kept(1)
-    assert (last.ids[0], last.visits[0]) == (2, 0)
+    assert (last.ids[0], last.update_counts[0]) == (2, 0)
     assert np.isnan(last.scores[0])
 
 
@@ -70,9 +70,9 @@ def test_the_csv_file_holds_the_table(tmp_path):
     table.to_csv(tmp_path / "samples.csv")
     with (tmp_path / "samples.csv").open(encoding="utf-8", newline="") as file:
         head, *rows = csv.reader(file)
-    assert head == ["id", "visits", "score"]
+    assert head == ["id", "update_count", "score"]
     assert [int(row[0]) for row in rows] == table.ids.tolist()
-    assert [int(row[1]) for row in rows] == table.visits.tolist()
+    assert [int(row[1]) for row in rows] == table.update_counts.tolist()
     assert np.array([float(r[2]) for r in rows], np.float32).tolist() == (
         table.scores.tolist()
     )
@@ -98,9 +98,9 @@ def test_both_tables_become_data_frames():
     pruner, _ = run(10, 6, 0)
     table, report = ted.sample_table(pruner), pruner.report()
     frame = table.to_dataframe()
-    assert (list(frame), frame.index.name) == (["visits", "score"], "id")
+    assert (list(frame), frame.index.name) == (["update_count", "score"], "id")
     assert frame.index.tolist() == table.ids.tolist()
-    assert frame["visits"].tolist() == table.visits.tolist()
+    assert frame["update_count"].tolist() == table.update_counts.tolist()
     frame = report.to_dataframe()
     assert (list(frame), frame.index.name) == (list(HISTORY), "epoch")
     assert frame.index.tolist() == list(range(6))

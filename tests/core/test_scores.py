@@ -19,11 +19,11 @@ rows = arrays(
 
 
 def fed(reduction, epochs):
-    book = ted.ScoreBook(epochs.shape[1], reduction=reduction)
+    table = ted.ScoreTable(epochs.shape[1], reduction=reduction)
     for values in epochs:
-        book.observe(np.arange(values.size), values)
-        book.close()
-    return book
+        table.observe(np.arange(values.size), values)
+        table.close()
+    return table
 
 
 @given(rows, st.floats(0, 0.99))
@@ -60,12 +60,12 @@ def test_count_is_the_number_of_forgetting_events(epochs):
 
 
 def test_a_sample_observed_twice_counts_once_with_the_mean():
-    book = ted.ScoreBook(2)
-    book.observe([0, 1, 0], [1.0, 5.0, 3.0])
-    assert book.times.tolist() == [2, 1]
-    assert book.close() == 0
-    assert book.scores.tolist() == [2.0, 5.0]
-    assert book.visits.tolist() == [1, 1]
+    table = ted.ScoreTable(2)
+    table.observe([0, 1, 0], [1.0, 5.0, 3.0])
+    assert table.times.tolist() == [2, 1]
+    assert table.close() == 0
+    assert table.scores.tolist() == [2.0, 5.0]
+    assert table.update_counts.tolist() == [1, 1]
 
 
 @given(st.data())
@@ -73,7 +73,7 @@ def test_a_whole_buffer_equals_the_single_steps(data):
     n = data.draw(st.integers(1, 6))
     ids = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20))
     values = np.arange(len(ids), dtype=np.float32)
-    one, other = ted.ScoreBook(n), ted.ScoreBook(n)
+    one, other = ted.ScoreTable(n), ted.ScoreTable(n)
     sums, counts = np.zeros(n, np.float32), np.zeros(n, np.uint8)
     for k, value in zip(ids, values, strict=True):
         one.observe([k], [value])
@@ -86,67 +86,67 @@ def test_a_whole_buffer_equals_the_single_steps(data):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e300])
 def test_a_value_that_is_not_finite_is_dropped_counted_and_never_written(bad):
-    book = ted.ScoreBook(3)
-    book.observe([0, 1, 2], [1.0, 2.0, 3.0])
-    book.close()
+    table = ted.ScoreTable(3)
+    table.observe([0, 1, 2], [1.0, 2.0, 3.0])
+    table.close()
     for _ in range(2):
-        book.observe([0, 1], np.array([bad, 2.0]))
-        assert book.close() == 1
-    assert book.scores[0] == 1.0
-    assert book.visits.tolist() == [1, 3, 1]
-    assert book.nonfinite_ids.tolist() == [0]
+        table.observe([0, 1], np.array([bad, 2.0]))
+        assert table.close() == 1
+    assert table.scores[0] == 1.0
+    assert table.update_counts.tolist() == [1, 3, 1]
+    assert table.nonfinite_ids.tolist() == [0]
 
 
 def test_an_epoch_of_values_that_are_not_finite_raises_and_changes_nothing():
-    book = ted.ScoreBook(2)
-    book.observe([0, 1], [math.nan, math.inf])
+    table = ted.ScoreTable(2)
+    table.observe([0, 1], [math.nan, math.inf])
     with pytest.raises(ted.EpochError, match="must have a finite value"):
-        book.close()
-    assert not book.presented.any()
-    assert book.pending == 2
+        table.close()
+    assert not table.seen.any()
+    assert table.observed == 2
 
 
 def test_without_a_valid_value_a_sample_ranks_at_the_median_and_unseen_ones_first():
-    book = ted.ScoreBook(5)
-    book.observe([0, 1, 2, 3], [1.0, 2.0, 7.0, math.nan])
-    book.close()
-    assert book.ranking().tolist() == [1.0, 2.0, 7.0, 2.0, math.inf]
+    table = ted.ScoreTable(5)
+    table.observe([0, 1, 2, 3], [1.0, 2.0, 7.0, math.nan])
+    table.close()
+    assert table.ranking().tolist() == [1.0, 2.0, 7.0, 2.0, math.inf]
 
 
 @pytest.mark.parametrize("seen", [[0, 1], [0]])
 def test_nobody_can_write_a_score_through_the_ranking(seen):
-    book = ted.ScoreBook(2)
-    book.observe(seen, np.ones(len(seen)))
-    book.close()
+    table = ted.ScoreTable(2)
+    table.observe(seen, np.ones(len(seen)))
+    table.close()
     with pytest.raises(ValueError, match="read-only"):
-        book.ranking()[0] = 7.0
-    assert book.scores[0] == 1.0
+        table.ranking()[0] = 7.0
+    assert table.scores[0] == 1.0
 
 
 def test_more_than_255_observations_of_a_sample_are_an_error():
-    book = ted.ScoreBook(1)
-    book.observe(np.zeros(256, int), np.ones(256))
+    table = ted.ScoreTable(1)
+    table.observe(np.zeros(256, int), np.ones(256))
     with pytest.raises(ted.EpochError, match="at most 255 times"):
-        book.close()
+        table.close()
 
 
-def test_visits_saturate():
-    book = ted.ScoreBook(1)
+def test_update_counts_saturate():
+    table = ted.ScoreTable(1)
     for _ in range(3):
-        book.restore({**book.arrays(), "visits": np.array([65534], np.uint16)})
-        book.observe([0], [1.0])
-        book.close()
-        book.observe([0], [1.0])
-        book.close()
-        assert book.visits.tolist() == [65535]
+        table.arrays()["update_counts"][:] = 65534
+        table.observe([0], [1.0])
+        table.close()
+        table.observe([0], [1.0])
+        table.close()
+        assert table.update_counts.tolist() == [65535]
 
 
 @pytest.mark.parametrize("start", ["first", "zero", "debiased"])
 def test_initial_scores_rank_as_given(start):
-    book = ted.ScoreBook(
+    table = ted.ScoreTable(
         3, reduction=ted.Polyak(start=start), initial_scores=[3.0, 1.0, 2.0]
     )
-    np.testing.assert_allclose(book.ranking(), [3.0, 1.0, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(table.ranking(), [3.0, 1.0, 2.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -166,19 +166,19 @@ def test_initial_scores_rank_as_given(start):
 def test_bad_observations_are_refused_by_name_and_nothing_is_taken(
     ids, values, error, message
 ):
-    book = ted.ScoreBook(3)
+    table = ted.ScoreTable(3)
     with pytest.raises(error, match=message):
-        book.observe(ids, values)
-    assert book.pending == 0
+        table.observe(ids, values)
+    assert table.observed == 0
 
 
 def test_every_integer_dtype_and_byte_order_of_ids_is_taken():
-    book = ted.ScoreBook(300)
+    table = ted.ScoreTable(300)
     for dtype in ("u1", "i2", ">i4", "<i8", ">u8"):
-        book.observe(np.array([7], dtype), np.array([1], ">f8"))
-    assert book.times[7] == 5
-    book.observe([], [])
-    assert book.pending == 5
+        table.observe(np.array([7], dtype), np.array([1], ">f8"))
+    assert table.times[7] == 5
+    table.observe([], [])
+    assert table.observed == 5
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_every_integer_dtype_and_byte_order_of_ids_is_taken():
 )
 def test_bad_buffers_are_refused_by_name(sums, counts, error, message):
     with pytest.raises(error, match=message):
-        ted.ScoreBook(3).observe_sums(sums, counts)
+        ted.ScoreTable(3).observe_sums(sums, counts)
 
 
 @pytest.mark.parametrize(
@@ -201,4 +201,4 @@ def test_bad_buffers_are_refused_by_name(sums, counts, error, message):
 )
 def test_bad_initial_scores_are_refused_by_name(scores, message):
     with pytest.raises(ValueError, match="`initial_scores` " + message):
-        ted.ScoreBook(2, initial_scores=scores)
+        ted.ScoreTable(2, initial_scores=scores)

@@ -88,7 +88,7 @@ def test_a_rank_holds_its_own_samples_alone_and_an_epoch_sums_a_few_kilobytes():
         group.bytes.clear()
         pruner.plan()
         state = pruner.state_dict()
-        return sum(v.nbytes for k, v in state.items() if k.startswith("book."))
+        return sum(v.nbytes for k, v in state.items() if k.startswith("scores."))
 
     assert group.run(train) == [7 * size for size in sizes]
     assert len(group.bytes) <= 12 + 2
@@ -126,7 +126,7 @@ def test_a_run_killed_in_mid_epoch_goes_on_as_if_it_had_not_been(balance):
             while not pruner.finished:
                 plan = pruner.plan()
                 orders.append(plan.order.tolist())
-                rest = plan.order[pruner.state_dict()["pending"] :]
+                rest = plan.order[pruner.state_dict()["open.observed"] :]
                 pruner.observe(rest, np.cos(rest * (rank + 2)))
                 pruner.advance()
             return orders, pruner.scores.tolist()

@@ -81,9 +81,9 @@ def test_a_state_is_flat_little_endian_and_a_copy():
         ({"n": 41}, "n"),
         ({"epochs": 9}, "epochs"),
         ({"seed": 4}, "seed"),
-        ({"prune_ratio": 0.5}, "schedule"),
-        ({"strategy": ted.Random()}, "strategy"),
-        ({"reduction": ted.Last()}, "reduction"),
+        ({"prune_ratio": 0.5}, "schedule.prune_ratio"),
+        ({"strategy": ted.Random()}, "strategy.kind"),
+        ({"reduction": ted.Last()}, "reduction.kind"),
         ({"signal": "loss"}, "signal"),
         ({"multiple_of": 2}, "multiple_of"),
         ({"scale_loss": False}, "scale_loss"),
@@ -99,7 +99,9 @@ def test_another_configuration_is_refused_with_the_field_and_both_values(
         ted.CheckpointError, match=f"`{field}` must equal .* saved .*, "
     ):
         here.load_state_dict(half_way().state_dict())
-    np.testing.assert_array_equal(here.state_dict()["book.score"], before["book.score"])
+    np.testing.assert_array_equal(
+        here.state_dict()["scores.score"], before["scores.score"]
+    )
 
 
 def broken(name, value):
@@ -115,18 +117,30 @@ def broken(name, value):
     ("name", "value", "message"),
     [
         ("format", "other", "`format` must be 'ted_core.Pruner', saved 'other'"),
-        ("version", 2, "`version` must be 1, saved 2"),
+        ("version", 3, r"`version` must be in \[1, 2\], saved 3"),
         ("version", "1", "`version` must be int, saved '1'"),
         ("epoch", None, "`state` must have 'epoch'"),
         ("epoch", -1, r"`epoch` must be in \[0, 8\], saved -1"),
         ("epoch", 4, "`history.planned` must be int64 of shape"),
-        ("book.score", None, "`state` must have 'book.score'"),
-        ("book.score", np.zeros(40), "`book.score` must be float32 .* saved float64"),
-        ("book.score", np.zeros(39, np.float32), r"saved float32 of shape \(39,\)"),
-        ("book.score", np.full(40, np.nan, np.float32), "`book.score` must be finite"),
-        ("book.visits", np.zeros(40, ">u2"), "`book.visits` must be uint16"),
-        ("pending", 9, "`pending` must equal the sum of its counts, saved 9, 7"),
-        ("pending.checksum", 1, "`state` must have the order of this epoch"),
+        ("scores.score", None, "`state` must have 'scores.score'"),
+        (
+            "scores.score",
+            np.zeros(40),
+            "`scores.score` must be float32 .* saved float64",
+        ),
+        ("scores.score", np.zeros(39, np.float32), r"saved float32 of shape \(39,\)"),
+        (
+            "scores.score",
+            np.full(40, np.nan, np.float32),
+            "`scores.score` must be finite",
+        ),
+        (
+            "scores.update_counts",
+            np.zeros(40, ">u2"),
+            "`scores.update_counts` must be uint16",
+        ),
+        ("open.observed", 9, "`open.observed` must equal the sum of its counts, saved"),
+        ("open.checksum", 1, "`state` must have the order of this epoch"),
         ("stopped", 0, "`stopped` must be bool, saved 0"),
         ("surprise", 1, "`state` must hold known fields only, got surprise"),
     ],

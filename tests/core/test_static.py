@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.algorithm1 import kept_by_definition_3
+from saved_runs import FOLDER
 
 import ted_core as ted
 from ted_core.testing import schedules
@@ -122,11 +123,11 @@ def test_the_state_of_a_torch_session_serves_as_well():
     ("field", "value", "message"),
     [
         ("format", "other", "`format` must be 'ted_core.Pruner', saved 'other'"),
-        ("version", 2, "`version` must be 1, saved 2"),
-        ("n", 11, "`book.score` must be float32 of shape"),
+        ("version", 3, r"`version` must be in \[1, 2\], saved 3"),
+        ("n", 11, "`scores.score` must be float32 of shape"),
         ("n", "12", "`n` must be int, saved '12'"),
-        ("book.visits", np.zeros(12), "`book.visits` must be uint16"),
-        ("book.score", np.zeros(12, "<f4"), "`book.score` must be finite where"),
+        ("scores.update_counts", np.zeros(12), "`scores.update_counts` must be uint16"),
+        ("scores.score", np.zeros(12, "<f4"), "`scores.score` must be finite where"),
     ],
 )
 def test_a_damaged_state_is_refused_by_name(field, value, message):
@@ -138,9 +139,13 @@ def test_a_damaged_state_is_refused_by_name(field, value, message):
     "text", ["Median()", "Polyak(2.0)", "Polyak(alpha=2.0)", "[].clear()", "Last(", "0"]
 )
 def test_the_reduction_must_be_one_of_the_librarys(text):
-    message = r"`reduction` must be one of this .*; rank by `Static\(pruner.scores\)`"
+    older = ted.load_state(FOLDER / "core" / "finished.npz")
+    with pytest.raises(ted.CheckpointError, match="`reduction` must be"):
+        ted.Static.from_state({**older, "reduction": text})
+    named = {**surrogate().state_dict(), "reduction.kind": text}
+    message = r"`reduction.kind` must be a reg.*, or rank by `Static\(pruner.scores\)`"
     with pytest.raises(ted.CheckpointError, match=message):
-        ted.Static.from_state({**surrogate().state_dict(), "reduction": text})
+        ted.Static.from_state(named)
 
 
 def test_an_open_epoch_is_refused():
@@ -152,7 +157,9 @@ def test_an_open_epoch_is_refused():
     assert ted.Static.from_state(run.state_dict()).scores[1] == 2
 
 
-@pytest.mark.parametrize("field", ["format", "n", "reduction", "pending", "book.score"])
+@pytest.mark.parametrize(
+    "field", ["format", "n", "reduction.kind", "open.observed", "scores.score"]
+)
 def test_a_state_without_a_field_is_refused_by_name(field):
     state = surrogate().state_dict()
     del state[field]
@@ -189,7 +196,7 @@ def test_equal_are_those_of_equal_scores_and_states_load_into_no_other():
     assert one not in (other, floored, "Static")
     runs = [ted.Pruner(3, epochs=5, strategy=s) for s in (one, same, other)]
     runs[1].load_state_dict(runs[0].state_dict())
-    with pytest.raises(ted.CheckpointError, match="`strategy` must equal the saved"):
+    with pytest.raises(ted.CheckpointError, match=r"`strategy\.checksum` must equal"):
         runs[2].load_state_dict(runs[0].state_dict())
 
 

@@ -114,7 +114,7 @@ class Run:
             "total": self.ted.total_steps(BATCH, accumulation=ACCUMULATION),
             "kept": self.ted.pruner.schedule_table()["kept"].tolist(),
             "scores": self.ted.pruner.scores.tolist(),
-            "visits": self.ted.pruner.visits.tolist(),
+            "visits": self.ted.pruner.update_counts.tolist(),
             "weights": [part.flatten().tolist() for part in net.parameters()],
         }
 

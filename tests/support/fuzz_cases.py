@@ -169,8 +169,8 @@ CASES = {
     ),
     "run_metrics": (ted.run_metrics, {"pruner": st.just(ted.Pruner(9, epochs=5))}),
     "sample_table": (ted.sample_table, {"pruner": st.just(ted.Pruner(9, epochs=5))}),
-    "ScoreBook": (
-        ted.ScoreBook,
+    "ScoreTable": (
+        ted.ScoreTable,
         {"n": COUNT, "reduction": REDUCTION, "initial_scores": st.none()},
     ),
     "top_ids": (ted.top_ids, {"scores": SCORES, "count": st.integers(0, 9), **KEY}),

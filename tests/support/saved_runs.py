@@ -89,7 +89,7 @@ def begun(pruner):
         "epoch": pruner.epoch,
         "finished": pruner.finished,
         "scores": numbers(pruner.scores),
-        "visits": pruner.visits.tolist(),
+        "visits": pruner.update_counts.tolist(),
     }
 
 

@@ -28,7 +28,7 @@ def facts(run):
         "rate": run.lr_scheduler.get_last_lr(),
         "kept": run.ted.pruner.schedule_table()["kept"].tolist(),
         "scores": run.ted.pruner.scores.tolist(),
-        "visits": run.ted.pruner.visits.tolist(),
+        "visits": run.ted.pruner.update_counts.tolist(),
         "forwarded": run.ted.savings().forwarded,
         "weights": [part.flatten().tolist() for part in run.model.parameters()],
     }

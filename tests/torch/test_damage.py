@@ -78,7 +78,7 @@ def test_a_file_cut_short_is_refused_by_pytorch(length):
 
 
 @pytest.mark.parametrize(
-    "name", ["pruner.book.score", "buffer.sums", "pruner.history.planned"]
+    "name", ["pruner.scores.score", "buffer.sums", "pruner.history.planned"]
 )
 def test_a_flipped_bit_of_a_score_is_refused_by_the_checksum(name):
     state = {**STATE, name: STATE[name].clone()}

@@ -90,7 +90,9 @@ def test_what_does_not_belong_together_is_refused_by_name(ranks):
         assert refusals["other seed"] == (
             f"`seed` {same} '4' on rank 0 and '5' on rank 1"
         )
-        assert refusals["other strategy"].startswith(f"`strategy` {same} 'TopScore(")
+        assert refusals["other strategy"].startswith(
+            f"`strategy.kind` {same} 'TopScore'"
+        )
         assert refusals["other epoch"] == f"`epoch` {same} 0 on rank 0 and 3 on rank 1"
         assert refusals["other mode"] == (
             f"`shard` {same} 'exact' on rank 0 and None on rank 1"

@@ -110,7 +110,7 @@ def test_a_state_is_a_copy_of_tensors_and_plain_values(data, train, make_net):
         ({"extra": 1}, "known fields only, got extra"),
         ({"pruner.n": 41}, "`n` must equal the saved one"),
         ({"pruner.seed": "3"}, "`seed` must equal the saved one"),
-        ({"pruner.book.score": torch.zeros(40).bfloat16()}, "`book.score` must be"),
+        ({"pruner.scores.score": torch.zeros(40).bfloat16()}, "`scores.score` must be"),
         ({3: 4}, "known fields only, got 3"),
         ({"buffer.sums": torch.zeros(40)}, "`buffer.sums` must be torch.float32 of"),
         ({"buffer.counts": [1]}, "`buffer.counts` must be torch.uint8 of"),

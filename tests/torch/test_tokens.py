@@ -76,7 +76,7 @@ def test_a_sequence_of_ignored_tokens_alone_counts_with_value_zero():
     losses = token_losses(z, data.labels)
     ted.loss(losses, mask=z, ids=torch.arange(2), valid=valid).backward()
     ted.set_epoch(1)
-    assert ted.pruner.visits.tolist() == [1, 1]
+    assert ted.pruner.update_counts.tolist() == [1, 1]
     assert ted.pruner.scores[1] == 0
 
 

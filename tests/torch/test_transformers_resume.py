@@ -39,7 +39,9 @@ def resumed(first, step, folder, make=classifier, data=Rows, **options):
 def same(first, again):
     assert again.state.global_step == first.state.global_step
     np.testing.assert_array_equal(again.ted.pruner.scores, first.ted.pruner.scores)
-    np.testing.assert_array_equal(again.ted.pruner.visits, first.ted.pruner.visits)
+    np.testing.assert_array_equal(
+        again.ted.pruner.update_counts, first.ted.pruner.update_counts
+    )
     assert again.ted.savings() == first.ted.savings()
     theirs = first.model.state_dict()
     for name, mine in again.model.state_dict().items():

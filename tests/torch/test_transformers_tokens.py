@@ -82,7 +82,7 @@ def test_a_text_without_a_token_to_tell_counts_with_value_zero(tmp_path):
     run = trainer(tmp_path, language(), Silent(), **SCORED)
     run.train()
     assert run.ted.pruner.scores[5] == 0
-    assert run.ted.pruner.visits[5] > 0
+    assert run.ted.pruner.update_counts[5] > 0
 
 
 @pytest.mark.filterwarnings(

@@ -24,7 +24,7 @@ def a_run_gives_plans_scores_and_counts(ids: NDArray[np.int64]) -> None:
     assert_type(pruner.epoch, int)
     assert_type(pruner.finished, bool)
     assert_type(pruner.scores, Scores)
-    assert_type(pruner.visits, NDArray[np.uint16])
+    assert_type(pruner.update_counts, NDArray[np.uint16])
     plan = assert_type(pruner.plan(), ted.EpochPlan)
     assert_type(plan.order, Ids)
     assert_type(plan.kept, Ids)
@@ -147,7 +147,7 @@ def options_are_keywords_and_values_are_checked(scores: Scores) -> None:
 def a_run_tells_what_it_kept(pruner: ted.Pruner, path: Path) -> None:
     table = assert_type(ted.sample_table(pruner), ted.SampleTable)
     assert_type(table.ids, NDArray[np.int64])
-    assert_type(table.visits, NDArray[np.uint16])
+    assert_type(table.update_counts, NDArray[np.uint16])
     assert_type(table.scores, Scores)
     assert_type(table.most_kept(10), ted.SampleTable)
     assert_type(table.least_kept(10), ted.SampleTable)

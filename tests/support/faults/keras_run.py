@@ -138,7 +138,7 @@ def end(model, ted):
     }
     return {
         "scores": digest([pruner.scores.tobytes()]),
-        "visits": digest([pruner.visits.tobytes()]),
+        "visits": digest([pruner.update_counts.tobytes()]),
         "history": digest([history.encode()]),
         "session": digest([k.encode() + v for k, v in state.items()]),
         "weights": digest([np.asarray(w).tobytes() for w in model.get_weights()]),

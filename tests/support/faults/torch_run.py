@@ -104,7 +104,7 @@ class Training:
         return {
             "order and losses of every step": self.trail,
             "scores": digest(pruner.scores.tobytes()),
-            "visits": digest(pruner.visits.tobytes()),
+            "visits": digest(pruner.update_counts.tobytes()),
             "history": digest(history),
             "session": digest(flat(self.ted.state_dict())),
             "weights": digest(flat(self.net.state_dict())),

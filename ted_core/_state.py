@@ -1,0 +1,204 @@
+"""The flat state of a run: written, and read back with every field checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core.checkpoint import (
+    FORMAT,
+    ROLES,
+    VERSION,
+    array_field,
+    check_known,
+    check_option,
+    check_saveable,
+    current_state,
+    plain_field,
+    register_kind,
+)
+from ted_core.config import RunConfig
+from ted_core.errors import CheckpointError
+from ted_core.history import HISTORY, Rows
+from ted_core.plan import EpochPlan, make_plan, whole_plan
+from ted_core.reductions import Count, Last, Mean, MeanAndVariance, Polyak
+from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster
+from ted_core.scores import ScoreTable
+from ted_core.strategies import (
+    UCB,
+    EpsilonGreedy,
+    InfoBatch,
+    Random,
+    SoftTop,
+    Static,
+    TopScore,
+)
+from ted_core.typing import State, id_dtype
+
+for _kind in (
+    *(Constant, Cosine, Linear, RollerCoaster),
+    *(UCB, EpsilonGreedy, InfoBatch, Random, SoftTop, Static, TopScore),
+    *(Count, Last, Mean, MeanAndVariance, Polyak),
+):
+    register_kind(_kind)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: what a state holds beside its configuration."""
+
+    table: ScoreTable
+    history: Rows
+    epoch: int
+    stopped: bool
+    plan: EpochPlan | None
+
+
+def write_state(config: RunConfig, run: Progress) -> State:
+    """Return the flat state of a run."""
+    for role in ROLES:
+        check_saveable(role, getattr(config, role))
+    table, plan = run.table, run.plan
+    state: State = {"format": FORMAT, "version": VERSION, **config.describe()}
+    state |= {"epoch": run.epoch, "stopped": run.stopped}
+    for name in HISTORY:
+        state[f"history.{name}"] = np.array(run.history[name], "<i8")
+    for name, array in table.arrays().items():
+        state[f"scores.{name}"] = _little(array)
+    state["open.observed"] = table.observed
+    if plan is not None and config.shard is not None:
+        # The other ranks have a part in it: it can't be made again when it is loaded.
+        state["plan.order"] = _little(plan.order)
+        state["plan.kept_by_rank"] = np.array(plan.kept_by_rank, "<i8")
+        if plan.weights is not None:
+            state["plan.weights"] = _little(plan.weights)
+    if plan is not None and table.observed:
+        state["open.checksum"] = plan.checksum
+        state["open.sums"] = _little(table.buffer.sums)
+        state["open.counts"] = _little(table.buffer.counts)
+    return state
+
+
+def read_state(
+    state: Mapping[str, Any],
+    config: RunConfig,
+    like: ScoreTable,
+    *,
+    allow: Sequence[str] = (),
+) -> Progress:
+    """Check a state against a configuration and a table; its arrays are not copied."""
+    for name in allow:
+        if name != "epochs":
+            msg = f"`allow` must hold only 'epochs', got {name!r}"
+            raise ValueError(msg)
+    state = current_state(state)
+    options = _options(state, config)
+    for name, here in options.items():
+        if name in allow:
+            plain_field(state, name, type(here))
+        else:
+            check_option(state, name, here)
+    epoch = plain_field(state, "epoch", int)
+    if not 0 <= epoch <= config.epochs:
+        msg = f"`epoch` must be in [0, {config.epochs}], saved {epoch}"
+        raise CheckpointError(msg)
+    history = _read_history(state, epoch)
+    stopped = plain_field(state, "stopped", bool)
+    table = like.of_state(state)
+    observed = table.observed
+    plan = _read_plan(state, config, epoch) if "plan.order" in state else None
+    known = {"format", "version", "epoch", "stopped", "open.observed", *options}
+    known |= {f"history.{name}" for name in HISTORY}
+    known |= {f"scores.{name}" for name in table.arrays()}
+    if plan is not None:
+        known |= {"plan.order", "plan.kept_by_rank", "plan.weights"}
+    if observed:
+        known |= {"open.checksum", "open.sums", "open.counts"}
+    check_known(state, known)
+    run = Progress(table, history, epoch, stopped, plan)
+    if observed:
+        _check_open_epoch(state, config, run)
+    return run
+
+
+def _read_history(state: Mapping[str, Any], epochs: int) -> Rows:
+    rows = {}
+    for name in HISTORY:
+        row = array_field(state, f"history.{name}", np.empty(epochs, np.int64))
+        if np.any(row < 0):
+            msg = f"`history.{name}` must be at least 0, saved {int(row.min())}"
+            raise CheckpointError(msg)
+        rows[name] = row.tolist()
+    return rows
+
+
+def _options(state: Mapping[str, Any], config: RunConfig) -> State:
+    """Return this run's options as the state holds them."""
+    options = config.describe()
+    for role in ROLES:
+        thing = getattr(config, role)
+        if role not in state:
+            check_saveable(role, thing)
+        else:
+            # Version 1 held a repr, and this one is of a class that was not known.
+            own = [name for name in options if name.partition(".")[0] == role]
+            options = {k: v for k, v in options.items() if k not in own}
+            options[role] = repr(thing)
+    return options
+
+
+def _check_open_epoch(
+    state: Mapping[str, Any], config: RunConfig, run: Progress
+) -> None:
+    """Refuse an open epoch that this run can't go on with."""
+    observed, epoch = run.table.observed, run.epoch
+    if epoch >= config.epochs or run.stopped:
+        msg = f"`open.observed` must be 0 after the last epoch, saved {observed}"
+        raise CheckpointError(msg)
+    if state["epochs"] != config.epochs:
+        msg = (
+            f"`epochs` may change between two epochs only, saved {state['epochs']} "
+            f"with {observed} observations of epoch {epoch}, here {config.epochs}"
+        )
+        raise CheckpointError(msg)
+    saved = plain_field(state, "open.checksum", int)
+    if config.shard is not None and run.plan is None:
+        msg = "`state` must have 'plan.order' of its open epoch, got none"
+        raise CheckpointError(msg)
+    here = (run.plan or make_plan(config, run.table, epoch)).checksum
+    if saved != here:
+        msg = (
+            f"`state` must have the order of this epoch, saved checksum {saved}, here "
+            f"{here}; resume with the NumPy that saved it, or from an epoch's end"
+        )
+        raise CheckpointError(msg)
+
+
+def _read_plan(state: Mapping[str, Any], config: RunConfig, epoch: int) -> EpochPlan:
+    """Return the saved plan of a shard's open epoch, checked."""
+    if config.shard is None or epoch >= config.epochs:
+        msg = "`plan.order` must be that of a shard's open epoch, got another state's"
+        raise CheckpointError(msg)
+    ranks = len(config.shard.sizes)
+    kept = array_field(state, "plan.kept_by_rank", np.empty(ranks, np.int64))
+    size = int(kept[config.shard.rank])
+    if np.any((kept < 0) | (kept > config.shard.sizes)) or not kept.any():
+        msg = f"`plan.kept_by_rank` must fit the shards, saved {kept.tolist()}"
+        raise CheckpointError(msg)
+    order = array_field(state, "plan.order", np.empty(size, id_dtype(config.n)))
+    times = np.bincount(order.clip(0), minlength=config.n)
+    if np.any(order < 0) or times.size > config.n or times.max() > 1:
+        msg = f"`plan.order` must hold distinct ids in [0, {config.n}), saved others"
+        raise CheckpointError(msg)
+    weights = None
+    if "plan.weights" in state:
+        weights = array_field(state, "plan.weights", np.empty(size, np.float32)).copy()
+    return whole_plan(config, epoch, order.copy(), weights, tuple(kept.tolist()))
+
+
+def _little(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(array.dtype.newbyteorder("<"), copy=True)
