@@ -58,14 +58,15 @@ def below_max_and_mean(xp: Any, z: Array) -> tuple[Array, Array]:
     """
     below = z - xp.max(z, axis=-1, keepdims=True)
     weight = xp.exp(below)
-    terms = xp.where(weight == 0, xp.zeros_like(below), weight * below)
+    # Of a class with the logit -inf: 0 times infinity would be NaN.
+    terms = weight * xp.where(weight == 0, xp.zeros_like(below), below)
     return below, xp.sum(terms, axis=-1) / xp.sum(weight, axis=-1)
 
 
 def label_products(xp: Any, z: Array, y: Array) -> Array:
     """Return <z, S p - y>, S the sum of y: the closed form at the logits."""
     below, mean = below_max_and_mean(xp, z)
-    true = xp.sum(xp.where(y == 0, xp.zeros_like(y), y * below), axis=-1)
+    true = xp.sum(y * xp.where(y == 0, xp.zeros_like(below), below), axis=-1)
     return xp.sum(y, axis=-1) * mean - true
 
 
