@@ -1,4 +1,4 @@
-"""What a TED step in Keras is made of: data, slot, store, value; closing an epoch."""
+"""What a TED step in Keras is made of: data, columns, store, value; and closing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 import keras
 import numpy as np
 from keras import ops
-from ted_keras.backends import adapt
+from ted_keras._backends import adapt
+from ted_keras._objective import Objective
+from ted_keras._overrides import override
+from ted_keras._session import Session
 from ted_keras.data import TEDData, make_source
-from ted_keras.objective import Objective
-from ted_keras.overrides import Overrides
-from ted_keras.session import Session
 
 from ted_core import Pruner
 
@@ -58,15 +58,15 @@ class Parted:
         self.callback = Begin(self.data, n)
         self.objective = Objective(model)
         self._store = adapt().Store(n, model) if store else None
-        Overrides(model, self)
+        override(model, self)
 
-    def step(self, total, x, y, y_pred, slot):
+    def step(self, total, x, y, y_pred, columns):
         """Return the loss that is trained on."""
         if self._store is not None:
-            row = ops.cast(slot.ids, "float32")
-            zero = self._store.add(slot.ids, ops.stack([row, row], axis=1))
-            return total(x, y, y_pred, slot.weights) + zero
-        return total(x, y, y_pred, slot.weights)
+            row = ops.cast(columns.ids, "float32")
+            zero = self._store.add(columns.ids, ops.stack([row, row], axis=1))
+            return total(x, y, y_pred, columns.weights) + zero
+        return total(x, y, y_pred, columns.weights)
 
 
 def reading_costs(datasets, times=2000):

@@ -1,11 +1,10 @@
-"""How far the probabilities are from the label: EL2N and GraNd (Paul et al. 2021)."""
+"""The signals other than the mask gradient: what a classifier's outputs tell."""
 
 from __future__ import annotations
 
 from ted_core._validation import check_bool
 from ted_core.signals import _formulas
 from ted_core.signals._arrays import (
-    Array,
     as_floating,
     as_hidden,
     as_labels,
@@ -14,6 +13,7 @@ from ted_core.signals._arrays import (
     namespace,
     quiet,
 )
+from ted_core.signals._formulas import Array
 
 __all__ = [
     "el2n",
@@ -295,8 +295,8 @@ def forgetting(logits: Array, labels: Array) -> Array:
 
     Notes
     -----
-    O(size of `logits`). A sample that is not visited in an epoch neither learns nor
-    forgets: the count goes on from its last visit.
+    O(size of `logits`). A sample that is not seen in an epoch neither learns nor
+    forgets: the count goes on where it was seen last.
 
     References
     ----------

@@ -8,7 +8,7 @@ from typing import Any
 
 from ted_core.reductions import Count, Mean, Polyak, Reduction
 from ted_core.signals import _formulas
-from ted_core.signals._arrays import Array
+from ted_core.signals._formulas import Array
 from ted_core.signals.classification import (
     el2n,
     forgetting,
@@ -38,8 +38,6 @@ SIGNALS: Mapping[str, type[Any]] = MappingProxyType(
         "forgetting": Count,
     }
 )
-
-
 """Names of the signals a run may observe, with the kind of their own reduction."""
 
 
@@ -49,7 +47,7 @@ def default_reduction(signal: object) -> Reduction:
     Parameters
     ----------
     signal : str
-        Its name; that of no signal gets the default of all, and is refused later.
+        Its name; an unknown one gets ``Polyak``, and is refused later.
 
     Returns
     -------
@@ -69,7 +67,7 @@ def default_reduction(signal: object) -> Reduction:
 
 
 def check_signal(signal: object) -> None:
-    """Refuse what is no name of a signal.
+    """Refuse a name of no signal.
 
     Parameters
     ----------
@@ -102,10 +100,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "forgetting": ("logits", "labels"),
     }
 )
-
-
 """What each signal is computed from, by the names of :func:`compute`."""
-
 
 _CHECKED: dict[str, Any] = {
     "mask_gradient": cross_entropy_mask_gradient,

@@ -6,10 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from ted_core.signals._formulas import (
-    logit_gradient_from_probabilities,
-    logits_from_probabilities,
-)
 from ted_core.signals.mask_gradient import (
     cross_entropy_mask_gradient,
     mask_gradient,
@@ -149,21 +145,6 @@ S = np.zeros((2, 3), np.int64)
             TypeError,
             "`ignore_index`.*integer",
         ),
-        (
-            lambda: logits_from_probabilities(H, activation="relu"),
-            ValueError,
-            "`activation`.*'relu'",
-        ),
-        (
-            lambda: logits_from_probabilities(H[0]),
-            ValueError,
-            "`probabilities`.*2 axis",
-        ),
-        (
-            lambda: logit_gradient_from_probabilities(H, H.T),
-            ValueError,
-            r"`gradient`.*`probabilities`.*\(3, 2\)",
-        ),
     ],
 )
 def test_bad_input_is_refused_by_name(call, error, message):
@@ -176,5 +157,4 @@ def test_an_empty_batch_and_a_batch_of_one_are_valid():
         h = H[:n]
         assert mask_gradient(h, h).tolist() == [3.0] * n
         assert cross_entropy_mask_gradient(h, L[:n]).shape == (n,)
-        assert logits_from_probabilities(h).shape == (n, 3)
         assert segment_mask_gradient(h, h, S[:n], 1).tolist() == [3.0 * n]

@@ -9,8 +9,6 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Store", "gradient", "tap"]
-
 _ZERO = jax.ShapeDtypeStruct((), np.float32)  # type: ignore[no-untyped-call]
 
 
@@ -35,7 +33,7 @@ def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
 
 
 class Store:
-    """Sum and code of each sample, on the host: a step's state has a fixed form."""
+    """Sum and code of each sample, in NumPy: a step's state has a fixed form."""
 
     def __init__(self, n: int, model: Any) -> None:
         del model
@@ -49,8 +47,8 @@ class Store:
         step's result needs what it returns.
         """
         # One array: a callback's cost grows with the number of its arguments.
-        places = jax.lax.bitcast_convert_type(ids.astype(np.int32), np.float32)
-        packed = jax.numpy.concatenate([places[:, None], rows], axis=1)
+        indices = jax.lax.bitcast_convert_type(ids.astype(np.int32), np.float32)
+        packed = jax.numpy.concatenate([indices[:, None], rows], axis=1)
         packed = jax.lax.stop_gradient(packed)
         return jax.pure_callback(self._take, _ZERO, packed)
 
@@ -64,8 +62,8 @@ class Store:
         if self._waiting:
             packed = np.concatenate([np.asarray(part) for part in self._waiting])
             self._waiting.clear()
-            places = np.ascontiguousarray(packed[:, 0]).view(np.int32)
-            np.add.at(self._table, places, packed[:, 1:])
+            indices = np.ascontiguousarray(packed[:, 0]).view(np.int32)
+            np.add.at(self._table, indices, packed[:, 1:])
         return self._table.copy()
 
     def clear(self) -> None:

@@ -9,8 +9,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-__all__ = ["Store", "gradient", "tap"]
-
 
 def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
     """Return a detached tensor and the gradient of `total` there."""

@@ -10,8 +10,6 @@ import torch
 from keras import ops
 from numpy.typing import NDArray
 
-__all__ = ["Store", "gradient", "tap"]
-
 
 def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
     """Return a detached tensor and the gradient of `total` there."""
