@@ -2,35 +2,8 @@
 
 from __future__ import annotations
 
-from ted_core.demo.datasets import (
-    Digits,
-    Images,
-    digits_as_images,
-    load_digits,
-    load_images,
-)
-from ted_core.demo.results import (
-    Settings,
-    TimedRun,
-    make_record,
-    make_result,
-    make_table,
-    read_runs,
-)
-from ted_core.demo.training import Run, train
+from ted_core.demo.datasets import Digits, Images, load_digits, load_images
+from ted_core.demo.results import Run
+from ted_core.demo.softmax import train
 
-__all__ = [
-    "Digits",
-    "Images",
-    "Run",
-    "Settings",
-    "TimedRun",
-    "digits_as_images",
-    "load_digits",
-    "load_images",
-    "make_record",
-    "make_result",
-    "make_table",
-    "read_runs",
-    "train",
-]
+__all__ = ["Digits", "Images", "Run", "load_digits", "load_images", "train"]
