@@ -1,6 +1,6 @@
 """Make ``docs/results/reliability/README.md`` from the records, and from nothing else.
 
-``python benchmarks/reliability/report.py``
+``python benchmarks/pages/reliability.py``
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-RECORDS = HERE / "records"
+RECORDS = HERE.parent / "reliability" / "records"
 PAGE = HERE.parents[1] / "docs" / "results" / "reliability" / "README.md"
 HOSTS = {
     "torch": "PyTorch, `atomic_write`",
@@ -27,7 +27,7 @@ PLACES = {
 }
 TEXT = """# Reliability
 
-<!-- made by benchmarks/reliability/report.py -->
+<!-- made by benchmarks/pages/reliability.py -->
 
 What was killed, damaged, filled up and fuzzed, and what became of it. How to save so
 that a kill does no harm: [save and resume](../../method/resuming.md).
@@ -80,7 +80,7 @@ half loaded state: {calls} calls.
 ```text
 python benchmarks/reliability/damage.py
 python benchmarks/reliability/fuzz.py --examples {examples}
-python benchmarks/reliability/report.py
+python benchmarks/pages/reliability.py
 ```
 """
 

@@ -1,7 +1,7 @@
 """Time whole LoRA steps without TED and with it, and the memory that each needs.
 
-``python benchmarks/speed/lora_steps.py`` writes the record; the sites take turns, step
-by step, and each site's peak memory is that of a process of its own.
+``python benchmarks/overhead/lora_steps.py`` writes the record; the sites take turns,
+step by step, and each site's peak memory is that of a process of its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Time whole fits of Lightning without TED and with it, by the step.
 
-`python benchmarks/speed/lightning_steps.py` writes the record, `--table FILE` prints
+`python benchmarks/overhead/lightning_steps.py` writes the record, `--table FILE` prints
 one.
 """
 

@@ -1,6 +1,6 @@
 """Time whole PyTorch training steps without TED and with it, at each site of the mask.
 
-`python benchmarks/speed/torch_steps.py` writes the record, `--table FILE` prints one.
+`python benchmarks/overhead/torch_steps.py` writes the record; `--table FILE` prints it.
 """
 
 from __future__ import annotations

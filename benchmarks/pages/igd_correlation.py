@@ -1,6 +1,6 @@
 """How well the mask gradient, and the loss, rank samples by their true IGD.
 
-``python benchmarks/paper/igd_correlation.py`` measures and writes the record;
+``python benchmarks/pages/igd_correlation.py`` measures and writes the record;
 ``--page`` rewrites the table of ``docs/method/igd.md`` from the record.
 """
 
@@ -34,7 +34,7 @@ __all__ = ["PAGE", "RECORD", "page", "table"]
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks/paper/records/igd_correlation.json"
 PAGE = ROOT / "docs/method/igd.md"
-BEGIN = "<!-- table: benchmarks/paper/igd_correlation.py --page -->\n"
+BEGIN = "<!-- table: benchmarks/pages/igd_correlation.py --page -->\n"
 END = "<!-- end of table -->"
 CONFIG = {
     "model": "softmax regression with bias, mean cross entropy + l2/2 |theta|^2",

@@ -1,7 +1,7 @@
 """Committed results as pictures: scarce and plenty, and TED against rivals.
 
-``python benchmarks/paper/gallery_rivals.py --pictures`` draws two pages of
-``docs/gallery`` from the records beside this script; nothing is trained.
+``python benchmarks/pages/gallery_rivals.py --pictures`` draws two pages of
+``docs/gallery`` from the records of ``benchmarks/paper``; nothing is trained.
 ``--png FOLDER`` writes the pictures there as PNG, light and dark, to look at.
 """
 

@@ -1,17 +1,21 @@
 """Write the table of the Hugging Face benchmark into the pages of the two hosts.
 
-`python benchmarks/speed/huggingface_pages.py` writes them from the record.
+`python benchmarks/pages/huggingface_pages.py` writes them from the record.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
-from huggingface_steps import RECORD, markdown
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks" / "overhead"))
 
-DOCS = Path(__file__).parents[2] / "docs" / "adapters"
+from huggingface_steps import RECORD, markdown  # noqa: E402 - the folder is known now
+
+DOCS = ROOT / "docs" / "adapters"
 PAGES = {"huggingface.md": "Trainer", "accelerate.md": "Accelerate"}
 PLACE = re.compile(r"(<!-- from the record -->\n).*?(<!-- to here -->)", re.DOTALL)
 

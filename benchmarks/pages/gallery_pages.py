@@ -15,7 +15,7 @@ __all__ = [
     "write_pages",
 ]
 
-BEGIN = "<!-- table: benchmarks/paper/{script} --pictures -->\n"
+BEGIN = "<!-- table: benchmarks/pages/{script} --pictures -->\n"
 END = "<!-- end of table -->"
 EPOCHS_SHOWN = (1, 2, 5, 10, 20, 30, 34)
 ALPHAS_SHOWN = (0.0, 0.5, 0.9, 1.0, 1.1, 1.25, 1.5)

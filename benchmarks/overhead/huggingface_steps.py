@@ -1,7 +1,6 @@
 """Time steps of Hugging Face's Trainer and Accelerate, without TED and with it.
 
-`python benchmarks/speed/huggingface_steps.py` writes the record, `--table FILE` prints
-one.
+`python benchmarks/overhead/huggingface_steps.py` writes the record; `--table FILE` prints it.
 """
 
 from __future__ import annotations

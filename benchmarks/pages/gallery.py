@@ -1,6 +1,6 @@
 """The paper's pictures of the method, remade on scikit-learn's digits.
 
-``python benchmarks/paper/gallery.py`` trains, writes the record, and from it the
+``python benchmarks/pages/gallery.py`` trains, writes the record, and from it the
 pictures and the tables of ``docs/gallery``; ``--only PART`` measures one part anew,
 ``--pictures`` none, and ``--png FOLDER`` writes the pictures there as PNG, light and
 dark, to look at.

@@ -1,6 +1,6 @@
 """How many of the samples kept most often have a wrong label: digits, labels planted.
 
-``python benchmarks/paper/wrong_labels.py`` trains, writes the record, and from it the
+``python benchmarks/pages/wrong_labels.py`` trains, writes the record, and from it the
 picture and the table of ``docs/method/wrong_labels.md``; ``--page`` does not train.
 """
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks/paper/records/wrong_labels.json"
 PAGE = ROOT / "docs/method/wrong_labels.md"
 PICTURE = PAGE.with_suffix(".svg")
-BEGIN = "<!-- table: benchmarks/paper/wrong_labels.py --page -->\n"
+BEGIN = "<!-- table: benchmarks/pages/wrong_labels.py --page -->\n"
 END = "<!-- end of table -->"
 RUNS = {
     "TED": {"signal": "mask_gradient", "strategy": ted.TopScore()},

@@ -1,6 +1,6 @@
 """Time a loop over torchdata's loader without TED and with it, by the step.
 
-`python benchmarks/speed/torchdata_steps.py` writes the record, `--table FILE` prints
+`python benchmarks/overhead/torchdata_steps.py` writes the record, `--table FILE` prints
 one.
 """
 

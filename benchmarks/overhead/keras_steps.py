@@ -1,6 +1,6 @@
 """Time whole training steps of Keras' `fit` without TED and with it, in turn.
 
-`python benchmarks/speed/keras_steps.py` writes the record, `--table FILE` prints one.
+`python benchmarks/overhead/keras_steps.py` writes the record; `--table FILE` prints it.
 Each backend has a process of its own; in it the fits run side by side, an epoch of
 each in turn.
 """

@@ -1,6 +1,6 @@
 """Which of the digits are kept, and how their scores move: two pages of the gallery.
 
-``python benchmarks/paper/gallery_samples.py`` trains, writes the record, and from it
+``python benchmarks/pages/gallery_samples.py`` trains, writes the record, and from it
 the pictures and the tables of ``docs/gallery``; ``--pictures`` does not train, and
 ``--png FOLDER`` writes the pictures there as PNG, light and dark, to look at.
 """

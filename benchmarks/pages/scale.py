@@ -1,6 +1,6 @@
 """Make ``docs/results/scale/core.md`` and its picture from ``records/core.json``.
 
-``python benchmarks/scale/report.py`` writes them, ``--previews FOLDER`` the picture as
+``python benchmarks/pages/scale.py`` writes them, ``--previews FOLDER`` the picture as
 PNG, light and dark.
 """
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "paper")]
+sys.path.insert(0, str(HERE))
 
 from core_page import page  # noqa: E402 - the folder is known
 from gallery_pictures import BLUE, GREEN, ORANGE, PINK, SKY  # noqa: E402
 from gallery_themes import write_pictures, write_previews  # noqa: E402
 
-RECORD = HERE / "records" / "core.json"
+RECORD = HERE.parent / "scale" / "records" / "core.json"
 PAGE = HERE.parents[1] / "docs" / "results" / "scale" / "core.md"
 CURVES = {
     "TopScore: plan and order": ("TopScore, plan and order", ORANGE, "o-"),

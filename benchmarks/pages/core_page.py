@@ -11,7 +11,7 @@ KEPT = "Generator.permutation of the kept ids"
 SAMPLER = "torch.randperm(n).tolist()"
 TEXT = """# Cost at growing n
 
-<!-- made by benchmarks/scale/report.py -->
+<!-- made by benchmarks/pages/scale.py -->
 
 What planning, observing, saving and restoring cost for n samples of which half are
 kept, beside what a loader does without pruning: `torch.randperm(n).tolist()` is the
@@ -56,7 +56,7 @@ Nothing of this was run. Ids are int32 up to 2^31 samples.
 
 ```bash
 {commands}
-python benchmarks/scale/report.py
+python benchmarks/pages/scale.py
 ```
 
 {machine}; load average {load:.0f} before the last run.
