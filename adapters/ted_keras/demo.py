@@ -292,24 +292,7 @@ def environment(backend: str, threads: int) -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demonstration.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments after the program's name; those of the process by default.
-
-    Returns
-    -------
-    int
-        Exit status.
-
-    Notes
-    -----
-    Keras and its backends read backend and threads when they start: the training
-    runs in a process of its own. The variants take turns, run by run, after an epoch
-    that is thrown away.
-    """
+    """Run the demonstration, after an epoch that is thrown away."""
     parser = engine.make_image_parser(
         "python -m ted_keras.demo", out="ted_keras_demo.png"
     )
@@ -321,6 +304,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     engine.check_arguments(parser, arguments)
     if find_spec(name) is None:
         parser.exit(2, f"{name} is missing: pip install {name}\n")
+    # Keras and its backends read backend and threads when they start.
     wanted = environment(name, arguments.threads)
     if any(os.environ.get(key) != value for key, value in wanted.items()):
         given = sys.argv[1:] if argv is None else argv

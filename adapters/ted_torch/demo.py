@@ -259,23 +259,7 @@ def warm_up(images: Images, settings: Settings) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demonstration.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments after the program's name; those of the process by default.
-
-    Returns
-    -------
-    int
-        Exit status.
-
-    Notes
-    -----
-    The variants of a seed take turns, an epoch each, after an epoch that is thrown
-    away: what slows the machine down meets all alike.
-    """
+    """Run the demonstration, after an epoch that is thrown away."""
     parser = engine.make_image_parser(
         "python -m ted_torch.demo", out="ted_torch_demo.png"
     )

@@ -1,6 +1,7 @@
 """Time steps of Hugging Face's Trainer and Accelerate, without TED and with it.
 
-`python benchmarks/overhead/huggingface_steps.py` writes the record; `--table FILE` prints it.
+`python benchmarks/overhead/huggingface_steps.py` writes the record;
+`--table FILE` prints it.
 """
 
 from __future__ import annotations

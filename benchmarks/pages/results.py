@@ -85,14 +85,14 @@ the same name in `benchmarks/paper/configs`. The [summary](README.md) says what 
 learnt.
 
 s: prune ratio; saved: counted, the first epoch and the full-data epochs at the end
-included; ±: standard deviation over the n seeds. Differences are paired by seed; p comes
-from the two-sided paired t-test, by Holm's method over all comparisons of a section, and
-is bold below {alpha}. The seconds include other work of the machine.
+included; ±: standard deviation over the n seeds. Differences are paired by seed; p
+comes from the two-sided paired t-test, by Holm's method over all comparisons of a
+section, and is bold below {alpha}. The seconds include other work of the machine.
 
-A second table shows what is pruned: the mean loss of up to 512 of the samples that the
-next epoch keeps, and of those that it prunes, in evaluation mode without augmentation, at
-the last probe before the full-data epochs at the end; and the share that the least kept
-class keeps. Means over the seeds.
+A second table shows what is pruned: the mean loss of up to 512 of the samples that
+the next epoch keeps, and of those that it prunes, in evaluation mode without
+augmentation, at the last probe before the full-data epochs at the end; and the share
+that the least kept class keeps. Means over the seeds.
 {sections}"""
 
 

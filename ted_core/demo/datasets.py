@@ -11,13 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "Digits",
-    "Images",
-    "digits_as_images",
-    "load_digits",
-    "load_images",
-]
+__all__ = ["Digits", "Images", "load_digits", "load_images"]
 
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")

@@ -30,8 +30,6 @@ from ted_core.demo.results import (
 from ted_core.pruner import Pruner
 from ted_core.strategies import Random, Strategy, TopScore
 
-__all__ = ["Training", "compare"]
-
 # What each variant keeps; None is a plain training on all data.
 VARIANTS: dict[str, Strategy | None] = {
     "full": None,

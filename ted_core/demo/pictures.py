@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from ted_core.demo.results import Run
 
-__all__ = ["draw"]
-
 _QUANTILES = (0.1, 0.5, 0.9)
 _SHOWN = 18
 

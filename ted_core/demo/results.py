@@ -16,8 +16,6 @@ from ted_core._version import __version__
 from ted_core.demo.datasets import Images
 from ted_core.schedules.counts import save_ratio
 
-__all__ = ["Run", "machine"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
