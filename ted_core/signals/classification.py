@@ -157,7 +157,8 @@ def margin(logits: Array) -> Array:
 
     References
     ----------
-    T. Scheffer et al., Active hidden Markov models for information extraction, IDA 2001.
+    T. Scheffer et al., Active hidden Markov models for information extraction,
+    IDA 2001.
     C. Coleman et al., Selection via proxy, ICLR 2020.
 
     Examples
