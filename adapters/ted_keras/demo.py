@@ -22,7 +22,8 @@ from keras import backend, layers
 from numpy.typing import NDArray
 
 from ted_core import Pruner
-from ted_core.demo import Images, engine
+from ted_core.demo import engine
+from ted_core.demo.datasets import Images
 from ted_core.demo.results import Settings
 from ted_core.strategies import Strategy
 from ted_keras.callbacks import TED

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own habit
 from torch.utils.data import DataLoader, Dataset
 
-from ted_core.demo import Images, engine
+from ted_core.demo import engine
+from ted_core.demo.datasets import Images
 from ted_core.demo.results import Settings as CoreSettings
 from ted_core.strategies import Strategy, TopScore
 from ted_torch.session import TED

@@ -19,7 +19,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from ted_core.demo import load_images
+from ted_core.demo.datasets import load_images
 from ted_core.demo.engine import compare
 from ted_core.demo.pictures import draw
 from ted_core.demo.results import (

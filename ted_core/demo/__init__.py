@@ -1,9 +1,10 @@
-"""A demonstration on scikit-learn's digits: ``python -m ted_core.demo``."""
+"""A demonstration on scikit-learn's digits: ``python -m ted_core.demo``.
+
+The engine compares variants; `softmax` and the demos of the adapters train them.
+"""
 
 from __future__ import annotations
 
-from ted_core.demo.datasets import Digits, Images, load_digits, load_images
-from ted_core.demo.results import Run
-from ted_core.demo.softmax import train
+from ted_core.demo.datasets import Digits, load_digits
 
-__all__ = ["Digits", "Images", "Run", "load_digits", "load_images", "train"]
+__all__ = ["Digits", "load_digits"]

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Digits", "Images", "load_digits", "load_images"]
+__all__ = ["Digits", "load_digits"]
 
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -82,15 +82,7 @@ def load_digits(*, test_share: float = 0.25, seed: int = 0) -> Digits:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Pictures and their labels, split.
-
-    Parameters
-    ----------
-    x_train, x_test : ndarray of uint8, shape (n, H, W) or (n, H, W, 3)
-        Pixels, grey or RGB.
-    y_train, y_test : ndarray of int64, shape (n,)
-        Classes, from 0 on.
-    """
+    """Pictures, grey (n, H, W) or RGB (n, H, W, 3), and classes from 0 on, split."""
 
     x_train: NDArray[np.uint8]
     y_train: NDArray[np.int64]
@@ -126,23 +118,9 @@ def digits_as_images() -> Images:
 def load_images(path: str | Path) -> Images:
     """Read four arrays from a ``.npz`` file, or from a folder of ``.npy`` files.
 
-    Parameters
-    ----------
-    path : str or Path
-        A ``.npz`` with arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or
-        a folder with a ``.npy`` of each name. Pictures are uint8 of shape (n, H, W, 3)
-        or (n, H, W), of at least 8 x 8 pixels; labels are integers from 0 on, of shape
-        (n,). CIFAR-10 is (50000, 32, 32, 3). Pickled arrays are not read.
-
-    Returns
-    -------
-    Images
-        The arrays, labels as int64.
-
-    Raises
-    ------
-    ValueError
-        An array is missing, can't be read, or does not fit; it is named.
+    ``x_train`` and ``x_test`` hold pictures, uint8 of shape (n, H, W, 3) or (n, H, W),
+    of at least 8 x 8 pixels; ``y_train`` and ``y_test`` hold integers from 0 on. Pickled
+    arrays are not read; what does not fit is refused by name.
     """
     where = Path(path)
     if not (where.is_dir() or where.suffix == ".npz"):

@@ -37,34 +37,15 @@ class Settings:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """What one training brought, measured.
-
-    Parameters
-    ----------
-    n : int
-        Training samples.
-    accuracy : float
-        Share of the test pictures that are right, in [0, 1].
-    epoch_seconds : list of float
-        Time of each epoch's training loop, planning and closing included.
-    epoch_cpu_seconds : list of float
-        Processor time of each epoch, over all threads: what remains comparable when
-        a machine has other work.
-    epoch_samples : list of int
-        Samples that each epoch forwarded, counted.
-    scores : list of ndarray
-        Scores after each epoch, float32, shape (n,).
-    times_kept : ndarray of uint16, shape (n,)
-        Epochs that each sample took part in.
-    """
+    """What one training brought, measured."""
 
     n: int
     accuracy: float
-    epoch_seconds: list[float]
-    epoch_cpu_seconds: list[float]
+    epoch_seconds: list[float]  # planning and closing included
+    epoch_cpu_seconds: list[float]  # comparable even when the machine has other work
     epoch_samples: list[int]
-    scores: list[NDArray[np.float32]]
-    times_kept: NDArray[np.uint16]
+    scores: list[NDArray[np.float32]]  # after each epoch
+    times_kept: NDArray[np.uint16]  # epochs that each sample took part in
 
     @property
     def forwarded(self) -> int:

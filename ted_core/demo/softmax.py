@@ -10,8 +10,6 @@ from ted_core.demo.results import Run
 from ted_core.pruner import Pruner
 from ted_core.signals.mask_gradient import cross_entropy_mask_gradient
 
-__all__ = ["train"]
-
 
 class SoftmaxTraining(Training):
     """Softmax regression by mini-batch gradient descent, on what the pruner plans."""
@@ -75,35 +73,9 @@ def train(
     batch_size: int = 32,
     learning_rate: float = 0.5,
 ) -> Run:
-    """Train softmax regression through one run of `pruner`.
+    """Train softmax regression through one run of a fresh pruner.
 
-    Parameters
-    ----------
-    digits : Digits
-        Data.
-    pruner : Pruner
-        A fresh pruner over the training pictures. Scores are computed only for a
-        strategy that uses them.
-    seed : int
-        Seed of the initial weights.
-    batch_size : int, default 32
-        Samples of one step.
-    learning_rate : float, default 0.5
-        Peak step size; it falls linearly to 0 at ``pruner.total_steps``.
-
-    Returns
-    -------
-    Run
-        Accuracy, counted samples and measured seconds.
-
-    Examples
-    --------
-    >>> import ted_core as ted
-    >>> from ted_core.demo import load_digits, train
-    >>> digits = load_digits()
-    >>> pruner = ted.Pruner(len(digits.x_train), epochs=5, prune_ratio=0.5)
-    >>> train(digits, pruner, seed=0).accuracy > 0.8
-    True
+    The step size falls linearly from `learning_rate` to 0.
     """
     training = SoftmaxTraining(
         digits, pruner, seed=seed, batch_size=batch_size, learning_rate=learning_rate
