@@ -119,8 +119,8 @@ def load_images(path: str | Path) -> Images:
     """Read four arrays from a ``.npz`` file, or from a folder of ``.npy`` files.
 
     ``x_train`` and ``x_test`` hold pictures, uint8 of shape (n, H, W, 3) or (n, H, W),
-    of at least 8 x 8 pixels; ``y_train`` and ``y_test`` hold integers from 0 on. Pickled
-    arrays are not read; what does not fit is refused by name.
+    of at least 8 x 8 pixels; ``y_train`` and ``y_test`` hold integers from 0 on.
+    Pickled arrays are not read; what does not fit is refused by name.
     """
     where = Path(path)
     if not (where.is_dir() or where.suffix == ".npz"):
