@@ -32,8 +32,7 @@ from ted_core.schedules.counts import (
     steps_for,
 )
 from ted_core.selection.sharded import Layout, Shard, layout_of
-from ted_core.signals import default_reduction
-from ted_core.signals.registry import check_signal
+from ted_core.signals.registry import check_signal, default_reduction
 from ted_core.strategies import Random, SoftTop, Strategy, TopScore
 from ted_core.strategies.base import Labels
 from ted_core.typing import State

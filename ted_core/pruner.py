@@ -273,17 +273,3 @@ class Pruner:
         self._table.take_over(run.table)
         self._history, self._plan = run.history, run.plan
         self._epoch, self._stopped = run.epoch, run.stopped
-
-
-class Told:
-    """Hand on what a session's pruner has counted."""
-
-    pruner: Pruner
-
-    def savings(self) -> Savings:
-        """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        return self.pruner.savings()
-
-    def report(self) -> Report:
-        """Return the counts of the closed epochs and the ids to look at."""
-        return self.pruner.report()

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / "paper"
+SCRIPTS = ROOT / "benchmarks" / "pages"
 GALLERY = ROOT / "docs" / "gallery"
 PAGES = sorted(path.stem for path in GALLERY.glob("*.md") if path.stem != "index")
 PICTURES = sorted(GALLERY.glob("*.svg"))
@@ -23,12 +24,12 @@ def record():
 
 @pytest.fixture(scope="module")
 def scripts():
-    sys.path.insert(0, str(FOLDER))
+    sys.path.insert(0, str(SCRIPTS))
     try:
         names = ("gallery", "gallery_samples", "gallery_rivals")
         return [import_module(name) for name in names]
     finally:
-        sys.path.remove(str(FOLDER))
+        sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "paper"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "pages"
 
 
 @pytest.fixture(scope="module")

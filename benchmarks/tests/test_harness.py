@@ -133,7 +133,7 @@ def test_the_script_trains_what_it_is_asked_for(tmp_path, monkeypatch, limit, st
 
 @pytest.fixture(scope="module")
 def pages():
-    return runpy.run_path(str(FOLDER / "report.py"))["pages"]
+    return runpy.run_path(str(FOLDER.parent / "pages" / "results.py"))["pages"]
 
 
 def test_the_pages_of_results_are_made_from_the_records(pages):
@@ -151,7 +151,7 @@ def test_a_page_has_a_row_for_every_method_and_is_made_alike_twice(
     made = pages(tmp_path)
     assert made == pages(tmp_path)
     for run in record["runs"]:
-        assert f"| {run['method']} | {100 * run['accuracy']:.2f} |" in made["tiny.md"]
+        assert f"| {run['method']} | {100 * run['accuracy']:.2f} |" in made["runs.md"]
 
 
 @pytest.mark.parametrize("name", ["cpu_scarce", "cpu_plenty"])

@@ -109,9 +109,11 @@ def test_a_text_task_is_trained_by_every_method_alike_when_killed(
         assert run["samples_forwarded"] == sum(run.get("epoch_samples", []))
     assert runs["TED"]["epoch_samples"] == runs["Random"]["epoch_samples"]
     assert "transformers" in record["versions"]
-    pages = runpy.run_path(str(FOLDER / "report.py"))["pages"](arguments.out)
-    assert "| TED | " in pages["tiny.md"]
-    assert "[Tiny](tiny.md)" in pages["README.md"]
+    pages = runpy.run_path(str(FOLDER.parent / "pages" / "results.py"))["pages"](
+        arguments.out
+    )
+    assert "| TED | " in pages["runs.md"]
+    assert "[Tiny](runs.md#tiny)" in pages["README.md"]
     calls, whole = [0], Training.train_epoch
 
     def dies_now_and_then(training):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "speed"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead"
 PAGES = FOLDER.parents[1] / "docs" / "adapters"
 SITES = {
     "lightning": ["plain", "plain again", "ted"],

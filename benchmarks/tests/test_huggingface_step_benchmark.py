@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "speed"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_run_prints_the_table_of_its_record(made, monkeypatch):
 @pytest.mark.parametrize("name", ["huggingface.md", "accelerate.md"])
 def test_the_pages_tell_the_costs_of_the_record(name, committed, monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    write = runpy.run_path(str(FOLDER / "huggingface_pages.py"))
+    write = runpy.run_path(str(FOLDER.parent / "pages" / "huggingface_pages.py"))
     text = (write["DOCS"] / name).read_text(encoding="utf-8")
     assert write["page"](name, committed) == text
     for result in committed["results"]:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def script():
-    return runpy.run_path(str(ROOT / "benchmarks/paper/igd_correlation.py"))
+    return runpy.run_path(str(ROOT / "benchmarks/pages/igd_correlation.py"))
 
 
 @pytest.fixture(scope="module")

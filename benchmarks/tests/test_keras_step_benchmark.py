@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "speed"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead"
 PLAIN = ["plain", "plain again", "plain arrays", "sample weights", "ids and scale"]
 SITES = [*PLAIN, "ids, scale, store", "output", "feature", "first layer"]
 

@@ -9,7 +9,7 @@ import pytest
 import tiny_models
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "benchmarks" / "speed"
+FOLDER = ROOT / "benchmarks" / "overhead"
 RECORD = FOLDER / "records" / "lora_steps.json"
 
 # peft's own call of a property that transformers has renamed

@@ -30,7 +30,7 @@ def made(tmp_path_factory):
 
 
 def test_the_page_is_that_of_the_record(committed):
-    page = runpy.run_path(str(FOLDER / "ranks_page.py"))
+    page = runpy.run_path(str(ROOT / "benchmarks" / "pages" / "ranks_page.py"))
     assert page["markdown"](committed) == page["PAGE"].read_text(encoding="utf-8")
 
 

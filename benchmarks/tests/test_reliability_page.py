@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "reliability"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "pages"
 LEAST = {"torch": 60, "ranks": 30, "keras": 30}
 
 
 @pytest.fixture(scope="module")
 def report():
-    return runpy.run_path(str(FOLDER / "report.py"))
+    return runpy.run_path(str(FOLDER / "reliability.py"))
 
 
 @pytest.fixture(scope="module")

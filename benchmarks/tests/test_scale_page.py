@@ -10,16 +10,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / "scale"
+SCRIPTS = ROOT / "benchmarks" / "pages"
 PAGES = ROOT / "docs" / "results" / "scale"
 
 
 @pytest.fixture(scope="module")
 def core_page():
-    sys.path.insert(0, str(FOLDER))
+    sys.path.insert(0, str(SCRIPTS))
     try:
         return import_module("core_page")
     finally:
-        sys.path.remove(str(FOLDER))
+        sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "speed"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead"
 MASKED = ["logits", "feature", "first convolution", "input"]
 SITES = ["plain", "plain again", "unreduced losses", *MASKED]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "benchmarks" / "paper"
+FOLDER = ROOT / "benchmarks" / "pages"
 
 
 @pytest.fixture(scope="module")
