@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._version import __version__
+from ted_core import __version__
 from ted_core.checkpoint import atomic_write, current_state, load_state
 from ted_core.config import make_config
 from ted_core.errors import CheckpointError, TedWarning

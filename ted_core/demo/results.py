@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._version import __version__
+from ted_core import __version__
 from ted_core.demo.datasets import Images
 from ted_core.schedules.counts import save_ratio
 

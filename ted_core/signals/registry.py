@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ted_core.reductions import Count, Mean, Polyak, Reduction
+from ted_core.reductions import Count, Mean, Polyak
 from ted_core.signals import _formulas
 from ted_core.signals._formulas import Array
 from ted_core.signals.classification import (
@@ -47,20 +47,6 @@ INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {name: signal.inputs for name, signal in _REGISTRY.items()}
 )
 """What each signal is computed from, by the names of :func:`compute`."""
-
-
-def default_reduction(signal: object) -> Reduction:
-    """Return a signal's own reduction; an unknown one is refused later."""
-    known = isinstance(signal, str) and signal in SIGNALS
-    reduction: Reduction = SIGNALS[str(signal)]() if known else Polyak()
-    return reduction
-
-
-def check_signal(signal: object) -> None:
-    """Refuse what is not the name of a signal."""
-    if not isinstance(signal, str) or signal not in SIGNALS:
-        msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {signal!r}"
-        raise ValueError(msg)
 
 
 def compute(
@@ -123,7 +109,9 @@ def compute(
     [1.246, 0.707]
     [0.238, 1.0]
     """
-    check_signal(signal)
+    if not isinstance(signal, str) or signal not in SIGNALS:
+        msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {signal!r}"
+        raise ValueError(msg)
     given = {"losses": losses, "logits": logits, "labels": labels, "hidden": hidden}
     needed = {name: given[name] for name in INPUTS[signal]}
     for name, array in needed.items():
