@@ -7,7 +7,6 @@ Internal Generalization*, ECAI 2024.
 from __future__ import annotations
 
 from ted_core import signals
-from ted_core._version import __version__
 from ted_core.checkpoint import atomic_write, load_state, register_kind, save_state
 from ted_core.errors import CheckpointError, EpochError, TedWarning
 from ted_core.history import Report
@@ -53,6 +52,8 @@ from ted_core.strategies import (
     Static,
     TopScore,
 )
+
+__version__ = "0.1.0"
 
 __all__ = [
     "UCB",

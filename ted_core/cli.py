@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._version import __version__
+from ted_core import __version__
 from ted_core.checkpoint import (
     FORMAT,
     atomic_write,

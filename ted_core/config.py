@@ -23,7 +23,7 @@ from ted_core._validation import (
 )
 from ted_core.checkpoint import kind_fields
 from ted_core.errors import TedWarning
-from ted_core.reductions import Count, Reduction
+from ted_core.reductions import Count, Polyak, Reduction
 from ted_core.schedules import RollerCoaster, Schedule, keep_ratios
 from ted_core.schedules.counts import (
     StepOptions,
@@ -32,8 +32,7 @@ from ted_core.schedules.counts import (
     steps_for,
 )
 from ted_core.selection.sharded import Layout, Shard, layout_of
-from ted_core.signals import default_reduction
-from ted_core.signals.registry import check_signal
+from ted_core.signals import SIGNALS
 from ted_core.strategies import Random, SoftTop, Strategy, TopScore
 from ted_core.strategies.base import Labels
 from ted_core.typing import State
@@ -149,7 +148,9 @@ class RunConfig:
             ("reduction", Reduction),
         ):
             check_kind(name, getattr(self, name), kind)
-        check_signal(self.signal)
+        if not isinstance(self.signal, str) or self.signal not in SIGNALS:
+            msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {self.signal!r}"
+            raise ValueError(msg)
         _check_reduction(self.signal, self.strategy, self.reduction)
         if self.labels is not None:
             _check_labels(self.labels, self.n)
@@ -370,7 +371,8 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     signal, strategy = _resolve_method(options)
     reduction = options.get("reduction")
     if reduction is None:
-        reduction = getattr(strategy, "reduction", None) or default_reduction(signal)
+        own = SIGNALS.get(str(signal), Polyak)
+        reduction = getattr(strategy, "reduction", None) or own()
     labels = options.get("labels")
     return RunConfig(
         n=n,

@@ -451,17 +451,3 @@ def _warn(message: str, *, stacklevel: int = 3) -> None:
     """Warn where the pruner's user called it."""
     if message:
         warnings.warn(message, TedWarning, stacklevel=stacklevel)
-
-
-class Told:
-    """Hand on what a session's pruner has counted."""
-
-    pruner: Pruner
-
-    def savings(self) -> Savings:
-        """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        return self.pruner.savings()
-
-    def report(self) -> Report:
-        """Return the counts of the closed epochs and the ids to look at."""
-        return self.pruner.report()

@@ -21,7 +21,7 @@ from ted_core._validation import (
 from ted_core.checkpoint import array_field, plain_field
 from ted_core.errors import CheckpointError, EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
-from ted_core.selection._selector import LocalSelector, Selector
+from ted_core.selection.sharded import LocalSelector, Selector
 from ted_core.selection.top_k import pieces
 from ted_core.typing import Counts, Ids, Scores
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import backend, ops
 from numpy.typing import ArrayLike, NDArray
 
-from ted_keras.backends import adapt
+from ted_keras._backends import adapt
 
 __all__ = ["flat_gradient", "flat_weights", "load_flat_weights", "sample_losses"]
 

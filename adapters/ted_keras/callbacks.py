@@ -1,4 +1,4 @@
-"""The session's host object: data for ``model.fit``, and a callback beside it."""
+"""The session: data for ``model.fit``, and a callback beside it."""
 
 from __future__ import annotations
 
@@ -13,197 +13,35 @@ from ted_core import (
     CheckpointError,
     EpochError,
     Pruner,
+    Report,
+    Savings,
     load_state,
     run_metrics,
     save_state,
 )
 from ted_core.config import RunOptions
-from ted_core.pruner import Told
 from ted_core.reports.metrics import closed_metrics
 from ted_core.typing import State
+from ted_keras._objective import check_activation
+from ted_keras._overrides import Attachment
+from ted_keras._session import Session
 from ted_keras._validation import (
-    check_activation,
     check_count,
     check_fit,
     check_model,
     default_multiple,
-    needs_short_look,
-    refuse_idle,
-    warn_shapes,
+    probes_data,
+    warn_of_shapes,
 )
 from ted_keras.data import Fetch, TEDData, make_source
 from ted_keras.masks import Mask
-from ted_keras.overrides import Attachment
-from ted_keras.session import Session
 
-__all__ = [
-    "TED",
-    "Backup",
-    "Resumable",
-]
+__all__ = ["TED"]
 
 _STEPS = "ted_keras.iterations"
 
 
-class Backup:
-    """Two states on disk, so that a kill between two savings does no harm.
-
-    Parameters
-    ----------
-    path : str or path
-        File of the newest state; the one before it stands beside.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import keras
-    >>> from ted_core import Pruner
-    >>> from ted_keras.callbacks import Backup
-    >>> model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
-    >>> model.compile("sgd", "mse")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     backup = Backup(f"{folder}/ted.npz")
-    ...     backup.save(Pruner(5, epochs=5).state_dict(), model)
-    ...     backup.find(0, model)["epoch"], backup.find(3, model)
-    (0, None)
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not isinstance(path, str | os.PathLike):
-            msg = f"`backup` must be a path, got {path!r}"
-            raise TypeError(msg)
-        self.path = Path(path)
-        self.before = self.path.with_name(f"{self.path.name}.before")
-
-    def save(self, state: State, model: Any) -> None:
-        """Write a state and keep the one before, atomically.
-
-        Parameters
-        ----------
-        state : dict
-            A session's state.
-        model : keras.Model
-            Known again by the steps of its optimizer.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            self.path.replace(self.before)
-        save_state(self.path, {**state, _STEPS: int(model.optimizer.iterations)})
-
-    def find(self, epoch: int, model: Any) -> State | None:
-        """Return the state in which an epoch begins, or None.
-
-        Parameters
-        ----------
-        epoch : int
-            Epoch.
-        model : keras.Model
-            The model as it was restored.
-
-        Returns
-        -------
-        dict or None
-            The state; one of a later epoch is forgotten, for its training is undone.
-
-        Raises
-        ------
-        CheckpointError
-            A file is damaged, or the model has the weights of another epoch.
-        """
-        iterations = int(model.optimizer.iterations)
-        for path in (self.path, self.before):
-            if path.exists():
-                state = load_state(path)
-                steps = state.pop(_STEPS, None)
-                if state["epoch"] == epoch:
-                    if steps != iterations:
-                        msg = (
-                            f"`optimizer.iterations` must be {steps} at the begin of "
-                            f"epoch {epoch}, got {iterations}; weights and epoch of "
-                            "the model are from two moments: take an older copy"
-                        )
-                        raise CheckpointError(msg)
-                    if path == self.before:
-                        path.replace(self.path)
-                    return state
-        return None
-
-    def remove(self) -> None:
-        """Delete both files."""
-        for path in (self.path, self.before):
-            path.unlink(missing_ok=True)
-
-
-class Resumable(Told):
-    """A run that tells where it is, and can be saved and taken up again.
-
-    Parameters
-    ----------
-    session : Session
-        Pruner, data, and what the open epoch has recorded.
-
-    Attributes
-    ----------
-    data : TEDData
-        Give it to ``fit``, beside ``callbacks=[ted]``.
-    pruner : Pruner
-        Plans, scores, savings and report of the run.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.pruner, self.data = session.pruner, session.data
-
-    @property
-    def total_steps(self) -> int:
-        """Optimizer steps of the whole run: ``optimizer.iterations`` at its end."""
-        return self.pruner.total_steps(self.data.batch_size)
-
-    @property
-    def epoch(self) -> int:
-        """Where a resumed fit starts: its ``initial_epoch``."""
-        return self._session.epoch
-
-    def state_dict(self) -> State:
-        """Return the whole state, an open epoch's included: flat, NumPy."""
-        return self._session.state_dict()
-
-    def load_state_dict(
-        self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
-    ) -> None:
-        """Take over a saved state; on an error nothing has changed.
-
-        Parameters
-        ----------
-        state : mapping
-            What :meth:`state_dict` returned.
-        allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``.
-
-        Raises
-        ------
-        TypeError, CheckpointError
-            A field is missing, unknown, or does not fit: with both values.
-
-        Notes
-        -----
-        Go on with ``fit(..., initial_epoch=ted.epoch)``. A state of an open epoch goes
-        on with the samples that no step had met.
-        """
-        self._session.load_state_dict(state, allow=allow)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a file, atomically; see `ted_core.load_state`.
-
-        Parameters
-        ----------
-        path : str or path
-            The file.
-        """
-        save_state(path, self.state_dict())
-
-
-class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
+class TED(keras.callbacks.Callback):  # type: ignore[misc]
     r"""Prune ``model.fit``: which samples, the scaled loss, and their scores.
 
     Parameters
@@ -286,7 +124,7 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
         max_queue_size: int = 10,
         **options: Unpack[RunOptions],
     ) -> None:
-        keras.callbacks.Callback.__init__(self)
+        super().__init__()
         check_model(model)
         check_activation(activation)
         batch_size = check_count("batch_size", batch_size)
@@ -295,24 +133,79 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
             msg = "`shard` must not be given in Keras, which has one process's data"
             raise ValueError(msg)
         options.setdefault("multiple_of", default_multiple(model, batch_size))
-        pruner = Pruner(source.n, epochs=epochs, **options)
-        batches = TEDData(
+        self.pruner = Pruner(source.n, epochs=epochs, **options)
+        self.data = TEDData(
             source,
             batch_size=batch_size,
-            on_read=self._read,
-            on_idle_epoch=self._refuse_idle,
+            on_read=self._attach,
+            on_idle_epoch=self._refuse_idle_epoch,
             workers=workers,
             use_multiprocessing=use_multiprocessing,
             max_queue_size=max_queue_size,
         )
-        session = Session(pruner, batches, short_look=needs_short_look(model))
-        Resumable.__init__(self, session)
+        self._session = Session(self.pruner, self.data, probed=probes_data(model))
         self._trained = model
-        self._backup = None if backup is None else Backup(backup)
+        self._backup = None if backup is None else _Backup(backup)
         self._attachment = Attachment(
-            model, session, mask=mask, output=output, activation=activation
+            model, self._session, mask=mask, output=output, activation=activation
         )
-        self._first = True
+        self._look_for_backup = True
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run: ``optimizer.iterations`` at its end."""
+        return self.pruner.total_steps(self.data.batch_size)
+
+    @property
+    def epoch(self) -> int:
+        """Where a resumed fit starts: its ``initial_epoch``."""
+        return self._session.epoch
+
+    def savings(self) -> Savings:
+        """Return the samples saved in the closed epochs, counted (Eq. 24)."""
+        return self.pruner.savings()
+
+    def report(self) -> Report:
+        """Return the counts of the closed epochs and the ids to look at."""
+        return self.pruner.report()
+
+    def state_dict(self) -> State:
+        """Return the whole state, an open epoch's included: flat, NumPy."""
+        return self._session.state_dict()
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
+    ) -> None:
+        """Take over a saved state; on an error nothing has changed.
+
+        Parameters
+        ----------
+        state : mapping
+            What :meth:`state_dict` returned.
+        allow : sequence of str, default ()
+            Fields that may differ on purpose: ``"epochs"``.
+
+        Raises
+        ------
+        TypeError, CheckpointError
+            A field is missing, unknown, or does not fit: with both values.
+
+        Notes
+        -----
+        Go on with ``fit(..., initial_epoch=ted.epoch)``. A state of an open epoch goes
+        on with the samples that no step had met.
+        """
+        self._session.load_state_dict(state, allow=allow)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a file, atomically; see `ted_core.load_state`.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        """
+        save_state(path, self.state_dict())
 
     def __enter__(self) -> Self:
         """Return the session; the model is given back when the block ends."""
@@ -336,16 +229,18 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
             It is not this session's model, data or number of epochs.
         """
         del logs
-        check_fit(self._trained, self.model, self.params, self.pruner.epochs)
+        epochs = self.params["epochs"]
+        check_fit(self._trained, self.model, epochs, self.pruner.epochs)
         if not self._attachment.is_open or self.params["steps"] is not self.data.length:
             msg = (
                 "`fit` must be given this session's `ted.data`, without "
                 f"`steps_per_epoch`, got {self.params['steps']} steps an epoch"
             )
             raise EpochError(msg)
-        warn_shapes(self._trained, self.pruner.config.multiple_of, self.data.batch_size)
+        multiple_of = self.pruner.config.multiple_of
+        warn_of_shapes(self._trained, multiple_of, self.data.batch_size)
         self._attachment.renew()
-        self._first = True
+        self._look_for_backup = True
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Plan an epoch; repeated calls are harmless.
@@ -363,9 +258,9 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
             It is neither the current epoch nor the next.
         """
         del logs
-        self._take_up(epoch)
+        self._restore_backup(epoch)
         self._session.begin(epoch)
-        self.data.arm()
+        self.data.expect_epoch()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Close an epoch, unless the training was stopped in its middle, and log.
@@ -396,24 +291,84 @@ class TED(Resumable, keras.callbacks.Callback):  # type: ignore[misc]
             Not used.
         """
         del logs
-        self._take_up(self.pruner.epochs)  # killed after the last epoch
+        self._restore_backup(self.pruner.epochs)  # killed after the last epoch
         self._detach()
         if self._backup is not None:
             self._backup.remove()
 
-    def _take_up(self, epoch: int) -> None:
-        backup = self._backup if self._first else None
-        if backup is not None and (state := backup.find(epoch, self.model)) is not None:
+    def _restore_backup(self, epoch: int) -> None:
+        """Take over the backup of the epoch that a fit begins with."""
+        backup = self._backup if self._look_for_backup else None
+        self._look_for_backup = False
+        state = None if backup is None else backup.find(epoch, self.model)
+        if state is not None:
             self.load_state_dict(state)
-        self._first = False
 
-    def _read(self) -> None:
+    def _attach(self) -> None:
         self._attachment.open()
 
     def _detach(self) -> None:
         self._attachment.close()
         self._session.rest()
 
-    def _refuse_idle(self) -> None:
+    def _refuse_idle_epoch(self) -> None:
+        """Refuse an epoch that no callback has begun."""
         self._detach()
-        refuse_idle()
+        msg = (
+            "`ted.data` must be read by `model.fit(ted.data, callbacks=[ted])`, got an "
+            "epoch that no callback has begun; add `callbacks=[ted]`, or evaluate on "
+            "data of your own"
+        )
+        raise EpochError(msg)
+
+
+class _Backup:
+    """Two states on disk, the newest and the one before it.
+
+    A kill between Keras' writing and ours leaves the one that goes with the model,
+    which is known again by the steps of its optimizer.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            msg = f"`backup` must be a path, got {path!r}"
+            raise TypeError(msg)
+        self.path = Path(path)
+        self.before = self.path.with_name(f"{self.path.name}.before")
+
+    def save(self, state: State, model: Any) -> None:
+        """Write a state and keep the one before, atomically."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self.path.replace(self.before)
+        save_state(self.path, {**state, _STEPS: int(model.optimizer.iterations)})
+
+    def find(self, epoch: int, model: Any) -> State | None:
+        """Return the state in which an epoch begins, or None.
+
+        A state of a later epoch is passed over, for Keras has undone its training.
+        """
+        iterations = int(model.optimizer.iterations)
+        for path in (self.path, self.before):
+            if not path.exists():
+                continue
+            state = load_state(path)
+            steps = state.pop(_STEPS, None)
+            if state["epoch"] != epoch:
+                continue
+            if steps != iterations:
+                msg = (
+                    f"`optimizer.iterations` must be {steps} at the begin of epoch "
+                    f"{epoch}, got {iterations}; weights and epoch of the model are "
+                    "from two moments: take an older copy"
+                )
+                raise CheckpointError(msg)
+            if path == self.before:
+                path.replace(self.path)
+            return state
+        return None
+
+    def remove(self) -> None:
+        """Delete both files."""
+        for path in (self.path, self.before):
+            path.unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""Training of one network: in full, or on what TED keeps."""
+"""The demo of Keras, a plug-in of the core's: ``python -m ted_keras.demo``.
+
+The core compares the variants (`ted_core.demo.engine`); here is how Keras trains one.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from time import perf_counter, process_time
 from typing import Any
 
 import keras
@@ -19,73 +22,35 @@ from keras import backend, layers
 from numpy.typing import NDArray
 
 from ted_core import Pruner
-from ted_core.demo import (
-    Images,
-    Settings,
-    TimedRun,
-    digits_as_images,
-    load_images,
-    make_record,
-    make_result,
-    read_runs,
-)
-from ted_core.demo import cli as arguments
-from ted_core.demo.cli import check_arguments, read_images, run_demo
-from ted_core.demo.results import VARIANTS
+from ted_core.demo import engine
+from ted_core.demo.datasets import Images
+from ted_core.demo.results import Settings
 from ted_core.strategies import Strategy
 from ted_keras.callbacks import TED
 
-__all__ = [
-    "BACKENDS",
-    "Clock",
-    "Images",
-    "Pictures",
-    "Settings",
-    "Shuffled",
-    "TimedRun",
-    "compare",
-    "digits_as_images",
-    "environment",
-    "load_images",
-    "main",
-    "make_network",
-    "make_parser",
-    "make_record",
-    "make_result",
-    "read_runs",
-    "train",
-    "warm_up",
-]
+__all__ = ["main"]
 
 _SHIFT = 4
+_TEST_BATCH = 500
+_SEEDS_OF_LAYERS = 1000
+_RISE, _START = 0.3, 1 / 25
+_BACKENDS = ("tensorflow", "jax", "torch")
+_THREAD_COUNTS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+_NOTE = (
+    "without the first and the last batch of a run's first epoch: Keras compiles there"
+)
 
 
 class Pictures:
     """Pictures kept as bytes, standardised and augmented by the batch.
 
-    Augmentation is a random crop of the picture with a margin of 4 black pixels, and
-    a random flip, left for right; each sample gets its own.
-
-    Parameters
-    ----------
-    x : ndarray of uint8, shape (n, H, W) or (n, H, W, 3)
-        Pixels.
-    y : ndarray of int64, shape (n,)
-        Classes.
-    mean, sd : ndarray of float, shape (C,)
-        What is taken off each channel, then what divides it.
-    seed : int, optional
-        Seed of the augmentation; without it there is none.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_keras.demo import Pictures
-    >>> x = np.arange(128, dtype=np.uint8).reshape(2, 8, 8)
-    >>> pictures = Pictures(x, np.array([3, 4]), mean=np.zeros(1), sd=np.ones(1))
-    >>> found, labels = pictures(np.array([1]))
-    >>> found.shape, labels.tolist()
-    ((1, 8, 8, 1), [4])
+    With a seed, each picture is cropped at random with a margin of 4 black pixels, and
+    flipped at random, left for right.
     """
 
     def __init__(
@@ -112,49 +77,26 @@ class Pictures:
     def __call__(
         self, ids: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the pictures of these ids.
-
-        Parameters
-        ----------
-        ids : ndarray of int64, shape (B,)
-            Which ones.
-
-        Returns
-        -------
-        x : ndarray of float32, shape (B, H, W, C)
-            Pictures, standardised.
-        y : ndarray of int64, shape (B,)
-            Classes.
-        """
+        """Return these pictures, float32 of shape (B, H, W, C), and their classes."""
         pixels = self._x[ids]
         if self._dice is not None:
-            pixels = self._augmented(ids, self._dice)
+            pixels = self._augment(ids, self._dice)
         return (pixels.astype(np.float32) - self._mean) / self._sd, self._y[ids]
 
-    def _augmented(
+    def _augment(
         self, ids: NDArray[np.int64], dice: np.random.Generator
     ) -> NDArray[np.uint8]:
         down, right = dice.integers(0, 2 * _SHIFT + 1, (2, len(ids), 1))
         flip = dice.integers(0, 2, (len(ids), 1)) == 1
         columns = np.where(flip, self._columns[::-1], self._columns) + right
         rows = self._rows + down
-        places = ids[:, None, None], rows[:, :, None], columns[:, None, :]
-        found: NDArray[np.uint8] = self._x[places]
+        pixels = ids[:, None, None], rows[:, :, None], columns[:, None, :]
+        found: NDArray[np.uint8] = self._x[pixels]
         return found
 
 
 class Shuffled(keras.utils.PyDataset):  # type: ignore[misc]
-    """All pictures in a new order each epoch; nothing of TED takes part.
-
-    Parameters
-    ----------
-    pictures : Pictures
-        Data.
-    batch_size : int
-        Samples of a batch.
-    seed : int
-        Seed of the orders.
-    """
+    """All pictures in a new order each epoch; nothing of TED takes part."""
 
     def __init__(self, pictures: Pictures, *, batch_size: int, seed: int) -> None:
         super().__init__()
@@ -177,173 +119,72 @@ class Shuffled(keras.utils.PyDataset):  # type: ignore[misc]
         self._order = self._dice.permutation(len(self._order))
 
 
-class Clock(keras.callbacks.Callback):  # type: ignore[misc]
-    """Take the time from the end of one epoch to the end of the next.
+class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
+    """Note each epoch of a training, from the end of one to the end of the next.
 
+    It comes after TED in the list of callbacks, so planning and closing are included.
     The first and the last batch of the first epoch are left out: there Keras compiles
     the step, for the one batch shape and for the other.
-
-    Parameters
-    ----------
-    n : int
-        Samples.
-    ted : TED, optional
-        The session; it stands before in the list of callbacks.
-    after_epoch : callable, optional
-        Called without arguments after each epoch.
-
-    Attributes
-    ----------
-    seconds, cpu_seconds : list of float
-        Time of each epoch, planning and closing included.
-    samples : list of int
-        Samples of each epoch, counted.
-    scores : list of ndarray
-        Scores after each epoch.
     """
 
-    def __init__(
-        self,
-        n: int,
-        *,
-        ted: TED | None = None,
-        after_epoch: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, training: Training, after_epoch: Callable[[], object]) -> None:
         super().__init__()
-        self._n, self._ted, self._after_epoch = n, ted, after_epoch
-        self.seconds: list[float] = []
-        self.cpu_seconds: list[float] = []
-        self.samples: list[int] = []
-        self.scores: list[NDArray[np.float32]] = []
-        self._last = self._batch = self._now()
-
-    @staticmethod
-    def _now() -> NDArray[np.float64]:
-        return np.array([perf_counter(), process_time()])
+        self._training, self._after_epoch = training, after_epoch
+        self._last = self._batch = engine.now()
 
     def _compiles(self, batch: int) -> bool:
-        return not self.seconds and batch in {0, int(self.params["steps"]) - 1}
+        ends = {0, int(self.params["steps"]) - 1}
+        return self._training.epoch == 0 and batch in ends
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Start.
-
-        Parameters
-        ----------
-        logs : dict, optional
-            Not used.
-        """
         del logs
-        self._last = self._now()
+        self._last = engine.now()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Note the time before a batch that Keras compiles for.
-
-        Parameters
-        ----------
-        batch : int
-            Which one, from 0.
-        logs : dict, optional
-            Not used.
-        """
         del logs
         if self._compiles(batch):
-            self._batch = self._now()
+            self._batch = engine.now()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Leave out a batch that Keras compiled for.
-
-        Parameters
-        ----------
-        batch : int
-            Which one, from 0.
-        logs : dict, optional
-            Not used.
-        """
         del logs
         if self._compiles(batch):
-            self._last += self._now() - self._batch
+            self._last += engine.now() - self._batch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Note the epoch's time, samples and scores.
-
-        Parameters
-        ----------
-        epoch : int
-            Which one, from 0.
-        logs : dict, optional
-            Not used.
-        """
         del epoch, logs
-        wall, cpu = self._now() - self._last
-        self.seconds.append(float(wall))
-        self.cpu_seconds.append(float(cpu))
-        if self._ted is None:
-            self.samples.append(self._n)
-        else:
-            pruner = self._ted.pruner
-            self.samples.append(int(pruner.update_counts.sum()) - sum(self.samples))
-            self.scores.append(pruner.scores)
+        elapsed, training = engine.now() - self._last, self._training
+        samples = training.n
+        if training.pruner is not None:
+            samples = int(training.pruner.update_counts.sum()) - sum(
+                training.epoch_samples
+            )
+        training.note_epoch(samples, elapsed)
         self._after_epoch()
-        self._last = self._now()
-
-
-_DOUBLINGS = 2
-
-
-_LAYERS = 1000
+        self._last = engine.now()
 
 
 def make_network(
     *, shape: tuple[int, int, int], classes: int, width: int, seed: int
 ) -> Any:
-    """Return a small convolutional network.
-
-    Each stage is a convolution of 3 x 3, batch norm, ReLU, and a max pool that halves
-    the side; there are as many as leave at least 4 x 4 places to convolve. The number
-    of channels doubles twice, then stays.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height, width and channels of the pictures; both sides at least 4 pixels.
-    classes : int
-        Logits.
-    width : int
-        Channels of the first stage.
-    seed : int
-        Seed of the initial weights. Keras' own generator is left as it was.
-
-    Returns
-    -------
-    keras.Sequential
-        Network from (B, height, width, channels) to (B, classes).
-
-    Examples
-    --------
-    >>> from ted_keras.demo import make_network
-    >>> network = make_network(shape=(32, 32, 3), classes=10, width=4, seed=0)
-    >>> network.output_shape
-    (None, 10)
-    """
+    """Return the demos' network; see `ted_core.demo.engine.stage_channels`."""
     parts: list[Any] = [keras.Input(shape)]
-    side, stage, first = min(shape[:2]), 0, _LAYERS * seed
-    while side >= 4:  # noqa: PLR2004 - the docstring's places
+    # Each layer has a seed of its own; Keras' own generator stays as it was.
+    layer_seed = _SEEDS_OF_LAYERS * seed
+    for channels in engine.stage_channels(min(shape[:2]), width):
         parts += [
             layers.Conv2D(
-                width * 2 ** min(stage, _DOUBLINGS),
+                channels,
                 3,
                 padding="same",
                 use_bias=False,
-                kernel_initializer=keras.initializers.HeNormal(first + stage),
+                kernel_initializer=keras.initializers.HeNormal(layer_seed),
             ),
             layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
             layers.ReLU(),
+            layers.MaxPool2D(2),
         ]
-        side //= 2
-        if side >= 2:  # noqa: PLR2004 - one place is not halved
-            parts.append(layers.MaxPool2D(2))
-        stage += 1
-    last = keras.initializers.GlorotUniform(first + stage)
+        layer_seed += 1
+    last = keras.initializers.GlorotUniform(layer_seed)
     parts += [
         layers.GlobalAveragePooling2D(),
         layers.Dense(classes, kernel_initializer=last),
@@ -351,94 +192,71 @@ def make_network(
     return keras.Sequential(parts)
 
 
-_TEST_BATCH = 500
+class Training(engine.Training):
+    """A network in training on what TED keeps; `fit` owns the loop, so a turn is a run.
 
-
-_RGB = 4
-
-
-_RISE, _START = 0.3, 1 / 25
-
-
-def train(
-    images: Images,
-    settings: Settings,
-    *,
-    strategy: Strategy | None = None,
-    seed: int = 0,
-    after_epoch: Callable[[], object] = lambda: None,
-) -> TimedRun:
-    """Train a network through one run, and test it.
-
-    Parameters
-    ----------
-    images : Images
-        Data. RGB pictures are cropped and flipped at random.
-    settings : Settings
-        Of the training.
-    strategy : Strategy, optional
-        What TED keeps. Without one, a plain fit on all data in which nothing of TED
-        takes part: what a saving is measured against.
-    seed : int, default 0
-        Seed of weights, order, augmentation and selection.
-    after_epoch : callable, optional
-        Called without arguments after each epoch.
-
-    Returns
-    -------
-    TimedRun
-        What was measured. Without a strategy there are no scores.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A setting is out of range.
+    Without a strategy it is a plain fit on all data in which nothing of TED takes part:
+    what a saving is measured against. The seed is the one of weights, order,
+    augmentation and selection; RGB pictures are augmented.
     """
-    rgb = images.x_train.ndim == _RGB
-    pixels = images.x_train.reshape(-1, 3 if rgb else 1)
-    scale = {"mean": pixels.mean(axis=0), "sd": np.maximum(pixels.std(axis=0), 1.0)}
-    pictures = Pictures(
-        images.x_train, images.y_train, **scale, seed=seed if rgb else None
-    )
-    n, epochs = len(pictures), settings.epochs
-    model = make_network(
-        shape=(*images.x_train.shape[1:3], 3 if rgb else 1),
-        classes=images.classes,
-        width=settings.width,
-        seed=seed,
-    )
-    if strategy is None:
-        ted = None
-        data: Any = Shuffled(pictures, batch_size=settings.batch_size, seed=seed)
-        steps = epochs * data.num_batches
-    else:
-        ted = TED(
-            model,
-            pictures,
-            n=n,
-            epochs=epochs,
-            batch_size=settings.batch_size,
-            prune_ratio=settings.prune_ratio,
-            strategy=strategy,
+
+    def __init__(
+        self,
+        images: Images,
+        settings: Settings,
+        *,
+        strategy: Strategy | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._images = images
+        mean, sd = images.moments()
+        pictures = Pictures(
+            images.x_train,
+            images.y_train,
+            mean=mean,
+            sd=sd,
+            seed=seed if images.channels > 1 else None,
+        )
+        self._model = make_network(
+            shape=(*images.x_train.shape[1:3], images.channels),
+            classes=images.classes,
+            width=settings.width,
             seed=seed,
         )
-        data, steps = ted.data, ted.total_steps
-    _compile(model, settings, steps)
-    clock = Clock(n, ted=ted, after_epoch=after_epoch)
-    callbacks = [clock] if ted is None else [ted, clock]
-    model.fit(data, epochs=epochs, callbacks=callbacks, verbose=0)
-    visits = np.full(n, epochs, np.uint16) if ted is None else ted.pruner.update_counts
-    return TimedRun(
-        accuracy=_accuracy(model, Pictures(images.x_test, images.y_test, **scale)),
-        forwarded=sum(clock.samples) if ted is None else ted.savings().forwarded,
-        full=n * epochs,
-        epoch_seconds=clock.seconds,
-        keep_ratios=[samples / n for samples in clock.samples],
-        scores=clock.scores,
-        visits=visits,
-        epoch_cpu_seconds=clock.cpu_seconds,
-        epoch_samples=clock.samples,
-    )
+        n, epochs, size = len(pictures), settings.epochs, settings.batch_size
+        self._ted = None
+        if strategy is None:
+            self._data: Any = Shuffled(pictures, batch_size=size, seed=seed)
+            steps = epochs * self._data.num_batches
+        else:
+            self._ted = TED(
+                self._model,
+                pictures,
+                n=n,
+                epochs=epochs,
+                batch_size=size,
+                prune_ratio=settings.prune_ratio,
+                strategy=strategy,
+                seed=seed,
+            )
+            self._data, steps = self._ted.data, self._ted.total_steps
+        super().__init__(n, epochs, self._ted and self._ted.pruner)
+        _compile(self._model, settings, steps)
+
+    def take_turn(self, after_epoch: Callable[[], object] = lambda: None) -> None:
+        """Train all epochs."""
+        clock = _Clock(self, after_epoch)
+        callbacks = [clock] if self._ted is None else [self._ted, clock]
+        self._model.fit(self._data, epochs=self.epochs, callbacks=callbacks, verbose=0)
+
+    def accuracy(self) -> float:
+        """Return the share of the test pictures that are right."""
+        images = self._images
+        mean, sd = images.moments()
+        tests = Pictures(images.x_test, images.y_test, mean=mean, sd=sd)
+        x, y = tests(np.arange(len(tests)))
+        logits = self._model.predict(x, batch_size=_TEST_BATCH, verbose=0)
+        return float((logits.argmax(axis=1) == y).mean())
 
 
 def _compile(model: Any, settings: Settings, steps: int) -> None:
@@ -460,179 +278,36 @@ def _compile(model: Any, settings: Settings, steps: int) -> None:
     model.compile(optimizer, loss)
 
 
-def _accuracy(model: Any, tests: Pictures) -> float:
-    x, y = tests(np.arange(len(tests)))
-    logits = model.predict(x, batch_size=_TEST_BATCH, verbose=0)
-    return float((logits.argmax(axis=1) == y).mean())
-
-
-def compare(
-    images: Images,
-    settings: Settings,
-    *,
-    seed: int,
-    after_epoch: Callable[[], object] = lambda: None,
-) -> dict[str, TimedRun]:
-    """Train the three variants of one seed.
-
-    Parameters
-    ----------
-    images : Images
-        Data.
-    settings : Settings
-        Of all three.
-    seed : int
-        Seed of all three.
-    after_epoch : callable, optional
-        Called without arguments after each epoch of each variant.
-
-    Returns
-    -------
-    dict of str to TimedRun
-        One run for each of `ted_core.demo.results.VARIANTS`, in that order.
-
-    Notes
-    -----
-    Who goes first rotates with the seed: what slows a machine down meets all alike.
-
-    Examples
-    --------
-    >>> from ted_core.demo.results import Settings
-    >>> from ted_keras.demo import compare
-    >>> from ted_core.demo.datasets import digits_as_images
-    >>> settings = Settings(epochs=5, prune_ratio=0.7, batch_size=256, width=4)
-    >>> runs = compare(digits_as_images(), settings, seed=0)
-    >>> runs["random"].forwarded == runs["TED"].forwarded < runs["full"].forwarded
-    True
-    """
-    names = list(VARIANTS)
-    first = seed % len(names)
-    runs = {
-        name: train(
-            images,
-            settings,
-            strategy=VARIANTS[name],
-            seed=seed,
-            after_epoch=after_epoch,
-        )
-        for name in names[first:] + names[:first]
-    }
-    return {name: runs[name] for name in names}
-
-
 def warm_up(images: Images, settings: Settings) -> None:
-    """Train one epoch and throw it away.
-
-    Parameters
-    ----------
-    images : Images
-        Data.
-    settings : Settings
-        Of the training.
-    """
-    train(images, replace(settings, epochs=1))
-
-
-BACKENDS = ("tensorflow", "jax", "torch")
-
-
-"""Backends of Keras that TED trains on."""
-
-
-def make_parser(program: str) -> argparse.ArgumentParser:
-    """Return the parser of the demo's arguments.
-
-    Parameters
-    ----------
-    program : str
-        What the user typed.
-
-    Returns
-    -------
-    argparse.ArgumentParser
-        The parser.
-
-    Examples
-    --------
-    >>> from ted_keras.demo import make_parser
-    >>> make_parser("demo").parse_args(["--backend", "jax"]).backend
-    'jax'
-    """
-    parser = arguments.make_parser(program, out="ted_keras_demo.png")
-    parser.add_argument(
-        "--backend", choices=BACKENDS, help="backend of Keras (Keras' own choice)"
-    )
-    return parser
-
-
-_COUNTS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
+    """Train one epoch on all data and throw it away."""
+    Training(images, replace(settings, epochs=1)).take_turn()
 
 
 def environment(backend: str, threads: int) -> dict[str, str]:
-    """Return the variables that choose a backend and its threads.
-
-    Parameters
-    ----------
-    backend : {"tensorflow", "jax", "torch"}
-        Backend of Keras.
-    threads : int
-        Threads that compute.
-
-    Returns
-    -------
-    dict of str to str
-        Variables of the environment, read when Keras and its backend are imported.
-
-    Examples
-    --------
-    >>> from ted_keras.demo import environment
-    >>> environment("jax", 1)["KERAS_BACKEND"]
-    'jax'
-    """
+    """Return the variables that choose a backend and its threads, read at import."""
     eigen = str(threads > 1).lower()
     return {
         "KERAS_BACKEND": backend,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={eigen}",
-        **dict.fromkeys(_COUNTS, str(threads)),
+        **dict.fromkeys(_THREAD_COUNTS, str(threads)),
     }
 
 
-_NOTE = (
-    "without the first and the last batch of a run's first epoch: Keras compiles there"
-)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demonstration.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments after the program's name; those of the process by default.
-
-    Returns
-    -------
-    int
-        Exit status.
-
-    Notes
-    -----
-    Keras and its backends read backend and threads when they start: the training
-    runs in a process of its own. The variants take turns, run by run, after an epoch
-    that is thrown away.
-    """
-    parser = make_parser("python -m ted_keras.demo")
+    """Run the demonstration, after an epoch that is thrown away."""
+    parser = engine.make_image_parser(
+        "python -m ted_keras.demo", out="ted_keras_demo.png"
+    )
+    parser.add_argument(
+        "--backend", choices=_BACKENDS, help="backend of Keras (Keras' own choice)"
+    )
     arguments = parser.parse_args(argv)
     name = arguments.backend or backend.backend()
-    check_arguments(parser, arguments)
+    engine.check_arguments(parser, arguments)
     if find_spec(name) is None:
         parser.exit(2, f"{name} is missing: pip install {name}\n")
+    # Keras and its backends read backend and threads when they start.
     wanted = environment(name, arguments.threads)
     if any(os.environ.get(key) != value for key, value in wanted.items()):
         given = sys.argv[1:] if argv is None else argv
@@ -648,7 +323,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    images, data, width = read_images(arguments)
+    images, data, width = engine.read_images(arguments)
     settings = Settings(
         epochs=arguments.epochs,
         prune_ratio=arguments.prune_ratio,
@@ -661,15 +336,21 @@ def _run(arguments: argparse.Namespace) -> None:
     )
     warm_up(images, settings)
     name = backend.backend()
-    run_demo(
+    engine.run_demo(
         arguments,
-        name=f"ted_keras.demo, {name}",
-        images=images,
-        data=data,
-        settings=settings,
-        compare=compare,
+        partial(Training, images, settings),
+        pictures=images.x_train,
+        about={
+            "name": f"ted_keras.demo, {name}",
+            "images": images,
+            "settings": settings,
+            "data": data,
+            "versions": {
+                "keras": keras.__version__,
+                name: import_module(name).__version__,
+            },
+        },
         note=_NOTE,
-        versions={"keras": keras.__version__, name: import_module(name).__version__},
     )
 
 

@@ -7,12 +7,9 @@ from typing import Any
 import keras
 from keras import backend, ops
 
-__all__ = [
-    "Mask",
-    "find_mask",
-    "mask_gradient",
-    "pre_activation",
-]
+from ted_core.signals import _formulas
+
+__all__ = ["Mask", "mask_gradient", "pre_activation"]
 
 
 def mask_gradient(hidden: Any, gradient: Any) -> Any:
@@ -38,7 +35,7 @@ def mask_gradient(hidden: Any, gradient: Any) -> Any:
 
     Notes
     -----
-    O(size of `hidden`), traceable, no synchronisation with the host.
+    O(size of `hidden`), traceable, no synchronisation with the device.
 
     References
     ----------
@@ -55,9 +52,7 @@ def mask_gradient(hidden: Any, gradient: Any) -> Any:
     [1.5, 1.5]
     """
     hidden, gradient = _pair("hidden", hidden, gradient)
-    products = hidden * gradient
-    axes = tuple(range(1, len(products.shape)))
-    return ops.absolute(ops.sum(products, axis=axes) if axes else products)
+    return ops.absolute(_formulas.inner_products(ops, hidden, gradient))
 
 
 def pre_activation(
@@ -112,15 +107,7 @@ def pre_activation(
         msg = f"`activation` must be 'softmax' or 'sigmoid', got {activation!r}"
         raise ValueError(msg)
     p, g = _pair("outputs", outputs, gradient)
-    if activation == "softmax":
-        return _log(p), p * (g - ops.sum(p * g, axis=-1, keepdims=True))
-    inside = ops.logical_and(p > 0, p < 1)
-    safe = ops.where(inside, p, 0.5 * ops.ones_like(p))
-    return ops.log(safe) - ops.log1p(-safe), g * p * (1 - p)
-
-
-def _log(p: Any) -> Any:
-    return ops.log(ops.where(p > 0, p, ops.ones_like(p)))
+    return _formulas.pre_activation(ops, p, g, activation)
 
 
 def _tensor(name: str, value: Any) -> Any:
@@ -149,7 +136,7 @@ def _pair(name: str, value: Any, gradient: Any) -> tuple[Any, Any]:
 
 @keras.saving.register_keras_serializable("ted_keras")
 class Mask(keras.layers.Layer):  # type: ignore[misc]
-    """Mark a tensor of the model as the place of the mask.
+    """Mark the tensor of the model that is masked.
 
     Parameters
     ----------
@@ -236,47 +223,3 @@ class Mask(keras.layers.Layer):  # type: ignore[misc]
             Who taps the tensor.
         """
         self._recorder = recorder
-
-
-def find_mask(model: Any) -> Mask | None:
-    """Return the one mask layer of a model, or None.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Its layers, and theirs, are looked through.
-
-    Returns
-    -------
-    Mask or None
-        The layer.
-
-    Raises
-    ------
-    ValueError
-        There are several.
-
-    Examples
-    --------
-    >>> import keras
-    >>> from ted_keras.masks import Mask, find_mask
-    >>> layer = Mask(name="feature")
-    >>> find_mask(keras.Sequential([keras.Sequential([layer])])) is layer
-    True
-    """
-    found = list({id(one): one for one in _walk(model)}.values())
-    if len(found) > 1:
-        names = ", ".join(layer.name for layer in found)
-        msg = f"`model` must have at most one Mask, got {names}"
-        raise ValueError(msg)
-    return found[0] if found else None
-
-
-def _walk(layer: Any) -> list[Mask]:
-    if isinstance(layer, Mask):
-        return [layer]
-    inner = list(getattr(layer, "layers", ()))
-    wrapped = getattr(layer, "layer", None)
-    if isinstance(wrapped, keras.layers.Layer):
-        inner.append(wrapped)
-    return [mask for one in inner for mask in _walk(one)]

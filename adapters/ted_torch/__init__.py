@@ -12,9 +12,8 @@ except ModuleNotFoundError as error:
 
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import CollateWithIds, TEDSampler, WithIds
-from ted_torch.losses import mean_loss, per_sample
-from ted_torch.masks import mask_gradient, record, tap
-from ted_torch.ranks import Ranks, find_ranks, find_shard, merge, shard
+from ted_torch.masks import record, tap
+from ted_torch.ranks import Ranks, find_shard
 from ted_torch.segments import segment_losses, segment_mask
 from ted_torch.session import TED
 
@@ -25,16 +24,10 @@ __all__ = [
     "Ranks",
     "TEDSampler",
     "WithIds",
-    "find_ranks",
     "find_shard",
-    "mask_gradient",
-    "mean_loss",
-    "merge",
-    "per_sample",
     "record",
     "segment_losses",
     "segment_mask",
-    "shard",
     "tap",
 ]
 

@@ -6,35 +6,51 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-__all__ = [
-    "Ids",
-    "buffer_device",
-    "check_gradients",
-    "check_graph",
-    "check_ids",
-    "check_losses",
-    "check_masks",
-    "check_size",
-    "check_unchanged",
-    "check_valid",
-    "check_weights",
-    "count_items",
-    "refuse_shard",
-    "version_of",
-]
-
-_MOST_SAMPLES = 2**53
-
-
 Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
-
-
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
+
+
+def found_kind(value: object) -> object:
+    """Return a tensor's dtype, or the name of another value's type."""
+    return getattr(value, "dtype", type(value).__name__)
+
+
+def check_float(name: str, value: object, *, also: str = "") -> Tensor:
+    """Return a floating-point tensor; `also` says in the error what else may be."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        found = found_kind(value)
+        msg = f"`{name}` must be a floating-point tensor{also}, got {found}"
+        raise TypeError(msg)
+    return value
+
+
+def check_integers(name: str, value: object, *, also: str = "") -> Tensor:
+    """Return an integer tensor; `also` says in the error what else may be given."""
+    if (
+        not isinstance(value, Tensor)
+        or value.is_floating_point()
+        or value.is_complex()
+        or value.dtype == torch.bool
+    ):
+        msg = f"`{name}` must be an integer tensor{also}, got {found_kind(value)}"
+        raise TypeError(msg)
+    return value
+
+
+def find_outside(value: Tensor, low: int, stop: int) -> int | None:
+    """Return an element outside [low, stop); on a device nothing is looked at."""
+    if value.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    if not value.numel():
+        return None
+    lowest, highest = (int(each) for each in torch.aminmax(value))
+    if lowest < low:
+        return lowest
+    return highest if highest >= stop else None
 
 
 def check_graph(name: str, value: Tensor) -> None:
@@ -47,37 +63,10 @@ def check_graph(name: str, value: Tensor) -> None:
         raise ValueError(msg)
 
 
-def check_gradients(hidden: Tensor, gradient: Tensor, loss_gradient: Tensor) -> None:
-    """Refuse a masked tensor and two gradients that do not go together."""
-    given = {"hidden": hidden, "gradient": gradient, "loss_gradient": loss_gradient}
-    value: object
-    for name, value in given.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            found = getattr(value, "dtype", type(value).__name__)
-            msg = f"`{name}` must be a floating-point tensor, got {found}"
-            raise TypeError(msg)
-    shape = tuple(hidden.shape)
-    for name, asked in {"gradient": shape, "loss_gradient": shape[:1]}.items():
-        found = tuple(given[name].shape)
-        if found != asked or not shape:
-            msg = f"`{name}` must have shape {asked}, of `hidden`, got shape {found}"
-            raise ValueError(msg)
-
-
-def check_losses(losses: object) -> Tensor:
-    """Return losses, or refuse what is no floating tensor."""
-    if not isinstance(losses, Tensor) or not losses.is_floating_point():
-        found = getattr(losses, "dtype", type(losses).__name__)
-        msg = f"`losses` must be a floating-point tensor, got {found}"
-        raise TypeError(msg)
-    return losses
-
-
 def check_valid(valid: object, losses: Tensor) -> Tensor:
-    """Return which losses count, or refuse what does not say that of each."""
+    """Return which losses count: a bool tensor of their shape."""
     if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
-        found = getattr(valid, "dtype", type(valid).__name__)
-        msg = f"`valid` must be a bool tensor, got {found}"
+        msg = f"`valid` must be a bool tensor, got {found_kind(valid)}"
         raise TypeError(msg)
     if valid.shape != losses.shape:
         msg = (
@@ -89,19 +78,13 @@ def check_valid(valid: object, losses: Tensor) -> Tensor:
 
 
 def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor]:
-    """Refuse what is no floating tensor of `size` rows, or no list of such."""
-    masks = [mask] if isinstance(mask, Tensor) else mask
-    if not isinstance(masks, list | tuple) or not masks:
-        found = type(mask).__name__
-        msg = (
-            f"`{name}` must be a floating-point tensor, or a list of them, got {found}"
-        )
-        raise TypeError(msg)
+    """Return one or several masked tensors of `size` rows as a list."""
+    several = not isinstance(mask, Tensor)
+    if several and (not isinstance(mask, list | tuple) or not mask):
+        check_float(name, mask, also=", or a list of them")
+    masks: Any = mask if several else [mask]
     for one in masks:
-        if not isinstance(one, Tensor) or not one.is_floating_point():
-            found = getattr(one, "dtype", type(one).__name__)
-            msg = f"`{name}` must be a floating-point tensor, got {found}"
-            raise TypeError(msg)
+        check_float(name, one)
         if one.ndim == 0 or (size is not None and one.shape[0] != size):
             first = "B" if size is None else size
             msg = f"`{name}` must have shape ({first}, ...), got {tuple(one.shape)}"
@@ -110,80 +93,45 @@ def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor
     return list(masks)
 
 
-def check_size(n: object) -> int:
-    """Return a number of samples as an int, or say why it is none."""
-    if (
-        isinstance(n, int | np.integer)
-        and not isinstance(n, bool)
-        and 1 <= n <= _MOST_SAMPLES
-    ):
-        return int(n)
-    msg = f"`n` must be an integer in [1, {_MOST_SAMPLES}], got {n!r}"
-    raise ValueError(msg)
-
-
-def buffer_device(buffer: object, device: torch.device | str) -> torch.device | str:
-    """Return where values gather, for the words of the session's argument."""
-    if not isinstance(buffer, str) or buffer not in {"device", "cpu"}:
-        msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
-        raise ValueError(msg)
-    return device if buffer == "device" else "cpu"
-
-
 def check_ids(ids: Ids, size: int, n: int) -> Tensor | list[tuple[Tensor, Tensor]]:
-    """Refuse ids of another shape or dtype, and on the CPU ids out of [0, n).
-
-    Returns
-    -------
-    Tensor of int, shape (B,), or list of pairs (ids, weights)
-        The ids; the weights of a mixed batch as tensors of shape (B,).
-    """
+    """Return checked ids, a mixed batch's weights as tensors of shape (B,)."""
     if isinstance(ids, Tensor) or not isinstance(ids, Sequence) or not ids:
-        return _one(ids, size, n)
+        return _check_part(ids, size, n)
     if torch.compiler.is_compiling():
         msg = "`ids` must be a tensor in a compiled step, got pairs; compile the model"
         raise TypeError(msg)
     pairs = []
     for pair in ids:
         if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004
-            return _one(ids, size, n)
+            return _check_part(ids, size, n)
         part, weights = pair
-        _one(part, size, n)
-        pairs.append((part, _weights(weights, size, part.device)))
+        _check_part(part, size, n)
+        pairs.append((part, _check_part_weights(weights, size, part.device)))
     return pairs
 
 
-def _one(ids: object, size: int, n: int) -> Tensor:
-    if (
-        not isinstance(ids, Tensor)
-        or ids.is_floating_point()
-        or ids.is_complex()
-        or ids.dtype == torch.bool
-    ):
-        found = getattr(ids, "dtype", type(ids).__name__)
-        msg = f"`ids` must be an integer tensor, or pairs (ids, weights), got {found}"
-        raise TypeError(msg)
+def _check_part(value: object, size: int, n: int) -> Tensor:
+    """Refuse ids of another shape or dtype, and on the CPU ids outside [0, n)."""
+    ids = check_integers("ids", value, also=", or pairs (ids, weights)")
     if tuple(ids.shape) != (size,):
         msg = f"`ids` must have shape ({size},), got shape {tuple(ids.shape)}"
         raise ValueError(msg)
-    if ids.device.type != "cpu" or torch.compiler.is_compiling() or not size:
-        return ids
-    lowest, highest = torch.aminmax(ids)
-    low, high = int(lowest), int(highest)
-    if low < 0 or high >= n:
-        msg = f"`ids` must be in [0, {n}), got {low if low < 0 else high}"
+    outside = find_outside(ids, 0, n)
+    if outside is not None:
+        msg = f"`ids` must be in [0, {n}), got {outside}"
         raise ValueError(msg)
     return ids
 
 
-def _weights(weights: object, size: int, device: torch.device) -> Tensor:
+def _check_part_weights(weights: object, size: int, device: torch.device) -> Tensor:
+    """Return the weights of one part of a mixed batch, shape (B,)."""
     if isinstance(weights, int | float) and not isinstance(weights, bool):
         if not 0 <= weights < math.inf:
             msg = f"the weights of `ids` must be finite and at least 0, got {weights}"
             raise ValueError(msg)
         return torch.full((size,), float(weights), device=device)
     if not isinstance(weights, Tensor) or not weights.is_floating_point():
-        found = getattr(weights, "dtype", type(weights).__name__)
+        found = found_kind(weights)
         msg = f"the weights of `ids` must be numbers or a float tensor, got {found}"
         raise TypeError(msg)
     if weights.ndim == 0:
@@ -206,18 +154,15 @@ def _weights(weights: object, size: int, device: torch.device) -> Tensor:
 
 
 def check_weights(weights: object, size: int) -> None:
-    """Refuse what is no floating tensor of shape (size,)."""
-    if not isinstance(weights, Tensor) or not weights.is_floating_point():
-        found = getattr(weights, "dtype", type(weights).__name__)
-        msg = f"`weights` must be a floating-point tensor, got {found}"
-        raise TypeError(msg)
-    if tuple(weights.shape) != (size,):
-        msg = f"`weights` must have shape ({size},), got shape {tuple(weights.shape)}"
+    """Refuse sample weights that are no floating-point tensor of shape (size,)."""
+    found = tuple(check_float("weights", weights).shape)
+    if found != (size,):
+        msg = f"`weights` must have shape ({size},), got shape {found}"
         raise ValueError(msg)
 
 
 def version_of(tensor: Tensor) -> int:
-    """Give how often a tensor's memory was written; 0 in a compiled step."""
+    """Return how often a tensor's memory was written; 0 in a compiled step."""
     return 0 if torch.compiler.is_compiling() else tensor._version  # noqa: SLF001
 
 
@@ -231,44 +176,20 @@ def check_unchanged(mask: Tensor, version: int) -> None:
         raise ValueError(msg)
 
 
-def refuse_shard(options: Mapping[str, Any], host: str) -> None:
-    """Refuse a run over shards under a host that shares one data set among the ranks.
-
-    Parameters
-    ----------
-    options : mapping of str to any
-        Options of the run.
-    host : str
-        Who deals out the batches.
-
-    Raises
-    ------
-    ValueError
-        There is a shard among them.
-    """
+def check_no_shard(options: Mapping[str, Any], framework: str) -> None:
+    """Refuse a run over shards where the framework deals out one data set's batches."""
     shard = options.get("shard")
     if shard is not None:
         msg = (
-            f"`shard` must not be given under {host}, which deals the batches of one "
-            f"data set out to the ranks, got {shard!r}; give every rank the whole data "
-            "set, or train the shards in a loop of your own"
+            f"`shard` must not be given under {framework}, which deals the batches of "
+            f"one data set out to the ranks, got {shard!r}; give every rank the whole "
+            "data set, or train the shards in a loop of your own"
         )
         raise ValueError(msg)
 
 
 def count_items(dataset: object) -> int:
-    """Return how many items a map-style data set has, or refuse what has no length.
-
-    Parameters
-    ----------
-    dataset : map-style data set
-        The user's.
-
-    Returns
-    -------
-    int
-        Its length, 0 too.
-    """
+    """Return how many items a map-style data set has, or refuse one without length."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         msg = (
             "`dataset` must be a map-style data set with a length, got "

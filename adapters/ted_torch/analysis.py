@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ted_torch.losses import per_sample
+from ted_torch._losses import per_sample
 
 __all__ = [
     "flat_gradient",
@@ -81,16 +81,12 @@ def flat_gradient(
     Parameters
     ----------
     model : Module
-        The network, evaluated as under ``model.eval()``; its mode and ``.grad`` are
-        kept.
+        The network, evaluated as under ``model.eval()``; its mode and ``.grad`` stay.
     data : Dataset
         Of pairs (input, target) and with a length, at least 1. The retained samples are
         ``torch.utils.data.Subset(data, plan.kept)``.
-    loss : callable
-        Takes the network's output and the targets of a batch, and returns losses of
-        shape (B, ...); more than one for a sample are averaged.
-    batch_size : int, default 256
-        Samples of one forward and backward pass; the gradient does not depend on it.
+    loss, batch_size : callable, int
+        As of :func:`sample_losses`; the gradient does not depend on `batch_size`.
 
     Returns
     -------
@@ -211,7 +207,7 @@ def load_flat_weights(model: nn.Module, theta: ArrayLike) -> None:
 def _batches(
     model: nn.Module, data: Dataset[Any], loss: _Loss, *, batch_size: int
 ) -> Iterator[Tensor]:
-    """Yield the losses of each batch, (B,)."""
+    """Yield the losses of each batch."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     # A generator of its own leaves PyTorch's, and so a run, as it is.
     own = torch.Generator()

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ted_core import EpochError, Shard
-from ted_torch._validation import check_size
 from ted_torch.ranks import Ranks, merge
 
-__all__ = ["EpochBuffer", "Slots"]
+__all__ = ["EpochBuffer"]
 
-Slots: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor]]
-"""Slots of a batch, (B,); or one pair (slots, weights) for each mixed part."""
+Indices: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor]]
+"""Indices of a batch, (B,); or one pair (indices, weights) for each mixed part."""
 
-_MOST_SEEN = 255
+_MAX_SAMPLES = 2**53
+_MAX_TIMES = 255
 
 
 class EpochBuffer:
@@ -28,7 +28,7 @@ class EpochBuffer:
     Parameters
     ----------
     n : int
-        Samples in the data set; slot n takes ids that are out of range.
+        Samples in the data set; index n takes ids that are out of range.
     device : torch.device or str, default "cpu"
         Where the network's outputs live; with another one every step waits.
 
@@ -40,8 +40,13 @@ class EpochBuffer:
         Times each sample was recorded.
     shares : Tensor of float32, shape (n + 1,), or None
         Sum of each sample's weights, from the first mixed batch on.
-    meters : Tensor of int64, shape (3,)
+    counters : Tensor of int64, shape (3,)
         Samples received by the loss, ids out of range, values recorded.
+
+    Raises
+    ------
+    ValueError
+        `n` is no integer in [1, 2^53].
 
     Notes
     -----
@@ -58,14 +63,18 @@ class EpochBuffer:
     """
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu") -> None:
-        self.n = n = check_size(n)
+        whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
+        if not whole or not 1 <= n <= _MAX_SAMPLES:
+            msg = f"`n` must be an integer in [1, {_MAX_SAMPLES}], got {n!r}"
+            raise ValueError(msg)
+        self.n = n = int(n)
         self.sums = torch.zeros(n + 1, dtype=torch.float32, device=device)
         self.counts = torch.zeros(n + 1, dtype=torch.uint8, device=device)
         self.shares: Tensor | None = None
-        self.meters = torch.zeros(3, dtype=torch.int64, device=device)
+        self.counters = torch.zeros(3, dtype=torch.int64, device=device)
 
-    def slots(self, ids: Tensor | Sequence[tuple[Tensor, Tensor]]) -> Slots:
-        """Bring a batch's ids to slots of the buffer.
+    def indices(self, ids: Indices) -> Indices:
+        """Bring a batch's ids to indices of the buffer.
 
         Parameters
         ----------
@@ -74,27 +83,28 @@ class EpochBuffer:
 
         Returns
         -------
-        Tensor of int64, shape (B,), or list of pairs (slots, weights)
-            Slots on the buffer's device; n for an id out of [0, n), which is
+        Tensor of int64, shape (B,), or list of pairs (indices, weights)
+            Indices on the buffer's device; n for an id out of [0, n), which is
             counted.
         """
         if not isinstance(ids, Tensor):
-            return [(self._slots(part), weights) for part, weights in ids]
-        return self._slots(ids)
+            return [(self._indices(part), weights) for part, weights in ids]
+        return self._indices(ids)
 
-    def _slots(self, ids: Tensor) -> Tensor:
+    def _indices(self, ids: Tensor) -> Tensor:
+        """Return the indices of one part of a batch."""
         ids = ids.to(self.sums.device, torch.int64, non_blocking=True)
         wrong = (ids < 0) | (ids >= self.n)
-        self.meters[1].add_(wrong.sum())
+        self.counters[1].add_(wrong.sum())
         return torch.where(wrong, self.n, ids)
 
-    def add(self, slots: Slots, values: Tensor, counted: Tensor) -> None:
+    def add(self, indices: Indices, values: Tensor, counted: Tensor) -> None:
         """Add the values of a batch.
 
         Parameters
         ----------
-        slots : Tensor of int64, shape (B,), or sequence of pairs (slots, weights)
-            What :meth:`slots` returned.
+        indices : Tensor of int64, shape (B,), or sequence of pairs (indices, weights)
+            What :meth:`indices` returned.
         values : Tensor of float, shape (B,)
             Values to add; 0 where there is none.
         counted : Tensor of bool, shape (B,)
@@ -102,39 +112,25 @@ class EpochBuffer:
         """
         device = self.sums.device
         values, counted = values.float().to(device), counted.to(device)
-        if isinstance(slots, Tensor):
-            self._add(slots, values, counted)
+        if isinstance(indices, Tensor):
+            self._add(indices, values, counted)
             if self.shares is not None:
-                self.shares.index_add_(0, slots, counted.float())
+                self.shares.index_add_(0, indices, counted.float())
             return
         if self.shares is None:
             # What was recorded before weighs 1.
             self.shares = self.counts.float()
-        for part, given in slots:
+        for part, given in indices:
             weights = given.float().to(device)
             drawn = weights != 0
             self._add(part, torch.where(drawn, values * weights, 0.0), counted & drawn)
             self.shares.index_add_(0, part, weights * counted)
 
-    def _add(self, slots: Tensor, values: Tensor, counted: Tensor) -> None:
-        self.sums.index_add_(0, slots, values)
-        self.counts.index_add_(0, slots, counted.to(torch.uint8))
-        self.meters[2].add_(counted.sum())
-
-    def totals(self) -> Tensor:
-        """Return the sum of values of each sample, as if its weights were all 1.
-
-        Returns
-        -------
-        Tensor of float32, shape (n,)
-            ``sums``; with mixed batches the weighted mean, times the count.
-        """
-        sums = self.sums[: self.n]
-        if self.shares is None:
-            return sums
-        counts = self.counts[: self.n]
-        means = sums / self.shares[: self.n]
-        return torch.where(counts > 0, means * counts, sums)
+    def _add(self, indices: Tensor, values: Tensor, counted: Tensor) -> None:
+        """Add values that are weighted already."""
+        self.sums.index_add_(0, indices, values)
+        self.counts.index_add_(0, indices, counted.to(torch.uint8))
+        self.counters[2].add_(counted.sum())
 
     def read(
         self,
@@ -151,100 +147,107 @@ class EpochBuffer:
         epoch : int
             Its number, for the errors.
         ranks : Ranks, optional
-            Ranks whose buffers are added up: one collective, in which all take part.
+            Processes whose buffers are added up: one collective, in which all take
+            part.
         optional : bool, default False
             Whether an epoch of which no sample was received is none to complain of.
         shard : Shard, optional
-            This rank's own samples; counters alone are added up.
+            This process's own samples; counters alone are added up.
 
         Returns
         -------
         sums : ndarray of float32, shape (n,)
-            Sum of each sample's values.
+            Sum of each sample's values; with mixed batches their weighted mean, times
+            the count.
         counts : ndarray of uint8, shape (n,)
             Times each sample was recorded. On the CPU both may be the buffer's own.
 
         Raises
         ------
         EpochError
-            On every rank alike: an id was out of range, nothing or nothing finite was
-            recorded, a sample more than 255 times, or a mask had no gradient.
+            On every process alike: an id was out of range, nothing or nothing finite
+            was recorded, a sample more than 255 times, or a mask had no gradient.
 
         Notes
         -----
         Waits for the device. O(n); 8 n bytes pass through a collective, or 56 of them.
         """
-        sums, counts = self.totals(), self.counts[: self.n]
-        lost = self.meters[2] - self.counts.sum(dtype=torch.int64)
-        meters = torch.cat([self.meters, lost[None]])
+        sums, counts = self.sums[: self.n], self.counts[: self.n]
+        if self.shares is not None:
+            means = sums / self.shares[: self.n]
+            sums = torch.where(counts > 0, means * counts, sums)
+        lost = self.counters[2] - self.counts.sum(dtype=torch.int64)
+        counters = torch.cat([self.counters, lost[None]])
         if shard is None and ranks is not None and ranks.world_size > 1:
-            sums, counts, meters = merge(sums, counts, meters, group=ranks.group)
+            sums, counts, counters = merge(sums, counts, counters, group=ranks.group)
         values, times = sums.cpu().numpy(), counts.cpu().numpy()
-        facts = _facts(values, times, meters)
+        facts = _facts(values, times, counters)
         facts = facts if shard is None else shard.all_sum(facts)
         if facts[0] or not optional:
             _check(facts.tolist(), self.n, epoch)
         return values, times.astype(np.uint8, copy=False)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over sums, counts, meters, and shares if there are any.
+        """Take over what was recorded.
 
         Parameters
         ----------
         tensors : mapping of str to Tensor
-            One of each name, on any device.
+            ``sums``, ``counts``, ``counters``, and ``shares`` if there are any, on any
+            device; copied.
         """
         self.sums.copy_(tensors["sums"])
         self.counts.copy_(tensors["counts"])
-        self.meters.copy_(tensors["meters"])
+        self.counters.copy_(tensors["counters"])
         shares = tensors.get("shares")
-        self.shares = None if shares is None else shares.to(self.sums.device)
+        if shares is not None:
+            shares = shares.to(self.sums.device, copy=True)
+        self.shares = shares
 
     def clear(self) -> None:
         """Forget everything, for the next epoch."""
         self.sums.zero_()
         self.counts.zero_()
-        self.meters.zero_()
+        self.counters.zero_()
         if self.shares is not None:
             self.shares.zero_()
 
 
 def _facts(
-    sums: NDArray[np.float32], counts: NDArray[Any], meters: Tensor
+    sums: NDArray[np.float32], counts: NDArray[Any], counters: Tensor
 ) -> NDArray[np.int64]:
     """Return what is wrong and right with an epoch, in numbers to be added up."""
     seen = counts > 0
-    over = int(np.count_nonzero(counts > _MOST_SEEN))
-    blind = int(np.count_nonzero(sums[~seen]))
+    over = int(np.count_nonzero(counts > _MAX_TIMES))
+    # The first of several masks counts; the others add their values alone.
+    uncounted = int(np.count_nonzero(sums[~seen]))
     finite = int(np.count_nonzero(np.isfinite(sums[seen])))
-    return np.array([*meters.tolist(), over, blind, finite], np.int64)
+    return np.array([*counters.tolist(), over, uncounted, finite], np.int64)
 
 
 def _check(facts: Sequence[int], n: int, epoch: int) -> None:
-    """Refuse an epoch by its numbers, on all ranks alike."""
-    received, wrong, recorded, lost, over, blind, finite = facts
+    """Refuse an epoch by its numbers, on all processes alike."""
+    received, wrong, recorded, lost, over, uncounted, finite = facts
     if wrong:
         msg = f"`ids` must be in [0, {n}), got {wrong} others in epoch {epoch}"
-        raise EpochError(msg)
-    if not recorded:
+    elif not recorded:
         msg = (
             f"an epoch must record values, got none from {received} samples in "
             f"epoch {epoch}; `mask` must be a tensor that the loss depends on, and "
             "`backward` must run"
         )
-        raise EpochError(msg)
-    if lost or over:
+    elif lost or over:
         msg = (
-            f"an epoch may record a sample at most {_MOST_SEEN} times, got more in "
+            f"an epoch may record a sample at most {_MAX_TIMES} times, got more in "
             f"epoch {epoch}; call `set_epoch` before each epoch"
         )
-        raise EpochError(msg)
-    if blind:
+    elif uncounted:
         msg = (
             "each tensor of `mask` must get a gradient in the backward, got none at "
             f"the first in epoch {epoch}"
         )
-        raise EpochError(msg)
-    if not finite:
+    elif not finite:
         msg = f"an epoch must record finite values, got none in epoch {epoch}"
-        raise EpochError(msg)
+    else:
+        return
+    raise EpochError(msg)

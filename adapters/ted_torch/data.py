@@ -6,7 +6,6 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -15,7 +14,7 @@ from ted_core import CheckpointError, EpochError, EpochPlan, Pruner
 from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Ids
 from ted_torch._validation import count_items
-from ted_torch.ranks import Ranks, shard
+from ted_torch.ranks import Ranks, share_of
 
 __all__ = [
     "CollateWithIds",
@@ -34,12 +33,12 @@ class TEDSampler(Sampler[int]):
     pruner : Pruner
         Run whose plan is followed; moving its epoch is someone else's task.
     ranks : Ranks, optional
-        Ranks that share the order; by default this process visits all of it.
+        Processes that share the order; by default this one visits all of it.
 
     Attributes
     ----------
     start : int
-        How many ids of this rank's share are passed over, 0 but for an epoch
+        How many ids of this process's share are passed over, 0 but for an epoch
         resumed in the middle.
     passes : int
         How many iterators have given out all their ids since this was last set to 0.
@@ -66,17 +65,15 @@ class TEDSampler(Sampler[int]):
     def __init__(self, pruner: Pruner, *, ranks: Ranks | None = None) -> None:
         self.pruner = pruner
         self.ranks = Ranks() if ranks is None else ranks
-        for name, value, kind in (
-            ("pruner", pruner, Pruner),
-            ("ranks", self.ranks, Ranks),
-        ):
+        given = (("pruner", pruner, Pruner), ("ranks", self.ranks, Ranks))
+        for name, value, kind in given:
             if not isinstance(value, kind):
                 msg = f"`{name}` must be {kind.__name__}, got {type(value).__name__}"
                 raise TypeError(msg)
         self.restart()
 
     def restart(self, start: int = 0) -> None:
-        """Go to a place in the epoch.
+        """Go to a position in the epoch.
 
         Parameters
         ----------
@@ -85,38 +82,9 @@ class TEDSampler(Sampler[int]):
         """
         self.start, self.passes = start, 0
 
-    def place_after(self, ids: Tensor, received: int) -> int | None:
-        """Return the place in this rank's share after a batch.
-
-        Parameters
-        ----------
-        ids : Tensor of int, shape (B,)
-            The batch's ids.
-        received : int
-            Samples received so far on this rank; the place does not exceed what all
-            the ranks that are dealt from this share can have received.
-
-        Returns
-        -------
-        int or None
-            None if no part of the share is this batch.
-
-        Notes
-        -----
-        O(share). Where the share repeats the batch, the last place counts.
-        """
-        shard, ranks = self.pruner.config.shard, self.ranks
-        together = 1 if shard is not None else ranks.world_size // ranks.num_replicas
-        batch = ids.cpu().numpy()
-        share = self.ids()[: received * max(together, 1)]
-        for first in np.flatnonzero(share == batch[0])[::-1] if batch.size else ():
-            if np.array_equal(share[first : first + batch.size], batch):
-                return int(first) + batch.size
-        return None
-
     @property
     def share(self) -> int:
-        """Ids of this rank's share of the epoch, those passed over included."""
+        """Ids of this process's share of the epoch, those passed over included."""
         return -(-self._plan().visited // self.ranks.num_replicas)
 
     def __len__(self) -> int:
@@ -124,11 +92,11 @@ class TEDSampler(Sampler[int]):
         return max(self.share - self.start, 0)
 
     def __iter__(self) -> Iterator[int]:
-        """Return an iterator over the rest of this rank's share of the order."""
+        """Return an iterator over the rest of this process's share of the order."""
         return _Visit(self)
 
     def ids(self) -> Ids:
-        """Return the ids of this rank's share, in order.
+        """Return the ids of this process's share, in order.
 
         Returns
         -------
@@ -136,10 +104,10 @@ class TEDSampler(Sampler[int]):
             Those passed over included.
         """
         plan = self._plan()
-        return shard(repeat_order(plan.order, plan.visited, plan.n), self.ranks)
+        return share_of(repeat_order(plan.order, plan.visited, plan.n), self.ranks)
 
     def _plan(self) -> EpochPlan:
-        """Return the plan; one that all ranks must make together is not made here."""
+        """Return the plan; one that all processes make together is not made here."""
         if self.pruner.config.shard is not None and not self.pruner.planned:
             msg = (
                 "`sampler` must be asked once the epoch's samples are chosen, got no "
@@ -150,17 +118,11 @@ class TEDSampler(Sampler[int]):
 
 
 class _Visit(Iterator[int]):
-    """One pass over a share; tells loaders that save their place where it stands.
-
-    Parameters
-    ----------
-    sampler : TEDSampler
-        Whose share, and from where.
-    """
+    """One pass over a share; loaders that save their position ask it for one."""
 
     def __init__(self, sampler: TEDSampler) -> None:
         self._sampler, self._epoch = sampler, sampler.pruner.epoch
-        self._place, self._order = sampler.start, sampler.ids()
+        self._position, self._order = sampler.start, sampler.ids()
         self._ids = self._rest()
 
     def __next__(self) -> int:
@@ -168,28 +130,30 @@ class _Visit(Iterator[int]):
         return next(self._ids)
 
     def _rest(self) -> Iterator[int]:
-        for start in range(self._place, self._order.size, _CHUNK):
+        """Yield the ids from the position on; no list of all ids is made."""
+        for start in range(self._position, self._order.size, _CHUNK):
             for number in self._order[start : start + _CHUNK].tolist():
-                self._place += 1
+                self._position += 1
                 yield number
         self._sampler.passes += 1
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch and the place in this rank's share of it."""
-        return {"epoch": self._epoch, "place": self._place}
+        """Return the epoch and the position in this process's share of it."""
+        # Saved loaders have this word.
+        return {"epoch": self._epoch, "place": self._position}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go to a saved place: of the share, whatever the session passes over."""
-        epoch, place = state["epoch"], state["place"]
+        """Go to a saved position: of the share, whatever the session passes over."""
+        epoch, position = state["epoch"], state["place"]
         # A loader that saves only now and then hands out again what came since.
-        if epoch != self._epoch or place > self._sampler.start:
+        if epoch != self._epoch or position > self._sampler.start:
             msg = (
                 f"the loader's state must be the session's, of epoch {self._epoch} and "
-                f"place {self._sampler.start}, got epoch {epoch} and place {place}; "
+                f"place {self._sampler.start}, got epoch {epoch} and place {position}; "
                 "load the session's state that was saved beside it, and first"
             )
             raise CheckpointError(msg)
-        self._place, self._ids = place, self._rest()
+        self._position, self._ids = position, self._rest()
 
 
 Item = TypeVar("Item", covariant=True)  # noqa: PLC0105 - the item is only read
@@ -247,8 +211,6 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
 
 ItemIn = TypeVar("ItemIn", contravariant=True)  # noqa: PLC0105 - items are only given in
-
-
 Batch = TypeVar("Batch", covariant=True)  # noqa: PLC0105 - batches only come out
 
 

@@ -7,12 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ted_torch._validation import check_losses, check_valid
+from ted_torch._losses import wide_dtype, widened
+from ted_torch._validation import (
+    check_float,
+    check_integers,
+    check_valid,
+    find_outside,
+)
 
 __all__ = ["segment_losses", "segment_mask"]
 
-_HALF = 2
-_MOST_SAMPLES = 2**31
+_MAX_SAMPLES = 2**31
 
 
 def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -65,14 +70,11 @@ def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, 
     >>> delta.grad.tolist()
     [30.0, 40.0]
     """
-    if not isinstance(hidden, Tensor) or not hidden.is_floating_point():
-        found = getattr(hidden, "dtype", type(hidden).__name__)
-        msg = f"`hidden` must be a floating-point tensor, got {found}"
-        raise TypeError(msg)
+    hidden = check_float("hidden", hidden)
     _check(segments, tuple(hidden.shape[:2]), "`hidden`", count)
-    kind = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-    delta = torch.ones(count, dtype=kind, device=hidden.device, requires_grad=True)
-    rows: Tensor = _Segments.apply(hidden, delta, _slots(segments, count))  # type: ignore[no-untyped-call]
+    delta = torch.ones(count, dtype=wide_dtype(hidden), device=hidden.device)
+    delta.requires_grad_()
+    rows: Tensor = _Segments.apply(hidden, delta, _indices(segments, count))  # type: ignore[no-untyped-call]
     return rows, delta
 
 
@@ -85,10 +87,8 @@ def segment_losses(
     ----------
     losses : Tensor of float, shape (R, T)
         Unreduced losses.
-    segments : Tensor of int, shape (R, T)
-        Sample of each, in [0, `count`); -1 is padding.
-    count : int
-        B, samples in the batch.
+    segments, count : Tensor of int, shape (R, T), and int
+        As of :func:`segment_mask`.
     valid : Tensor of bool, shape (R, T), optional
         Which losses count, for example those of response tokens. None means all
         that are no padding.
@@ -117,17 +117,15 @@ def segment_losses(
     >>> segment_losses(losses, torch.tensor([[0, 0, 1, -1]]), 2).tolist()
     [2.0, 5.0]
     """
-    losses = check_losses(losses)
+    losses = check_float("losses", losses)
     _check(segments, tuple(losses.shape), "`losses`", count)
-    slots = _slots(segments, count)
+    indices = _indices(segments, count)
     if valid is not None:
-        valid = check_valid(valid, losses)
-        slots = torch.where(valid, slots, count)
-    wide = losses.float() if losses.element_size() == _HALF else losses
-    wide = torch.where(slots < count, wide, 0.0).flatten()
-    sums = wide.new_zeros(count + 1).index_add(0, slots.flatten(), wide)
+        indices = torch.where(check_valid(valid, losses), indices, count)
+    wide = torch.where(indices < count, widened(losses), 0.0).flatten()
+    sums = wide.new_zeros(count + 1).index_add(0, indices.flatten(), wide)
     ones = torch.ones_like(wide)
-    counts = wide.new_zeros(count + 1).index_add(0, slots.flatten(), ones)
+    counts = wide.new_zeros(count + 1).index_add(0, indices.flatten(), ones)
     return sums[:count] / counts[:count].clamp(min=1)
 
 
@@ -135,38 +133,32 @@ class _Segments(torch.autograd.Function):
     """Rows unchanged; their backward adds up <h_t, g_t> by sample."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, delta: Tensor, slots: Tensor) -> Tensor:
-        ctx.save_for_backward(hidden, slots)
+    def forward(ctx: Any, hidden: Tensor, delta: Tensor, indices: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden, indices)
         ctx.delta = delta.dtype, delta.shape[0]
         return hidden.view_as(hidden)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (grad,) = grads
-        hidden, slots = ctx.saved_tensors
+        hidden, indices = ctx.saved_tensors
         kind, count = ctx.delta
         products = hidden.to(kind) * grad
         inner = products.flatten(2).sum(2) if products.ndim > 2 else products  # noqa: PLR2004
-        sums = inner.new_zeros(count + 1).index_add(0, slots.flatten(), inner.flatten())
+        sums = inner.new_zeros(count + 1)
+        sums = sums.index_add(0, indices.flatten(), inner.flatten())
         return grad, sums[:count], None
 
 
-def _slots(segments: Tensor, count: int) -> Tensor:
-    """Return segments with one spare slot for what belongs to no sample."""
+def _indices(segments: Tensor, count: int) -> Tensor:
+    """Return segments with one spare index for what belongs to no sample."""
     inside = (segments >= 0) & (segments < count)
     return torch.where(inside, segments, count).long()
 
 
-def _check(segments: object, shape: tuple[int, ...], like: str, count: int) -> None:
-    if (
-        not isinstance(segments, Tensor)
-        or segments.is_floating_point()
-        or segments.is_complex()
-        or segments.dtype == torch.bool
-    ):
-        found = getattr(segments, "dtype", type(segments).__name__)
-        msg = f"`segments` must be an integer tensor, got {found}"
-        raise TypeError(msg)
+def _check(value: object, shape: tuple[int, ...], like: str, count: int) -> None:
+    """Refuse segments of another shape or dtype than those of packed rows."""
+    segments = check_integers("segments", value)
     if len(shape) != 2 or tuple(segments.shape) != shape:  # noqa: PLR2004
         msg = (
             f"`segments` must have the shape (R, T) of {like}, {shape}, got shape "
@@ -174,14 +166,10 @@ def _check(segments: object, shape: tuple[int, ...], like: str, count: int) -> N
         )
         raise ValueError(msg)
     whole = isinstance(count, int) and not isinstance(count, bool)
-    if not whole or not 0 <= count < _MOST_SAMPLES:
+    if not whole or not 0 <= count < _MAX_SAMPLES:
         msg = f"`count` must be an integer in [0, 2^31), got {count!r}"
         raise ValueError(msg)
-    if segments.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    if segments.numel():
-        lowest, highest = (int(each) for each in torch.aminmax(segments))
-        if lowest < -1 or highest >= count:
-            wrong = lowest if lowest < -1 else highest
-            msg = f"`segments` must be in [-1, {count}), got {wrong}"
-            raise ValueError(msg)
+    outside = find_outside(segments, -1, count)
+    if outside is not None:
+        msg = f"`segments` must be in [-1, {count}), got {outside}"
+        raise ValueError(msg)

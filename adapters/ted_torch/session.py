@@ -8,193 +8,32 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ted_core import CheckpointError, EpochError, Pruner, TedWarning
+from ted_core import CheckpointError, EpochError, Pruner, Report, Savings, TedWarning
 from ted_core.config import RunOptions
-from ted_core.pruner import Told
+from ted_core.history import EpochAccounts
 from ted_core.schedules.counts import StepOptions
-from ted_torch._validation import Ids, buffer_device
+from ted_torch._mask_diagnostics import warn_of
+from ted_torch._state import check_order, check_whole, read_session, write_session
+from ted_torch._step import SignalInputs, StepRecorder
+from ted_torch._validation import Ids
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import CollateWithIds, TEDSampler, WithIds
 from ted_torch.ranks import (
-    Ranks,
-    agree,
+    check_equal_across_ranks,
     check_made_in_time,
-    check_same_shard,
     find_ranks,
     run_facts,
 )
-from ted_torch.state import check_whole, read_session, write_session
-from ted_torch.step import Recorder, SignalInputs
 
-__all__ = [
-    "TED",
-    "Epochs",
-]
-
-
-class Epochs:
-    """The epochs of a run; the session has the contract.
-
-    Parameters
-    ----------
-    pruner : Pruner
-        The run.
-    ranks : Ranks
-        Its processes.
-    device : torch.device
-        Where losses and masks live.
-    buffer : EpochBuffer
-        Takes the values.
-    """
-
-    def __init__(
-        self, pruner: Pruner, ranks: Ranks, device: torch.device, buffer: EpochBuffer
-    ) -> None:
-        self.pruner, self.ranks, self.buffer = pruner, ranks, buffer
-        self.sampler = TEDSampler(pruner, ranks=ranks)
-        self.recorder = Recorder(pruner.config, self.sampler, device, buffer)
-        self._device = device
-        self._agreed, self._before = False, 0
-
-    def enter(self, epoch: int, size: int) -> None:
-        """Begin an epoch over a data set of `size`, closing the one before."""
-        here = self.pruner.epoch
-        known = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
-        if not known or not here <= epoch <= min(here + 1, self.pruner.epochs - 1):
-            msg = (
-                f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "
-                f"got {epoch!r}; a resumed run goes on at `ted.epoch`"
-            )
-            raise ValueError(msg)
-        if size != self.pruner.n:
-            msg = (
-                f"`dataset` must keep its {self.pruner.n} samples, got {size} in epoch "
-                f"{epoch}"
-            )
-            raise ValueError(msg)
-        check_made_in_time(self.ranks)
-        if epoch > here:
-            self._merge()
-            self.pruner.advance()
-            self._clear()
-        if not self._agreed:
-            facts = run_facts(self.pruner, epoch)
-            facts["num_replicas"] = self.ranks.num_replicas
-            if self.ranks.num_replicas > 1:
-                facts["position"] = self.sampler.start
-            agree(facts, self.ranks, device=self._device)
-            self._agreed = True
-        self.recorder.begin(self.pruner.plan())
-
-    def finish(self) -> None:
-        """Close the last epoch, or an early stop."""
-        if self.pruner.finished:
-            return
-        # Ranks take part together, also one that has received nothing.
-        if self.received or (self._agreed and self.ranks.world_size > 1):
-            self._merge(optional=True)
-        self.pruner.finish()
-        self._clear()
-
-    @property
-    def received(self) -> int:
-        """Samples of the open epoch that the loss got on this rank."""
-        self.recorder.flush()
-        return int(self.buffer.meters[0])
-
-    def _merge(self, *, optional: bool = False) -> None:
-        self.recorder.flush()
-        shard = self.pruner.config.shard
-        sums, counts = self.buffer.read(
-            self.pruner.epoch, ranks=self.ranks, optional=optional, shard=shard
-        )
-        self.recorder.hints.warn(self.pruner.epoch)
-        # What is mixed into a batch may come from anywhere.
-        here = 0 if self.buffer.shares is not None else self._strays(counts)
-        strays = self.pruner.config.layout.sum(here)
-        if strays:
-            msg = (
-                f"an epoch must visit its kept samples alone, got {strays} others in "
-                f"epoch {self.pruner.epoch}; give the loader `sampler=ted.sampler`"
-            )
-            raise EpochError(msg)
-        if self.sampler.start and not optional:
-            self._warn_of_gaps(counts)
-        self.pruner.observe_sums(sums, counts)
-
-    def _strays(self, counts: NDArray[np.uint8]) -> int:
-        kept = self.pruner.plan().order
-        return int(np.count_nonzero(counts) - np.count_nonzero(counts[kept]))
-
-    def _warn_of_gaps(self, counts: NDArray[np.uint8]) -> None:
-        """Tell of a resumed epoch in which more is missing than a batch cut short."""
-        missing = np.count_nonzero(counts[self.pruner.plan().order] == 0)
-        batch = self.recorder.last_size * self.ranks.num_replicas
-        if missing >= max(batch, 1):
-            msg = (
-                f"a resumed epoch must visit the rest of its samples, got {missing} "
-                f"left out in epoch {self.pruner.epoch}; if the loader has a state of "
-                "its own, its batch sampler must have one too"
-            )
-            warnings.warn(msg, TedWarning, stacklevel=5)
-
-    def _clear(self) -> None:
-        self.recorder.clear()
-        self._before = 0
-        self.sampler.restart()
-
-    def save(self) -> dict[str, Any]:
-        """Return the state, an open epoch's included."""
-        position = 0 if self.pruner.finished else self._position()
-        plain = {"order": self._order(), "position": position}
-        return write_session(self.pruner.state_dict(), self.buffer, self.ranks, plain)
-
-    def _position(self) -> int:
-        """Return how many ids of this rank's share are passed."""
-        received, place = self.received, self.recorder.position()
-        # Where no batch tells: as far as it went before, and what has come since.
-        return self.sampler.start + received - self._before if place is None else place
-
-    def _order(self) -> int:
-        """Return the checksum of the open epoch's order, if it is known alone."""
-        made_together = self.pruner.config.shard is not None
-        if self.pruner.finished or (made_together and not self.pruner.planned):
-            return 0
-        return self.pruner.plan().checksum
-
-    def load(self, state: Mapping[str, Any], allow: Sequence[str]) -> None:
-        """Take over a state; on an error nothing has changed."""
-        check_same_shard(state, self.pruner.config.shard)
-        pruner, buffer, plain = read_session(state, self.pruner.n, self.ranks)
-        before = self.pruner.state_dict()
-        self.pruner.load_state_dict(pruner, allow=allow)
-        try:
-            self._check_order(plain["order"], int(buffer["meters"][0]))
-            check_whole(state)
-        except CheckpointError:
-            self.pruner.load_state_dict(before)
-            raise
-        self.recorder.clear()
-        self.buffer.load(buffer)
-        self._before = self.received
-        self.sampler.restart(plain["position"])
-        self._agreed = False
-
-    def _check_order(self, saved: int, received: int) -> None:
-        here = self._order()
-        if here != saved and received:
-            msg = f"`order` must be this epoch's, saved checksum {saved}, here {here}"
-            raise CheckpointError(msg)
-
+__all__ = ["TED"]
 
 Item = TypeVar("Item")
 
 
-class TED(Told, Generic[Item]):
+class TED(Generic[Item]):
     r"""Prune a training run: which samples, the scaled loss, and their scores.
 
     Parameters
@@ -206,10 +45,10 @@ class TED(Told, Generic[Item]):
     buffer : {"device", "cpu"}, default "device"
         Where values gather, 5 bytes a sample; for the CPU, steps wait now and then.
     num_replicas, rank : int, optional
-        Ranks that share the order and this one among them; by default those of
-        `group`; 1 and 0 where the host deals out the batches.
+        Processes that share the order and this one among them; by default those of
+        `group`; 1 and 0 where the framework deals out the batches.
     group : torch.distributed.ProcessGroup, optional
-        Ranks whose scores are merged; None is the default group, if there is one.
+        Processes whose scores are merged; None is the default group, if there is one.
     **options : RunOptions
         All of :class:`ted_core.Pruner`: `prune_ratio`, `shard`, `strategy`, ...
 
@@ -233,7 +72,7 @@ class TED(Told, Generic[Item]):
 
     Notes
     -----
-    A step adds one pass over the mask, an epoch one collective if there are ranks.
+    A step adds one pass over the mask, an epoch one collective of several processes.
 
     References
     ----------
@@ -274,13 +113,23 @@ class TED(Told, Generic[Item]):
         group: Any = None,
         **options: Unpack[RunOptions],
     ) -> None:
-        place = buffer_device(buffer, device)
+        if not isinstance(buffer, str) or buffer not in {"device", "cpu"}:
+            msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
+            raise ValueError(msg)
         self.dataset = WithIds(dataset)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
         self.ranks = find_ranks(num_replicas, rank, group, shard=options.get("shard"))
-        values = EpochBuffer(self.pruner.n, device=place)
-        self._epochs = Epochs(self.pruner, self.ranks, torch.device(device), values)
-        self.sampler = self._epochs.sampler
+        self.sampler = TEDSampler(self.pruner, ranks=self.ranks)
+        self._device = torch.device(device)
+        self._buffer = EpochBuffer(
+            self.pruner.n, device="cpu" if buffer == "cpu" else self._device
+        )
+        self._recorder = StepRecorder(
+            self.pruner.config, self.sampler, self._device, self._buffer
+        )
+        # Whether the processes agree on the run, and what an epoch resumed in its
+        # middle had received before.
+        self._agreed, self._before = False, 0
 
     @property
     def epoch(self) -> int:
@@ -303,7 +152,32 @@ class TED(Told, Generic[Item]):
             The epoch to close recorded nothing, or got ids out of range; or the
             run has finished.
         """
-        self._epochs.enter(epoch, len(self.dataset))
+        here, size = self.pruner.epoch, len(self.dataset)
+        known = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
+        if not known or not here <= epoch <= min(here + 1, self.pruner.epochs - 1):
+            msg = (
+                f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "
+                f"got {epoch!r}; a resumed run goes on at `ted.epoch`"
+            )
+            raise ValueError(msg)
+        if size != self.pruner.n:
+            msg = (
+                f"`dataset` must keep its {self.pruner.n} samples, got {size} in epoch "
+                f"{epoch}"
+            )
+            raise ValueError(msg)
+        check_made_in_time(self.ranks)
+        if epoch > here:
+            self._observe()
+            self.pruner.advance()
+            self._clear()
+        if not self._agreed:
+            facts = run_facts(
+                self.pruner, self.ranks, epoch=epoch, position=self.sampler.start
+            )
+            check_equal_across_ranks(facts, self.ranks, device=self._device)
+            self._agreed = True
+        self._recorder.begin(self.pruner.plan())
 
     def finish(self) -> None:
         """Close the last epoch, or an early stop; harmless when repeated.
@@ -313,7 +187,50 @@ class TED(Told, Generic[Item]):
         EpochError
             The open epoch was trained without recorded values.
         """
-        self._epochs.finish()
+        if self.pruner.finished:
+            return
+        # Processes take part together, also one that has received nothing.
+        together = self._agreed and self.ranks.world_size > 1
+        if self._recorder.received() or together:
+            self._observe(optional=True)
+        self.pruner.finish()
+        self._clear()
+
+    def _observe(self, *, optional: bool = False) -> None:
+        """Give the pruner what all processes have recorded of the open epoch."""
+        self._recorder.flush()
+        epoch, shard = self.pruner.epoch, self.pruner.config.shard
+        sums, counts = self._buffer.read(
+            epoch, ranks=self.ranks, optional=optional, shard=shard
+        )
+        warn_of(self._recorder.symptoms, epoch)
+        accounts = EpochAccounts(self.pruner.plan().order, counts)
+        # What is mixed into a batch may come from anywhere.
+        mixed = self._buffer.shares is not None
+        unexpected = 0 if mixed else accounts.unexpected
+        unexpected = self.pruner.config.layout.sum(unexpected)
+        if unexpected:
+            msg = (
+                f"an epoch must visit its kept samples alone, got {unexpected} others "
+                f"in epoch {epoch}; give the loader `sampler=ted.sampler`"
+            )
+            raise EpochError(msg)
+        # A loader that drops its last batch leaves out less than a batch.
+        batch = self._recorder.last_size * self.ranks.num_replicas
+        if self.sampler.start and not optional and accounts.missing >= max(batch, 1):
+            msg = (
+                f"a resumed epoch must visit the rest of its samples, got "
+                f"{accounts.missing} left out in epoch {epoch}; if the loader has a "
+                "state of its own, its batch sampler must have one too"
+            )
+            warnings.warn(msg, TedWarning, stacklevel=3)
+        self.pruner.observe_sums(sums, counts)
+
+    def _clear(self) -> None:
+        """Begin with nothing recorded at the first position."""
+        self._recorder.clear()
+        self._before = 0
+        self.sampler.restart()
 
     @overload
     def mask(self, hidden: Tensor, *, ids: Ids) -> Tensor: ...
@@ -335,7 +252,7 @@ class TED(Told, Generic[Item]):
             `hidden` with the same numbers: go on with what is returned. Under
             ``torch.no_grad`` it is `hidden`, and nothing is recorded.
         """
-        return self._epochs.recorder.mask(hidden, ids)
+        return self._recorder.mask(hidden, ids)
 
     def loss(
         self,
@@ -378,17 +295,32 @@ class TED(Told, Generic[Item]):
         EpochError
             :meth:`set_epoch` was not called.
         """
-        return self._epochs.recorder.loss(losses, ids, mask, weights, valid, inputs)
+        return self._recorder.loss(losses, ids, mask, weights, valid, inputs)
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the run's optimizer steps on all ranks; see `Pruner.total_steps`."""
+        """Count the run's optimizer steps; see `Pruner.total_steps`."""
         ranks = max(self.ranks.world_size, self.ranks.num_replicas)
         options.setdefault("world_size", ranks)
         return self.pruner.total_steps(batch_size, **options)
 
+    def savings(self) -> Savings:
+        """Return the samples saved in the closed epochs, counted (Eq. 24)."""
+        return self.pruner.savings()
+
+    def report(self) -> Report:
+        """Return the counts of the closed epochs and the ids to look at."""
+        return self.pruner.report()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state, an open epoch's included: tensors, plain values."""
-        return self._epochs.save()
+        position = 0
+        if not self.pruner.finished:
+            received, found = self._recorder.received(), self._recorder.position()
+            # Where no batch tells: as far as it went before, and what has come since.
+            since = self.sampler.start + received - self._before
+            position = since if found is None else found
+        plain = {"order": self._order(), "position": position}
+        return write_session(self.pruner.state_dict(), self._buffer, self.ranks, plain)
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -398,7 +330,7 @@ class TED(Told, Generic[Item]):
         Parameters
         ----------
         state : mapping
-            What :meth:`state_dict` returned; in the middle of an epoch on this rank.
+            What :meth:`state_dict` returned; in the middle of an epoch by this process.
         allow : sequence of str, default ()
             Fields that may differ on purpose: ``"epochs"``.
 
@@ -412,4 +344,25 @@ class TED(Told, Generic[Item]):
         Go on with ``set_epoch(ted.epoch)``: the sampler passes over the samples that
         `loss` had received, provided that they came in the sampler's order.
         """
-        self._epochs.load(state, allow)
+        pruner, buffer, plain = read_session(state, self.pruner.config, self.ranks)
+        before, received = self.pruner.state_dict(), int(buffer["counters"][0])
+        self.pruner.load_state_dict(pruner, allow=allow)
+        try:
+            if received:
+                check_order(plain["order"], self._order())
+            check_whole(state)
+        except CheckpointError:
+            self.pruner.load_state_dict(before)
+            raise
+        self._recorder.clear()
+        self._buffer.load(buffer)
+        self._before = received
+        self.sampler.restart(plain["position"])
+        self._agreed = False
+
+    def _order(self) -> int:
+        """Return the checksum of the open epoch's order; 0 if it is not known yet."""
+        made_together = self.pruner.config.shard is not None
+        if self.pruner.finished or (made_together and not self.pruner.planned):
+            return 0
+        return self.pruner.plan().checksum

@@ -15,12 +15,20 @@ import json
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from ted_core.demo import load_images, make_record, make_result, make_table, read_runs
+from ted_core.demo.datasets import load_images
+from ted_core.demo.engine import compare
 from ted_core.demo.pictures import draw
-from ted_core.demo.results import load_average
+from ted_core.demo.results import (
+    load_average,
+    make_record,
+    make_result,
+    make_table,
+    read_runs,
+)
 
 __all__ = ["SAMPLES", "SETTINGS"]
 
@@ -102,7 +110,7 @@ def measure(arguments):
                 raise SystemExit(message)
     done = {result["seed"] for result in results}
     if done != set(SEEDS):
-        demo.comparison.warm_up(images, settings)
+        demo.warm_up(images, settings)
     for seed in sorted(set(SEEDS) - done):
         load, begun = [], time.perf_counter()
 
@@ -111,7 +119,8 @@ def measure(arguments):
             past = time.perf_counter() - begun
             print(f"seed {seed}: {len(load)} epochs, {past:.0f} s", flush=True)
 
-        runs = demo.compare(images, settings, seed=seed, after_epoch=note)
+        make_training = partial(demo.Training, images, settings)
+        runs = compare(make_training, seed=seed, after_epoch=note)
         results += [
             make_result(run, variant=name, seed=seed, load=load)
             for name, run in runs.items()

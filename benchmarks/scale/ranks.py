@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -20,10 +21,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from ranks_page import PAGE, markdown
 from ted_torch import TED, find_shard
 
 import ted_core
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pages"))
+
+from ranks_page import PAGE, markdown
 
 RECORD = Path(__file__).parent / "records" / "ranks.json"
 EPOCHS, CHUNK = 8, 1 << 17

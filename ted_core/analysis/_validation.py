@@ -1,4 +1,4 @@
-"""Checks at the doors of the analysis."""
+"""Validation that the analysis shares."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import as_array
-
-__all__ = ["check_labelled", "check_real_array"]
 
 
 def check_real_array(name: str, value: object) -> NDArray[np.float64]:

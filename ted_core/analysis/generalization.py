@@ -1,4 +1,8 @@
-"""Internal generalization (Eq. 3) and its distance (Eq. 4), by retraining."""
+"""Internal generalization (Eq. 3) and its distance (Eq. 4).
+
+The distance comes from retraining without the samples, or to second order from their
+influence on the minimiser.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +50,7 @@ def internal_generalization(
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 3.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 3.
 
     Examples
     --------
@@ -88,8 +91,7 @@ def internal_generalization_distance(
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 4.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 4.
 
     Examples
     --------
@@ -98,6 +100,20 @@ def internal_generalization_distance(
     [0.25, 0.5]
     """
     return _difference("loss_without", loss_without, "loss_full", loss_full)
+
+
+def _difference(
+    name: str, value: object, other_name: str, other: object
+) -> NDArray[np.float64]:
+    a, b = check_real_array(name, value), check_real_array(other_name, other)
+    try:
+        return np.asarray(a - b)
+    except ValueError:
+        msg = (
+            f"`{name}` and `{other_name}` must broadcast, got shapes {a.shape} and "
+            f"{b.shape}"
+        )
+        raise ValueError(msg) from None
 
 
 def retrained_igd(
@@ -138,8 +154,7 @@ def retrained_igd(
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 4.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 4.
 
     Examples
     --------
@@ -181,12 +196,8 @@ def leave_one_out_igd(
 
     Parameters
     ----------
-    fit : callable
-        Takes sorted ids, ndarray of int64, and returns the minimiser of the
-        objective on these samples alone.
-    objective : callable
-        Takes such parameters and returns L(D, theta) on all n samples: what `fit`
-        minimises, its regulariser included.
+    fit, objective : callable
+        As :func:`retrained_igd` takes them.
     n : int
         Samples in the data set, at least 2.
     ids : array_like of int, shape (m,), optional
@@ -210,8 +221,7 @@ def leave_one_out_igd(
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eqs. 4 and 9.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eqs. 4 and 9.
 
     Examples
     --------
@@ -227,20 +237,6 @@ def leave_one_out_igd(
     n = check_int("n", n, minimum=2)
     out = np.arange(n) if ids is None else check_ids("ids", ids, n)
     return retrained_igd(fit, objective, n, out[:, None])
-
-
-def _difference(
-    name: str, value: object, other_name: str, other: object
-) -> NDArray[np.float64]:
-    a, b = check_real_array(name, value), check_real_array(other_name, other)
-    try:
-        return np.asarray(a - b)
-    except ValueError:
-        msg = (
-            f"`{name}` and `{other_name}` must broadcast, got shapes {a.shape} and "
-            f"{b.shape}"
-        )
-        raise ValueError(msg) from None
 
 
 def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float64]:
@@ -272,8 +268,7 @@ def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float6
     References
     ----------
     P. W. Koh, P. Liang, Understanding Black-box Predictions via Influence
-    Functions, ICML 2017, Sec. 2; for the IGD of J. Xiao, P. Li, J. Nie, TED:
-    Accelerate Model Training by Internal Generalization, ECAI 2024, Eq. 4.
+    Functions, ICML 2017, Sec. 2; for the IGD of J. Xiao et al., TED, ECAI 2024, Eq. 4.
 
     Examples
     --------
@@ -281,10 +276,8 @@ def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float6
     >>> quadratic_igd([[2.0, 0.0], [-2.0, 0.0]], [[1.0, 0.0], [0.0, 2.0]]).tolist()
     [0.5, 0.5]
     """
-    g, h = (
-        check_real_array("gradients", gradients),
-        check_real_array("hessian", hessian),
-    )
+    g = check_real_array("gradients", gradients)
+    h = check_real_array("hessian", hessian)
     if g.ndim != 2 or len(g) == 0:  # noqa: PLR2004 - samples and parameters
         msg = f"`gradients` must have shape (n, p) with n >= 1, got shape {g.shape}"
         raise ValueError(msg)

@@ -9,7 +9,7 @@ from ted_core.analysis._validation import check_real_array
 
 __all__ = ["gradient_correlation"]
 
-_LEAST = 2
+_MIN_ENTRIES = 2
 
 
 def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.float64]:
@@ -18,7 +18,7 @@ def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.flo
     Parameters
     ----------
     retained : array_like of float, shape (..., p)
-        Gradient of L(D - D', theta), flattened: that of the retained samples.
+        Gradient of L(D - D', theta), the retained samples' loss, flattened.
     full : array_like of float, shape (..., p)
         Gradient of L(D, theta) at the same theta; broadcast against `retained`.
 
@@ -41,8 +41,7 @@ def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.flo
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Sec. 3.5, Eqs. 22 and 23, Fig. 4.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.5, Eqs. 22 and 23, Fig. 4.
 
     Examples
     --------
@@ -67,7 +66,7 @@ def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.flo
 def _standardise(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """Return a gradient without its mean, of length 1."""
     g = check_real_array(name, value)
-    if g.ndim == 0 or g.shape[-1] < _LEAST:
+    if g.ndim == 0 or g.shape[-1] < _MIN_ENTRIES:
         msg = f"`{name}` must have shape (..., p) with p >= 2, got shape {g.shape}"
         raise ValueError(msg)
     low, high = g.min(axis=-1, keepdims=True), g.max(axis=-1, keepdims=True)

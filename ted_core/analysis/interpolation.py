@@ -44,8 +44,7 @@ def interpolate(
     ----------
     I. J. Goodfellow, O. Vinyals, A. M. Saxe, Qualitatively characterizing neural
     network optimization problems, ICLR 2015.
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Sec. 4.5, Fig. 8.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 4.5, Fig. 8.
 
     Examples
     --------
@@ -81,12 +80,8 @@ def loss_along(
     evaluate : callable
         Takes such parameters and returns their loss, or an array of several numbers:
         losses on several sets, an accuracy.
-    theta_first : array_like of float, shape (...)
-        theta_1, the parameters before training.
-    theta_last : array_like of float, shape (...)
-        theta_T, those after it, of the same shape.
-    alphas : array_like of float, shape (m,)
-        Where to stand: 0 is theta_1 and 1 theta_T.
+    theta_first, theta_last, alphas : array_like of float
+        As :func:`interpolate` takes them.
 
     Returns
     -------
@@ -105,10 +100,7 @@ def loss_along(
 
     References
     ----------
-    I. J. Goodfellow, O. Vinyals, A. M. Saxe, Qualitatively characterizing neural
-    network optimization problems, ICLR 2015.
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Sec. 4.5, Fig. 8.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 4.5, Fig. 8.
 
     Examples
     --------

@@ -17,6 +17,9 @@ __all__ = [
 ]
 
 
+_MAX_STEPS = 200
+
+
 def logistic_losses(
     theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike
 ) -> NDArray[np.float64]:
@@ -26,10 +29,8 @@ def logistic_losses(
     ----------
     theta : ndarray of float64, shape (classes, d)
         Parameters.
-    x : array_like of float, shape (n, d)
-        Inputs.
-    y : array_like of int, shape (n,)
-        Class indices.
+    x, y : array_like, shapes (n, d) and (n,)
+        Inputs, and class indices.
 
     Returns
     -------
@@ -65,10 +66,8 @@ def logistic_objective(
     ----------
     theta : ndarray of float64, shape (classes, d)
         Parameters.
-    x : array_like of float, shape (n, d)
-        Inputs.
-    y : array_like of int, shape (n,)
-        Class indices.
+    x, y : array_like, shapes (n, d) and (n,)
+        Inputs, and class indices.
     l2 : float
         Weight of the regulariser.
 
@@ -101,10 +100,8 @@ def logistic_gradients(
     ----------
     theta : ndarray of float64, shape (classes, d)
         Parameters.
-    x : array_like of float, shape (n, d)
-        Inputs.
-    y : array_like of int, shape (n,)
-        Class indices.
+    x, y : array_like, shapes (n, d) and (n,)
+        Inputs, and class indices.
     l2 : float
         Weight of the regulariser, which is part of every sample's share.
 
@@ -163,7 +160,7 @@ def logistic_hessian(
     p = _softmax(xs @ theta.T)
     weighted = (p[:, :, None] * xs[:, None, :]).reshape(n, c * d)
     hessian = weighted.T @ weighted / -n
-    for j in range(c):
+    for j in range(c):  # the diagonal blocks have p_j (1 - p_j)
         block = slice(j * d, (j + 1) * d)
         hessian[block, block] += weighted[:, block].T @ xs / n
     hessian[np.diag_indices(c * d)] += l2
@@ -173,9 +170,6 @@ def logistic_hessian(
 def _softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True), np.float64)
-
-
-_MAX_STEPS = 200
 
 
 def fit_logistic(
@@ -237,8 +231,8 @@ def fit_logistic(
     xs, ys = check_labelled(x, y)
     l2 = check_real("l2", l2, low=0, high=np.inf, closed="neither")
     stop = check_real("tolerance", tolerance, low=0, high=np.inf, closed="neither")
-    least = max(2, int(ys.max()) + 1)
-    c = least if classes is None else check_int("classes", classes, minimum=least)
+    found = max(2, int(ys.max()) + 1)
+    c = found if classes is None else check_int("classes", classes, minimum=found)
     shape = (c, xs.shape[1])
     theta = np.zeros(shape) if start is None else check_real_array("start", start)
     if theta.shape != shape:
@@ -250,23 +244,14 @@ def fit_logistic(
             return theta
         hessian = logistic_hessian(theta, xs, l2=l2)
         step = np.linalg.solve(hessian, gradient).reshape(shape)
-        theta = _backtrack(theta, step, xs, ys, l2)
+        # Halve the step until it lowers the objective, to its rounding error.
+        before = logistic_objective(theta, xs, ys, l2=l2)
+        bound = before + 8 * np.finfo(np.float64).eps * max(1.0, before)
+        while logistic_objective(theta - step, xs, ys, l2=l2) > bound:
+            step = step / 2
+        theta = theta - step
     msg = (
         f"`tolerance` {stop:g} was not reached in {_MAX_STEPS} steps, the gradient "
         f"is {np.abs(gradient).max():g}; scale the data or raise `tolerance`"
     )
     raise RuntimeError(msg)
-
-
-def _backtrack(
-    theta: NDArray[np.float64],
-    step: NDArray[np.float64],
-    x: NDArray[np.float64],
-    y: NDArray[np.int64],
-    l2: float,
-) -> NDArray[np.float64]:
-    before = logistic_objective(theta, x, y, l2=l2)
-    most = before + 8 * np.finfo(np.float64).eps * max(1.0, before)
-    while logistic_objective(theta - step, x, y, l2=l2) > most:
-        step = step / 2
-    return theta - step

@@ -88,8 +88,7 @@ def split_losses(
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Sec. 3.2, Figs. 1 and 2.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.2, Figs. 1 and 2.
 
     Examples
     --------

@@ -50,8 +50,7 @@ def prune_from(
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Sec. 3.4, Fig. 3.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.4, Fig. 3.
 
     Examples
     --------
@@ -77,7 +76,7 @@ def forwarded_samples(
     Parameters
     ----------
     schedule : Schedule
-        The curve, its tail and its warm-up.
+        The curve, with its warmup and its full-data epochs at the end.
     epochs : int
         Epochs of the run, at least 1.
     n : int
@@ -101,8 +100,7 @@ def forwarded_samples(
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 24, Figs. 7 and 9.
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 24, Figs. 7 and 9.
 
     Examples
     --------

@@ -1,36 +1,10 @@
-"""A demonstration on scikit-learn's digits: ``python -m ted_core.demo``."""
+"""A demonstration on scikit-learn's digits: ``python -m ted_core.demo``.
+
+The engine compares variants; `softmax` and the demos of the adapters train them.
+"""
 
 from __future__ import annotations
 
-from ted_core.demo.datasets import (
-    Digits,
-    Images,
-    digits_as_images,
-    load_digits,
-    load_images,
-)
-from ted_core.demo.results import (
-    Settings,
-    TimedRun,
-    make_record,
-    make_result,
-    make_table,
-    read_runs,
-)
-from ted_core.demo.training import Run, train
+from ted_core.demo.datasets import Digits, load_digits
 
-__all__ = [
-    "Digits",
-    "Images",
-    "Run",
-    "Settings",
-    "TimedRun",
-    "digits_as_images",
-    "load_digits",
-    "load_images",
-    "make_record",
-    "make_result",
-    "make_table",
-    "read_runs",
-    "train",
-]
+__all__ = ["Digits", "load_digits"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,13 +11,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "Digits",
-    "Images",
-    "digits_as_images",
-    "load_digits",
-    "load_images",
-]
+__all__ = ["Digits", "load_digits"]
+
+
+_NAMES = ("x_train", "y_train", "x_test", "y_test")
+_MIN_SIDE = 8
+_RGB_DIMENSIONS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,26 +80,9 @@ def load_digits(*, test_share: float = 0.25, seed: int = 0) -> Digits:
     return Digits(x[:cut], y[:cut], x[cut:], y[cut:])
 
 
-_NAMES = ("x_train", "y_train", "x_test", "y_test")
-
-
-_RANKS = (3, 4)
-
-
-_LEAST_SIDE = 8
-
-
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Pictures and their labels, split.
-
-    Parameters
-    ----------
-    x_train, x_test : ndarray of uint8, shape (n, H, W) or (n, H, W, 3)
-        Pixels, grey or RGB.
-    y_train, y_test : ndarray of int64, shape (n,)
-        Classes, from 0 on.
-    """
+    """Pictures, grey (n, H, W) or RGB (n, H, W, 3), and classes from 0 on, split."""
 
     x_train: NDArray[np.uint8]
     y_train: NDArray[np.int64]
@@ -113,26 +94,19 @@ class Images:
         """Number of classes: the largest label, plus 1."""
         return 1 + int(max(self.y_train.max(), self.y_test.max()))
 
+    @property
+    def channels(self) -> int:
+        """Channels of the pictures: 1, or 3 for RGB."""
+        return 3 if self.x_train.ndim == _RGB_DIMENSIONS else 1
+
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return each channel's mean and standard deviation, the latter at least 1."""
+        pixels = self.x_train.reshape(-1, self.channels)
+        return pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1.0)
+
 
 def digits_as_images() -> Images:
-    """Return scikit-learn's digits as 8 x 8 pictures, split as in `load_digits`.
-
-    Returns
-    -------
-    Images
-        1,348 pictures to train on and 449 to test on, pixels in [0, 16].
-
-    Raises
-    ------
-    ModuleNotFoundError
-        The extra ``demo`` is not installed.
-
-    Examples
-    --------
-    >>> from ted_core.demo import digits_as_images
-    >>> digits_as_images().x_train.shape
-    (1348, 8, 8)
-    """
+    """Return scikit-learn's digits as 8 x 8 pictures, split as in `load_digits`."""
     digits = load_digits()
     train, test = (
         (16 * x).astype(np.uint8).reshape(-1, 8, 8)
@@ -144,86 +118,61 @@ def digits_as_images() -> Images:
 def load_images(path: str | Path) -> Images:
     """Read four arrays from a ``.npz`` file, or from a folder of ``.npy`` files.
 
-    Parameters
-    ----------
-    path : str or Path
-        A ``.npz`` with arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or
-        a folder with a ``.npy`` of each name. Pictures are uint8 of shape (n, H, W, 3)
-        or (n, H, W), of at least 8 x 8 pixels; labels are integers from 0 on, of shape
-        (n,). CIFAR-10 is (50000, 32, 32, 3). Pickled arrays are not read.
-
-    Returns
-    -------
-    Images
-        The arrays, labels as int64.
-
-    Raises
-    ------
-    ValueError
-        An array is missing, can't be read, or does not fit; it is named.
+    ``x_train`` and ``x_test`` hold pictures, uint8 of shape (n, H, W, 3) or (n, H, W),
+    of at least 8 x 8 pixels; ``y_train`` and ``y_test`` hold integers from 0 on.
+    Pickled arrays are not read; what does not fit is refused by name.
     """
     where = Path(path)
     if not (where.is_dir() or where.suffix == ".npz"):
         msg = f"`data` must be a folder or a .npz file, got {path}"
         raise ValueError(msg)
-    arrays = _from_folder(where) if where.is_dir() else _from_npz(where)
+    arrays = _read_folder(where) if where.is_dir() else _read_npz(where)
     for part in ("train", "test"):
-        _check(arrays, part)
-    shapes = {arrays[name].shape[1:] for name in ("x_train", "x_test")}
-    if len(shapes) > 1:
+        _check(part, arrays[f"x_{part}"], arrays[f"y_{part}"])
+    x_train, y_train, x_test, y_test = (arrays[name] for name in _NAMES)
+    if x_train.shape[1:] != x_test.shape[1:]:
         msg = (
             "`x_test` must have pictures of the shape of `x_train`'s, "
-            f"{arrays['x_train'].shape[1:]}, got {arrays['x_test'].shape[1:]}"
+            f"{x_train.shape[1:]}, got {x_test.shape[1:]}"
         )
         raise ValueError(msg)
-    most = int(arrays["y_train"].max())
-    if int(arrays["y_test"].max()) > most:
-        msg = (
-            f"`y_test` must have labels of `y_train`, up to {most}, "
-            f"got {int(arrays['y_test'].max())}"
-        )
+    last, last_test = int(y_train.max()), int(y_test.max())
+    if last_test > last:
+        msg = f"`y_test` must have labels of `y_train`, up to {last}, got {last_test}"
         raise ValueError(msg)
-    return Images(
-        arrays["x_train"],
-        arrays["y_train"].astype(np.int64),
-        arrays["x_test"],
-        arrays["y_test"].astype(np.int64),
-    )
+    return Images(x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64))
 
 
-def _from_folder(folder: Path) -> dict[str, NDArray[Any]]:
-    return {name: _read(folder / f"{name}.npy", name) for name in _NAMES}
+def _read_folder(folder: Path) -> dict[str, NDArray[Any]]:
+    arrays = {}
+    for name in _NAMES:
+        file = folder / f"{name}.npy"
+        if not file.is_file():
+            msg = f"`{name}` is missing; the folder must hold {file.name}"
+            raise ValueError(msg)
+        with file.open("rb") as stream:
+            arrays[name] = _read_array(stream, name)
+    return arrays
 
 
-def _from_npz(file: Path) -> dict[str, NDArray[Any]]:
+def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
+    arrays = {}
     try:
-        with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            names = archive.namelist()
-            return {name: _member(archive, names, name) for name in _NAMES}
+        with zipfile.ZipFile(file) as archive:
+            members = archive.namelist()
+            for name in _NAMES:
+                if f"{name}.npy" not in members:
+                    msg = f"`{name}` is missing; the file must hold {', '.join(_NAMES)}"
+                    raise ValueError(msg)
+                with archive.open(f"{name}.npy") as stream:
+                    arrays[name] = _read_array(stream, name)
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         msg = f"`data` must be a .npz file that can be read, got {file}: {error}"
         raise ValueError(msg) from None
+    return arrays
 
 
-def _member(
-    archive: zipfile.ZipFile, names: Collection[str], name: str
-) -> NDArray[Any]:
-    if f"{name}.npy" not in names:
-        msg = f"`{name}` is missing; the file must hold {', '.join(_NAMES)}"
-        raise ValueError(msg)
-    with archive.open(f"{name}.npy") as stream:
-        return _parse(stream, name)
-
-
-def _read(file: Path, name: str) -> NDArray[Any]:
-    if not file.is_file():
-        msg = f"`{name}` is missing; the folder must hold {file.name}"
-        raise ValueError(msg)
-    with file.open("rb") as stream:
-        return _parse(stream, name)
-
-
-def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
+def _read_array(stream: IO[bytes], name: str) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -232,26 +181,22 @@ def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
     return array
 
 
-def _check(arrays: Mapping[str, NDArray[Any]], part: str) -> None:
-    x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+def _check(part: str, x: NDArray[Any], y: NDArray[Any]) -> None:
     if x.dtype != np.uint8:
         msg = f"`x_{part}` must be uint8, got {x.dtype}"
-        raise ValueError(msg)
-    if x.ndim not in _RANKS or x.shape[3:] not in {(), (3,)}:
+    elif not (x.ndim == 3 or (x.ndim == _RGB_DIMENSIONS and x.shape[3] == 3)):  # noqa: PLR2004 - (n, H, W) or (n, H, W, 3)
         msg = f"`x_{part}` must have shape (n, H, W) or (n, H, W, 3), got {x.shape}"
-        raise ValueError(msg)
-    if min(x.shape[1:3]) < _LEAST_SIDE:
+    elif min(x.shape[1:3]) < _MIN_SIDE:
         msg = f"`x_{part}` must have sides of at least 8 pixels, got {x.shape[1:3]}"
-        raise ValueError(msg)
-    if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
+    elif y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
         msg = (
             f"`y_{part}` must hold {x.shape[0]} integers, one for each picture of "
             f"`x_{part}`, got {y.dtype} of shape {y.shape}"
         )
-        raise ValueError(msg)
-    if y.size == 0:
+    elif y.size == 0:
         msg = f"`x_{part}` must hold at least one picture, got none"
-        raise ValueError(msg)
-    if int(y.min()) < 0:
+    elif int(y.min()) < 0:
         msg = f"`y_{part}` must hold labels from 0 on, got {int(y.min())}"
-        raise ValueError(msg)
+    else:
+        return
+    raise ValueError(msg)

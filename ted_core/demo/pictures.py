@@ -9,30 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.demo.training import Run
-
-__all__ = ["draw"]
+from ted_core.demo.results import Run
 
 _QUANTILES = (0.1, 0.5, 0.9)
 _SHOWN = 18
 
 
 def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
-    """Write the picture of one run.
+    """Write the picture of one run, in the format of the path's suffix.
 
-    Parameters
-    ----------
-    path : Path
-        File to write; its suffix chooses the format.
-    run : Run
-        The run to show.
-    images : ndarray, shape (n, H, W) or (n, H, W, 3)
-        Training pictures: grey of any range, or RGB as uint8.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        The extra ``demo`` is not installed.
+    `images` are the training pictures: grey of any range, or RGB as uint8.
     """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
@@ -42,8 +28,9 @@ def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
     figure = Figure(figsize=(9, 6), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.1, 1), hspace=0.04)
     left, right = parts[0].subplots(1, 2)
-    edges = np.arange(len(run.keep_ratios) + 1)
-    left.stairs(run.keep_ratios, edges, baseline=None, color="#0072B2", linewidth=1.5)
+    keep_ratios = np.array(run.epoch_samples) / run.n
+    edges = np.arange(len(keep_ratios) + 1)
+    left.stairs(keep_ratios, edges, baseline=None, color="#0072B2", linewidth=1.5)
     left.set(xlabel="epoch t", ylabel="keep ratio $r_t$", ylim=(0, 1.05))
     bands = np.nanquantile(np.stack(run.scores), _QUANTILES, axis=1)
     right.fill_between(
@@ -54,13 +41,13 @@ def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
     right.legend(frameon=False, loc="best")
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    order = np.lexsort((run.scores[-1], run.visits))
+    order = np.lexsort((run.scores[-1], run.times_kept))
     rows: Any = parts[1].subfigures(1, 2, wspace=0.06)
     for title, ids, part in (
         ("kept most often", order[::-1][:_SHOWN], rows[0]),
         ("kept least often", order[:_SHOWN], rows[1]),
     ):
-        times = run.visits[ids]
+        times = run.times_kept[ids]
         part.suptitle(f"{title}: {_range(times)} of {edges[-1]} epochs", fontsize=10)
         part.get_layout_engine().set(w_pad=0.02, h_pad=0.04)
         grid = part.subplots(3, 6).flat

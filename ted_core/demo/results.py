@@ -10,56 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ted_core._version import __version__
+from ted_core import __version__
 from ted_core.demo.datasets import Images
-from ted_core.demo.training import Run
 from ted_core.schedules.counts import save_ratio
-from ted_core.strategies import Random, Strategy, TopScore
-
-__all__ = [
-    "VARIANTS",
-    "Settings",
-    "TimedRun",
-    "load_average",
-    "machine",
-    "make_record",
-    "make_result",
-    "make_table",
-    "read_runs",
-]
-
-VARIANTS: dict[str, Strategy | None] = {
-    "full": None,
-    "random": Random(),
-    "TED": TopScore(),
-}
-
-
-"""What each variant keeps; None is a plain training on all data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a training is made of.
 
-    Parameters
-    ----------
-    epochs : int
-        Epochs, at least 2.
-    prune_ratio : float
-        Largest share of the samples that an epoch leaves out, in [0, 1).
-    batch_size : int
-        Samples of one step.
-    width : int
-        Channels of the network's first stage.
-    learning_rate : float, default 0.05
-        Peak of the one-cycle schedule. With SGD the factor 1 / r_t multiplies the
-        step, here by up to 1 / (1 - prune_ratio).
-    momentum : float, default 0.9
-        Nesterov momentum.
-    weight_decay : float, default 0.0005
-        Weight decay.
+    With SGD the factor 1 / r_t multiplies the step, by up to 1 / (1 - prune_ratio):
+    the peak of the one-cycle schedule, `learning_rate`, is chosen for that. `width` is
+    the number of channels of the network's first stage; the momentum is Nesterov's.
     """
 
     epochs: int
@@ -72,20 +36,31 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TimedRun(Run):
-    """What one training brought, measured; see `ted_core.demo.Run`.
+class Run:
+    """What one training brought, measured."""
 
-    Parameters
-    ----------
-    epoch_cpu_seconds : list of float
-        Processor time of each epoch, over all threads: what remains comparable when
-        a machine has other work.
-    epoch_samples : list of int
-        Samples that each epoch forwarded.
-    """
-
-    epoch_cpu_seconds: list[float]
+    n: int
+    accuracy: float
+    epoch_seconds: list[float]  # planning and closing included
+    epoch_cpu_seconds: list[float]  # comparable even when the machine has other work
     epoch_samples: list[int]
+    scores: list[NDArray[np.float32]]  # after each epoch
+    times_kept: NDArray[np.uint16]  # epochs that each sample took part in
+
+    @property
+    def forwarded(self) -> int:
+        """Samples forwarded."""
+        return sum(self.epoch_samples)
+
+    @property
+    def full(self) -> int:
+        """Samples that full training forwards."""
+        return self.n * len(self.epoch_samples)
+
+    @property
+    def seconds(self) -> float:
+        """Time of the whole training loop."""
+        return sum(self.epoch_seconds)
 
 
 def make_record(
@@ -98,30 +73,7 @@ def make_record(
     threads: int,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return a record that JSON can hold.
-
-    Parameters
-    ----------
-    results : sequence of mapping
-        What `make_result` returned.
-    name : str
-        Name of the record.
-    images : Images
-        Data.
-    settings : Settings
-        Of the trainings.
-    data : str
-        What the data are.
-    threads : int
-        Threads of the framework.
-    versions : mapping of str to str
-        Versions of the framework.
-
-    Returns
-    -------
-    dict
-        ``name``, ``config``, ``versions``, ``machine`` and ``results``.
-    """
+    """Return all that a comparison measured, and on what, as JSON can hold it."""
     return {
         "name": name,
         "config": asdict(settings)
@@ -143,26 +95,9 @@ def make_record(
 
 
 def make_result(
-    run: TimedRun, *, variant: str, seed: int, load: Sequence[float | None]
+    run: Run, *, variant: str, seed: int, load: Sequence[float | None]
 ) -> dict[str, Any]:
-    """Return one run as plain values.
-
-    Parameters
-    ----------
-    run : TimedRun
-        The run.
-    variant : str
-        Its variant.
-    seed : int
-        Its seed.
-    load : sequence of float or None
-        Load averages while this seed's variants were trained.
-
-    Returns
-    -------
-    dict
-        Accuracy, counts, seconds in all and of each epoch, and the load averages.
-    """
+    """Return one run as plain values; `load` are its seed's load averages."""
     return {
         "variant": variant,
         "seed": seed,
@@ -178,45 +113,25 @@ def make_result(
     }
 
 
-def read_runs(record: Mapping[str, Any]) -> dict[str, list[TimedRun]]:
-    """Return the runs of a record, by variant; scores are not in it.
-
-    Parameters
-    ----------
-    record : mapping
-        What `make_record` returned.
-
-    Returns
-    -------
-    dict of str to list of TimedRun
-        Runs in the order of the record.
-    """
-    runs: dict[str, list[TimedRun]] = {}
-    n = record["config"]["x_train"][0]
+def read_runs(record: Mapping[str, Any]) -> dict[str, list[Run]]:
+    """Return the runs of a record, by variant; scores are not in it."""
+    runs: dict[str, list[Run]] = {}
     for result in record["results"]:
-        run = TimedRun(
+        run = Run(
+            n=record["config"]["x_train"][0],
             accuracy=result["accuracy"],
-            forwarded=result["samples_forwarded"],
-            full=result["samples_full"],
             epoch_seconds=result["epoch_seconds"],
-            keep_ratios=[samples / n for samples in result["epoch_samples"]],
-            scores=[],
-            visits=np.zeros(0, dtype=np.uint16),
             epoch_cpu_seconds=result["epoch_cpu_seconds"],
             epoch_samples=result["epoch_samples"],
+            scores=[],
+            times_kept=np.zeros(0, dtype=np.uint16),
         )
         runs.setdefault(result["variant"], []).append(run)
     return runs
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor's name and its cores.
-
-    Returns
-    -------
-    dict
-        ``cpu`` and ``cores``.
-    """
+    """Return the processor's name and its cores."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
@@ -227,30 +142,16 @@ def machine() -> dict[str, Any]:
 
 
 def load_average() -> float | None:
-    """Return the processes that ran or waited in the last minute, on average.
-
-    Returns
-    -------
-    float or None
-        The load average; None where the system has none.
-    """
+    """Return the system's load average of the last minute, None where it has none."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def make_table(runs: Mapping[str, Sequence[Run]]) -> str:
     """Return a plain-text table, one row a variant; the first is the full run.
 
-    Parameters
-    ----------
-    runs : mapping of str to sequence of Run
-        Runs over the same seeds in the same order, by variant.
-
-    Returns
-    -------
-    str
-        Accuracy (mean and sd over the seeds, in percent), samples forwarded, save
-        ratio (Eq. 24), median seconds of the training loop, and the share of seconds
-        saved over the share of samples saved, against the first variant.
+    Accuracy (mean and sd over the seeds, in percent), samples forwarded, save ratio
+    (Eq. 24), median seconds of the training loop, and the share of seconds saved over
+    the share of samples saved, against the first variant.
     """
     lines = [
         "variant     accuracy %      sd   samples  saved %  seconds  time/samples saved"

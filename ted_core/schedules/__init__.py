@@ -7,8 +7,16 @@ share `anneal` (gamma) of full epochs at the end.
 
 from __future__ import annotations
 
-from ted_core.schedules.base import Horizon, Schedule, anneal_epochs, keep_ratios
-from ted_core.schedules.curves import Constant, Cosine, Linear, RollerCoaster
+from ted_core.schedules.curves import (
+    Constant,
+    Cosine,
+    Horizon,
+    Linear,
+    RollerCoaster,
+    Schedule,
+    anneal_epochs,
+    keep_ratios,
+)
 
 __all__ = [
     "Constant",

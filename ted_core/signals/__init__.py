@@ -15,20 +15,12 @@ from ted_core.signals.classification import (
     margin,
     normalize,
 )
-from ted_core.signals.registry import (
-    INPUTS,
-    SIGNALS,
-    check_signal,
-    compute,
-    default_reduction,
-)
+from ted_core.signals.registry import INPUTS, SIGNALS, compute
 
 __all__ = [
     "INPUTS",
     "SIGNALS",
-    "check_signal",
     "compute",
-    "default_reduction",
     "el2n",
     "forgetting",
     "grand",

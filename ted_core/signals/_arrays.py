@@ -1,4 +1,4 @@
-"""The door for arrays of any library, and the few operations all signals share.
+"""Validation of arrays of any library.
 
 Nothing here reads a value of an array: shapes and dtypes are checked, values never,
 so that no call waits for a device.
@@ -7,7 +7,7 @@ so that no call waits for a device.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from array_api_compat import (
@@ -17,38 +17,10 @@ from array_api_compat import (
     is_torch_namespace,
 )
 
-from ted_core._validation import check_bool
-
-__all__ = [
-    "Array",
-    "as_floating",
-    "as_hidden",
-    "as_index",
-    "as_labels",
-    "as_logits",
-    "as_losses",
-    "as_token_mask",
-    "check_same_shape",
-    "column",
-    "dtype_name",
-    "namespace",
-    "per_sample",
-    "quiet",
-    "sum_features",
-]
-
-Array: TypeAlias = Any
-
-
-"""An array of NumPy, PyTorch, JAX, CuPy or another array-API library."""
-
+from ted_core.signals._formulas import Array, one_hot
 
 _HALF = frozenset({"float16", "bfloat16"})
-
-
 _FLOATING = _HALF | {"float32", "float64"}
-
-
 _INTEGER = frozenset({f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)})
 
 
@@ -126,23 +98,6 @@ def quiet(xp: Any) -> AbstractContextManager[None]:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def sum_features(xp: Any, array: Array, kept: int) -> Array:
-    """Sum over all axes behind the first `kept`."""
-    if array.ndim == kept:
-        return array
-    return xp.sum(array, axis=tuple(range(kept, array.ndim)))
-
-
-def column(xp: Any, array: Array, ndim: int) -> Array:
-    """Append axes of length 1 up to `ndim`."""
-    return xp.reshape(array, tuple(array.shape) + (1,) * (ndim - array.ndim))
-
-
-def per_sample(xp: Any, inner: Array, *, signed: bool) -> Array:
-    """Turn <h, dl/dh> into an importance: its magnitude, or its negative."""
-    return -inner if check_bool("signed", signed) else xp.abs(inner)
-
-
 def _as_array(name: str, value: object, minimum_ndim: int) -> Array:
     array: Array = value
     if isinstance(value, type) or not is_array_api_obj(array):
@@ -190,21 +145,25 @@ def as_logits(logits: Array, classes: int = 1) -> Array:
     return z
 
 
+def as_soft_labels(z: Array, labels: Array) -> Array:
+    """Return labels of the shape of z as floating point."""
+    xp = namespace(logits=z, labels=labels)
+    check_same_shape("labels", labels, z.shape, "`logits`")
+    if dtype_name(labels).startswith(("int", "uint", "bool")):
+        return xp.astype(labels, z.dtype)
+    return as_floating("labels", labels)
+
+
 def as_labels(z: Array, labels: Array) -> Array:
     """Return labels (B, C) in the dtype of z; NaN for a class out of range."""
-    soft = getattr(labels, "ndim", None) == z.ndim
-    y = labels if soft else as_index("labels", labels)
+    if getattr(labels, "ndim", None) == z.ndim:
+        y = as_soft_labels(z, labels)
+        return namespace(logits=z, labels=y).astype(y, z.dtype)
+    y = as_index("labels", labels)
     xp = namespace(logits=z, labels=y)
-    if soft:
-        check_same_shape("labels", y, z.shape, "`logits`")
-        real = dtype_name(y).startswith(("int", "uint", "bool"))
-        return xp.astype(y if real else as_floating("labels", y), z.dtype)
     check_same_shape("labels", y, z.shape[:-1], "`logits` without its classes")
     classes = xp.arange(z.shape[-1], dtype=y.dtype, device=device(z))
-    hot = classes[None, :] == y[:, None]
-    known = xp.any(hot, axis=-1)[:, None]
-    y = xp.astype(hot, z.dtype)
-    return xp.where(known, y, xp.full_like(y, float("nan")))
+    return one_hot(xp, z, y, classes)
 
 
 def as_hidden(z: Array, hidden: Array) -> Array:

@@ -1,32 +1,73 @@
 """The signals' equations on any library that has NumPy's names for functions.
 
-`xp` is that library: an array-API namespace, or ``keras.ops``. z are logits (B, C), and
-y labels (B, C), at least 0, one-hot or soft; NaN where a sample has none.
+`xp` is that library: an array-API namespace, or ``keras.ops``. Its arrays come checked,
+floating point and of one dtype. z are logits (..., C), and y labels of that shape, at
+least 0, one-hot or soft; NaN where a sample has none.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
-from ted_core.signals._arrays import (
-    Array,
-    as_floating,
-    check_same_shape,
-    namespace,
-    quiet,
-)
+Array: TypeAlias = Any
+"""An array of NumPy, PyTorch, JAX, CuPy, another array-API library or Keras."""
 
-__all__ = [
-    "el2n",
-    "forgetting",
-    "grand",
-    "least_confidence",
-    "logit_gradient_from_probabilities",
-    "logits_from_probabilities",
-    "loss",
-    "margin",
-    "mask_gradient",
-]
+
+def inner_products(
+    xp: Any, h: Array, g: Array, *, kept: int = 1, used: Array | None = None
+) -> Array:
+    """Return <h, g> over the axes behind the first `kept`, where `used` is True."""
+    terms = h * g
+    if used is not None:
+        terms = xp.where(used, terms, xp.zeros_like(terms))
+    return sum_features(xp, terms, kept)
+
+
+def sum_features(xp: Any, array: Array, kept: int) -> Array:
+    """Sum over all axes behind the first `kept`."""
+    axes = tuple(range(kept, len(array.shape)))
+    return xp.sum(array, axis=axes) if axes else array
+
+
+def pre_activation(xp: Any, p: Array, g: Array, activation: str) -> tuple[Array, Array]:
+    """Return z and dl/dz of outputs p = softmax(z) or sigmoid(z), from g = dl/dp.
+
+    A softmax's z = log p lacks a constant, which no mask gradient sees: dl/dz sums to
+    0. z is 0 where the activation is saturated; dl/dz is 0 there.
+    """
+    if activation == "softmax":
+        z = xp.log(xp.where(p > 0, p, xp.ones_like(p)))
+        return z, p * (g - xp.sum(p * g, axis=-1, keepdims=True))
+    inside = xp.where((p > 0) & (p < 1), p, xp.full_like(p, 0.5))
+    return xp.log(inside) - xp.log1p(-inside), g * p * (1 - p)
+
+
+def one_hot(xp: Any, z: Array, index: Array, classes: Array) -> Array:
+    """Return labels (B, C) like z; NaN where an index (B,) is none of the classes."""
+    hot = classes[None, :] == index[:, None]
+    y = xp.where(hot, xp.ones_like(z), xp.zeros_like(z))
+    known = xp.any(hot, axis=-1)[:, None]
+    return xp.where(known, y, xp.full_like(y, float("nan")))
+
+
+def below_max_and_mean(xp: Any, z: Array) -> tuple[Array, Array]:
+    """Return the logits below their maximum, and their mean under the softmax.
+
+    The terms p_j - y_j sum to zero, so the maximum cancels in the result: what is
+    left does not overflow and loses no digits to a common offset of the logits.
+    """
+    below = z - xp.max(z, axis=-1, keepdims=True)
+    weight = xp.exp(below)
+    # Of a class with the logit -inf: 0 times infinity would be NaN.
+    terms = weight * xp.where(weight == 0, xp.zeros_like(below), below)
+    return below, xp.sum(terms, axis=-1) / xp.sum(weight, axis=-1)
+
+
+def label_products(xp: Any, z: Array, y: Array) -> Array:
+    """Return <z, S p - y>, S the sum of y: the closed form at the logits."""
+    below, mean = below_max_and_mean(xp, z)
+    true = xp.sum(y * xp.where(y == 0, xp.zeros_like(below), below), axis=-1)
+    return xp.sum(y, axis=-1) * mean - true
 
 
 def loss(xp: Any, losses: Array) -> Array:
@@ -37,11 +78,7 @@ def loss(xp: Any, losses: Array) -> Array:
 
 def mask_gradient(xp: Any, z: Array, y: Array) -> Array:
     """Return |<z, S p - y>|, S the sum of y."""
-    error = _error(xp, z, y)
-    # The error sums to 0, so that the logits may be moved by their maximum.
-    below = z - xp.max(z, axis=-1, keepdims=True)
-    below = xp.where(error == 0, xp.zeros_like(below), below)
-    return xp.abs(xp.sum(below * error, axis=-1))
+    return xp.abs(label_products(xp, z, y))
 
 
 def el2n(xp: Any, z: Array, y: Array) -> Array:
@@ -106,133 +143,3 @@ def _below_the_best(xp: Any, z: Array) -> tuple[Array, Array]:
     second = xp.max(others, axis=-1)
     second = xp.where(equals > 0, xp.ones_like(second), second)
     return second / total, (xp.sum(others, axis=-1) + equals) / total
-
-
-_Activation = Literal["softmax", "sigmoid"]
-
-
-def logits_from_probabilities(
-    probabilities: Array, *, activation: _Activation = "softmax"
-) -> Array:
-    r"""Return logits z that give `probabilities` (the site of Eq. 12 at the logits).
-
-    ``z = log p`` for a softmax (the model's logits up to a constant for each sample,
-    which no mask gradient sees) and ``z = log p - log(1 - p)`` for a sigmoid.
-
-    Parameters
-    ----------
-    probabilities : array of floating point, shape (B, ..., C) or any for a sigmoid
-        Outputs in [0, 1], classes last.
-    activation : {"softmax", "sigmoid"}, default "softmax"
-        What made the probabilities.
-
-    Returns
-    -------
-    array of float32 or float64, shape of `probabilities`
-        Finite logits: 0 counts as the smallest normal number, and 1 (of a sigmoid)
-        as the number before it. Half precision returns float32.
-
-    Raises
-    ------
-    TypeError
-        `probabilities` is no array or not floating point.
-    ValueError
-        `activation` is unknown, or there is no class axis.
-
-    Notes
-    -----
-    O(size of `probabilities`), elementwise, nothing read back from the device.
-    Values outside [0, 1] are not looked for; above 1 they have no meaning.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.signals._formulas import logits_from_probabilities
-    >>> p = np.array([[0.25, 0.75]])
-    >>> logits_from_probabilities(p).round(3).tolist()
-    [[-1.386, -0.288]]
-    >>> logits_from_probabilities(p, activation="sigmoid").round(3).tolist()
-    [[-1.099, 1.099]]
-    """
-    softmax = _is_softmax(activation)
-    p = as_floating("probabilities", probabilities, minimum_ndim=2 if softmax else 1)
-    xp = namespace(probabilities=p)
-    info = xp.finfo(p.dtype)
-    smallest = xp.full_like(p, float(info.smallest_normal))
-    p = xp.where(p < smallest, smallest, p)
-    if softmax:
-        return xp.log(p)
-    largest = xp.full_like(p, 1 - float(info.eps) / 2)
-    p = xp.where(p > largest, largest, p)
-    return xp.log(p) - xp.log1p(-p)
-
-
-def logit_gradient_from_probabilities(
-    probabilities: Array, gradient: Array, *, activation: _Activation = "softmax"
-) -> Array:
-    r"""Return dl/dz from dl/dp, the gradient at the logits (for Eq. 12).
-
-    ``p_j (g_j - <p, g>)`` for a softmax, ``g p (1 - p)`` for a sigmoid.
-
-    Parameters
-    ----------
-    probabilities : array of floating point, shape (B, ..., C) or any for a sigmoid
-        Outputs p in [0, 1], classes last.
-    gradient : array of floating point, shape of `probabilities`
-        Gradient g of the loss with respect to `probabilities`.
-    activation : {"softmax", "sigmoid"}, default "softmax"
-        What made the probabilities.
-
-    Returns
-    -------
-    array of float32 or float64, shape of `probabilities`
-        Gradient of the loss with respect to the logits; half precision returns
-        float32.
-
-    Raises
-    ------
-    TypeError
-        An argument is no array, not floating point or of another library.
-    ValueError
-        Shapes do not match, `activation` is unknown, or there is no class axis.
-
-    Notes
-    -----
-    O(size of `probabilities`), nothing read back from the device.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.signals._formulas import logit_gradient_from_probabilities
-    >>> p = np.array([[0.25, 0.75]])
-    >>> gradient = np.array([[0.0, -1 / 0.75]])  # cross entropy of class 1
-    >>> logit_gradient_from_probabilities(p, gradient).round(3).tolist()
-    [[0.25, -0.25]]
-    """
-    softmax = _is_softmax(activation)
-    ndim = 2 if softmax else 1
-    p = as_floating("probabilities", probabilities, minimum_ndim=ndim)
-    g = as_floating("gradient", gradient, minimum_ndim=ndim)
-    xp = namespace(probabilities=p, gradient=g)
-    check_same_shape("gradient", g, p.shape, "`probabilities`")
-    with quiet(xp):
-        if softmax:
-            return p * (g - xp.sum(p * g, axis=-1, keepdims=True))
-        return g * p * (1 - p)
-
-
-def _is_softmax(activation: str) -> bool:
-    if activation not in ("softmax", "sigmoid"):
-        msg = f"`activation` must be 'softmax' or 'sigmoid', got {activation!r}"
-        raise ValueError(msg)
-    return activation == "softmax"

@@ -1,11 +1,10 @@
-"""How far the probabilities are from the label: EL2N and GraNd (Paul et al. 2021)."""
+"""Signals of classification: from losses, or from logits and labels."""
 
 from __future__ import annotations
 
 from ted_core._validation import check_bool
 from ted_core.signals import _formulas
 from ted_core.signals._arrays import (
-    Array,
     as_floating,
     as_hidden,
     as_labels,
@@ -14,6 +13,7 @@ from ted_core.signals._arrays import (
     namespace,
     quiet,
 )
+from ted_core.signals._formulas import Array
 
 __all__ = [
     "el2n",
@@ -49,10 +49,9 @@ def el2n(logits: Array, labels: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        An argument is no array, has the wrong dtype or another library.
-    ValueError
-        Shapes do not match, or there is no class.
+    TypeError, ValueError
+        An argument is no array of that dtype, or of another library than the others;
+        shapes do not match, or there is no class.
 
     Notes
     -----
@@ -62,8 +61,7 @@ def el2n(logits: Array, labels: Array) -> Array:
 
     References
     ----------
-    M. Paul, S. Ganguli, G. K. Dziugaite, Deep learning on a data diet: finding
-    important examples early in training, NeurIPS 2021, Definition 2.2.
+    M. Paul et al., Deep learning on a data diet, NeurIPS 2021, Definition 2.2.
 
     Examples
     --------
@@ -103,10 +101,9 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
 
     Raises
     ------
-    TypeError
-        An argument is no array, has the wrong dtype or another library.
-    ValueError
-        Shapes do not match, or there is no class.
+    TypeError, ValueError
+        An argument is no array of that dtype, or of another library than the others;
+        shapes do not match, or there is no class.
 
     Notes
     -----
@@ -116,10 +113,9 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
 
     References
     ----------
-    M. Paul, S. Ganguli, G. K. Dziugaite, Deep learning on a data diet: finding
-    important examples early in training, NeurIPS 2021, Definition 2.1.
-    A. Katharopoulos, F. Fleuret, Not all samples are created equal: deep learning with
-    importance sampling, ICML 2018 (the last layer as a bound).
+    M. Paul et al., Deep learning on a data diet, NeurIPS 2021, Definition 2.1.
+    A. Katharopoulos, F. Fleuret, Not all samples are created equal, ICML 2018 (the last
+    layer as a bound).
 
     Examples
     --------
@@ -151,10 +147,8 @@ def margin(logits: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        `logits` is no array or not real floating point.
-    ValueError
-        `logits` has another shape, or fewer than two classes.
+    TypeError, ValueError
+        `logits` is no array, not real floating point, or of another shape.
 
     Notes
     -----
@@ -163,10 +157,9 @@ def margin(logits: Array) -> Array:
 
     References
     ----------
-    T. Scheffer, C. Decomain, S. Wrobel, Active hidden Markov models for information
-    extraction, IDA 2001.
-    C. Coleman et al., Selection via proxy: efficient data selection for deep learning,
-    ICLR 2020.
+    T. Scheffer et al., Active hidden Markov models for information extraction,
+    IDA 2001.
+    C. Coleman et al., Selection via proxy, ICLR 2020.
 
     Examples
     --------
@@ -196,10 +189,8 @@ def least_confidence(logits: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        `logits` is no array or not real floating point.
-    ValueError
-        `logits` has another shape, or no class.
+    TypeError, ValueError
+        `logits` is no array, not real floating point, or of another shape.
 
     Notes
     -----
@@ -208,9 +199,7 @@ def least_confidence(logits: Array) -> Array:
     References
     ----------
     D. D. Lewis, W. A. Gale, A sequential algorithm for training text classifiers,
-    SIGIR 1994.
-    C. Coleman et al., Selection via proxy: efficient data selection for deep learning,
-    ICLR 2020.
+    SIGIR 1994. C. Coleman et al., Selection via proxy, ICLR 2020.
 
     Examples
     --------
@@ -240,19 +229,17 @@ def loss(losses: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        `losses` is no array or not real floating point.
-    ValueError
-        `losses` has another shape, a mean over the batch among them.
+    TypeError, ValueError
+        `losses` is no array, not real floating point, or of another shape: a mean over
+        the batch, say.
 
     Notes
     -----
-    The identity. Of a sequence or an image it is the mean over what is not ignored.
+    The identity. A sequence's or an image's loss is the mean over what is not ignored.
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Table 6 (TED based on loss).
+    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Table 6 (TED based on loss).
 
     Examples
     --------
@@ -288,20 +275,18 @@ def forgetting(logits: Array, labels: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        An argument is no array, has the wrong dtype or another library.
-    ValueError
-        Shapes do not match, or there is no class.
+    TypeError, ValueError
+        An argument is no array of that dtype, or of another library than the others;
+        shapes do not match, or there is no class.
 
     Notes
     -----
-    O(size of `logits`). A sample that is not visited in an epoch neither learns nor
-    forgets: the count goes on from its last visit.
+    O(size of `logits`). A sample that is not seen in an epoch neither learns nor
+    forgets: the count goes on from when it was seen last.
 
     References
     ----------
-    M. Toneva et al., An empirical study of example forgetting during deep neural
-    network learning, ICLR 2019.
+    M. Toneva et al., An empirical study of example forgetting, ICLR 2019.
 
     Examples
     --------
@@ -335,10 +320,8 @@ def normalize(values: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        `values` is no array or not real floating point.
-    ValueError
-        `values` has no axis.
+    TypeError, ValueError
+        `values` is no array, not real floating point, or has no axis.
 
     Notes
     -----

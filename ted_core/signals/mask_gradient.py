@@ -6,29 +6,26 @@ from typing import Any
 
 from array_api_compat import device
 
-from ted_core._validation import check_int, check_real
+from ted_core._validation import check_bool, check_int, check_real
 from ted_core.signals._arrays import (
-    Array,
     as_floating,
     as_index,
+    as_soft_labels,
     as_token_mask,
     check_same_shape,
-    column,
-    dtype_name,
     namespace,
-    per_sample,
     quiet,
-    sum_features,
 )
 from ted_core.signals._formulas import (
-    logit_gradient_from_probabilities,
-    logits_from_probabilities,
+    Array,
+    below_max_and_mean,
+    inner_products,
+    label_products,
+    sum_features,
 )
 
 __all__ = [
     "cross_entropy_mask_gradient",
-    "logit_gradient_from_probabilities",
-    "logits_from_probabilities",
     "mask_gradient",
     "segment_mask_gradient",
 ]
@@ -125,7 +122,7 @@ def cross_entropy_mask_gradient(
         if tokens.ndim > 1:
             seen = sum_features(xp, xp.astype(valid, tokens.dtype), 1)
             inner = inner / xp.where(seen == 0, xp.ones_like(seen), seen)
-        return per_sample(xp, inner, signed=signed)
+        return _oriented(xp, inner, signed=signed)
 
 
 def _from_indices(
@@ -136,13 +133,13 @@ def _from_indices(
     xp = namespace(logits=z, labels=index)
     check_same_shape("labels", index, z.shape[:-1], "`logits` without its classes")
     classes = int(z.shape[-1])
-    shifted, expected = _softmax_mean(xp, z)
+    below, mean = below_max_and_mean(xp, z)
     known = (index >= 0) & (index < classes)
     safe = xp.where(known, index, xp.zeros_like(index))
-    true = xp.take_along_axis(shifted, safe[..., None], axis=-1)[..., 0]
+    true = xp.take_along_axis(below, safe[..., None], axis=-1)[..., 0]
     if smoothing:
-        true = (1 - smoothing) * true + smoothing * xp.mean(shifted, axis=-1)
-    tokens = expected - true
+        true = (1 - smoothing) * true + smoothing * xp.mean(below, axis=-1)
+    tokens = mean - true
     tokens = xp.where(known, tokens, xp.full_like(tokens, float("nan")))
     if ignore_index is None:
         return tokens, xp.ones_like(known)
@@ -151,32 +148,12 @@ def _from_indices(
 
 def _from_soft(z: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
     """Return the values (...,) of the tokens and which of them count."""
-    xp = namespace(logits=z, labels=labels)
-    name = dtype_name(labels)
-    if name.startswith(("int", "uint", "bool")):
-        y = xp.astype(labels, z.dtype)
-    else:
-        y = as_floating("labels", labels)
-    check_same_shape("labels", y, z.shape, "`logits`")
-    shifted, expected = _softmax_mean(xp, z)
+    y = as_soft_labels(z, labels)
+    xp = namespace(logits=z, labels=y)
     total = xp.sum(y, axis=-1)
-    valid = total != 0
     if smoothing:
         y = (1 - smoothing) * y + smoothing / int(z.shape[-1]) * total[..., None]
-    true = xp.sum(xp.where(y == 0, xp.zeros_like(y), y * shifted), axis=-1)
-    return total * expected - true, valid
-
-
-def _softmax_mean(xp: Any, z: Array) -> tuple[Array, Array]:
-    """Return the logits below their maximum, and their mean under the softmax.
-
-    The terms p_j - y_j sum to zero, so the maximum cancels in the result: what is
-    left does not overflow and loses no digits to a common offset of the logits.
-    """
-    shifted = z - xp.max(z, axis=-1, keepdims=True)
-    weight = xp.exp(shifted)
-    terms = xp.where(weight == 0, xp.zeros_like(shifted), weight * shifted)
-    return shifted, xp.sum(terms, axis=-1) / xp.sum(weight, axis=-1)
+    return label_products(xp, z, y), total != 0
 
 
 def mask_gradient(
@@ -252,12 +229,10 @@ def mask_gradient(
     xp = namespace(hidden=h, gradient=g)
     check_same_shape("gradient", g, h.shape, "`hidden`")
     with quiet(xp):
-        terms = h * g
-        if token_mask is not None:
-            terms = _drop_padding(h, terms, token_mask)
-        inner = sum_features(xp, terms, 1)
+        used = None if token_mask is None else _used(h, token_mask)
+        inner = inner_products(xp, h, g, used=used)
         inner = _divide(h, inner, loss_gradient, "the first axis of `hidden`")
-        return per_sample(xp, inner, signed=signed)
+        return _oriented(xp, inner, signed=signed)
 
 
 def segment_mask_gradient(
@@ -330,11 +305,11 @@ def segment_mask_gradient(
     check_same_shape("gradient", g, h.shape, "`hidden`")
     check_same_shape("segment_ids", ids, h.shape[:2], "the first axes of `hidden`")
     count = check_int("num_segments", num_segments, minimum=0)
-    place = device(h)
+    on = device(h)
     with quiet(xp):
-        tokens = sum_features(xp, h * g, 2)
-        segments = xp.arange(count, dtype=ids.dtype, device=place)[:, None]
-        inner = xp.zeros((count,), dtype=tokens.dtype, device=place)
+        tokens = inner_products(xp, h, g, kept=2)
+        segments = xp.arange(count, dtype=ids.dtype, device=on)[:, None]
+        inner = xp.zeros((count,), dtype=tokens.dtype, device=on)
         for row in range(h.shape[0]):
             own = ids[row, :][None, :] == segments
             values = xp.where(
@@ -342,22 +317,28 @@ def segment_mask_gradient(
             )
             inner = inner + xp.sum(values, axis=1)
         inner = _divide(inner, inner, loss_gradient, "`num_segments`")
-        return per_sample(xp, inner, signed=signed)
+        return _oriented(xp, inner, signed=signed)
 
 
-def _drop_padding(h: Array, terms: Array, token_mask: Array) -> Array:
+def _used(h: Array, token_mask: Array) -> Array:
+    """Return the token mask with as many axes as the masked tensor."""
     mask = as_token_mask("token_mask", token_mask)
     xp = namespace(hidden=h, token_mask=mask)
-    check_same_shape(
-        "token_mask", mask, h.shape[: mask.ndim], "the first axes of `hidden`"
-    )
-    return xp.where(column(xp, mask, terms.ndim), terms, xp.zeros_like(terms))
+    like = "the first axes of `hidden`"
+    check_same_shape("token_mask", mask, h.shape[: mask.ndim], like)
+    return xp.reshape(mask, tuple(mask.shape) + (1,) * (h.ndim - mask.ndim))
 
 
 def _divide(h: Array, inner: Array, loss_gradient: Array | None, like: str) -> Array:
+    """Divide by what each sample's loss is multiplied by; NaN where that is 0."""
     if loss_gradient is None:
         return inner
     c = as_floating("loss_gradient", loss_gradient)
     xp = namespace(hidden=h, loss_gradient=c)
     check_same_shape("loss_gradient", c, inner.shape, like)
     return inner / xp.where(c == 0, xp.full_like(c, float("nan")), c)
+
+
+def _oriented(xp: Any, inner: Array, *, signed: bool) -> Array:
+    """Turn <h, dl/dh> into an importance: its magnitude, or its negative."""
+    return -inner if check_bool("signed", signed) else xp.abs(inner)

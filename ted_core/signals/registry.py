@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from ted_core.reductions import Count, Mean, Polyak, Reduction
+from ted_core.reductions import Count, Mean, Polyak
 from ted_core.signals import _formulas
-from ted_core.signals._arrays import Array
+from ted_core.signals._formulas import Array
 from ted_core.signals.classification import (
     el2n,
     forgetting,
@@ -19,103 +19,34 @@ from ted_core.signals.classification import (
 )
 from ted_core.signals.mask_gradient import cross_entropy_mask_gradient
 
-__all__ = [
-    "INPUTS",
-    "SIGNALS",
-    "check_signal",
-    "compute",
-    "default_reduction",
-]
+__all__ = ["INPUTS", "SIGNALS", "compute"]
+
+
+class _Signal(NamedTuple):
+    function: Callable[..., Array]
+    inputs: tuple[str, ...]
+    reduction: type[Any]
+
+
+_REGISTRY = {
+    "mask_gradient": _Signal(cross_entropy_mask_gradient, ("logits", "labels"), Polyak),
+    "loss": _Signal(loss, ("losses",), Polyak),
+    "el2n": _Signal(el2n, ("logits", "labels"), Mean),  # its paper averages over runs
+    "grand": _Signal(grand, ("logits", "labels", "hidden"), Mean),  # so does this one
+    "margin": _Signal(margin, ("logits",), Polyak),
+    "least_confidence": _Signal(least_confidence, ("logits",), Polyak),
+    "forgetting": _Signal(forgetting, ("logits", "labels"), Count),
+}
 
 SIGNALS: Mapping[str, type[Any]] = MappingProxyType(
-    {
-        "mask_gradient": Polyak,
-        "loss": Polyak,
-        "el2n": Mean,
-        "grand": Mean,
-        "margin": Polyak,
-        "least_confidence": Polyak,
-        "forgetting": Count,
-    }
+    {name: signal.reduction for name, signal in _REGISTRY.items()}
 )
-
-
 """Names of the signals a run may observe, with the kind of their own reduction."""
 
-
-def default_reduction(signal: object) -> Reduction:
-    """Return a signal's own reduction over time.
-
-    Parameters
-    ----------
-    signal : str
-        Its name; that of no signal gets the default of all, and is refused later.
-
-    Returns
-    -------
-    Reduction
-        ``Polyak(0.9)``; ``Mean()`` for `el2n` and `grand`, whose papers average;
-        ``Count()`` for `forgetting`.
-
-    Examples
-    --------
-    >>> from ted_core.signals import default_reduction
-    >>> default_reduction("grand")
-    Mean()
-    """
-    kind = SIGNALS.get(signal, Polyak) if isinstance(signal, str) else Polyak
-    made: Reduction = kind()
-    return made
-
-
-def check_signal(signal: object) -> None:
-    """Refuse what is no name of a signal.
-
-    Parameters
-    ----------
-    signal : str
-        Name of what is observed.
-
-    Raises
-    ------
-    ValueError
-        There is no such signal.
-
-    Examples
-    --------
-    >>> from ted_core.signals import check_signal
-    >>> check_signal("el2n")
-    """
-    if not isinstance(signal, str) or signal not in SIGNALS:
-        msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {signal!r}"
-        raise ValueError(msg)
-
-
 INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "mask_gradient": ("logits", "labels"),
-        "loss": ("losses",),
-        "el2n": ("logits", "labels"),
-        "grand": ("logits", "labels", "hidden"),
-        "margin": ("logits",),
-        "least_confidence": ("logits",),
-        "forgetting": ("logits", "labels"),
-    }
+    {name: signal.inputs for name, signal in _REGISTRY.items()}
 )
-
-
 """What each signal is computed from, by the names of :func:`compute`."""
-
-
-_CHECKED: dict[str, Any] = {
-    "mask_gradient": cross_entropy_mask_gradient,
-    "loss": loss,
-    "el2n": el2n,
-    "grand": grand,
-    "margin": margin,
-    "least_confidence": least_confidence,
-    "forgetting": forgetting,
-}
 
 
 def compute(
@@ -178,14 +109,16 @@ def compute(
     [1.246, 0.707]
     [0.238, 1.0]
     """
-    check_signal(signal)
+    if not isinstance(signal, str) or signal not in SIGNALS:
+        msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {signal!r}"
+        raise ValueError(msg)
     given = {"losses": losses, "logits": logits, "labels": labels, "hidden": hidden}
-    needed = [given[name] for name in INPUTS[signal]]
-    for name, array in zip(INPUTS[signal], needed, strict=True):
+    needed = {name: given[name] for name in INPUTS[signal]}
+    for name, array in needed.items():
         if array is None:
             msg = f"`{name}` must be given for the signal {signal!r}, got None"
             raise ValueError(msg)
     options = {"bias": bias} if signal == "grand" else {}
     if xp is None:
-        return _CHECKED[signal](*needed, **options)
-    return getattr(_formulas, signal)(xp, *needed, **options)
+        return _REGISTRY[signal].function(*needed.values(), **options)
+    return getattr(_formulas, signal)(xp, *needed.values(), **options)

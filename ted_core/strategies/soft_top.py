@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from ted_core._validation import check_real
 from ted_core.selection.randomness import SELECT, first_word, tie_hash
 from ted_core.selection.top_k import pieces
-from ted_core.strategies._class_floors import Floored, keep_highest
-from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.base import Floored, Request, Selection, keep_highest
 from ted_core.typing import Ids
 
 __all__ = ["SoftTop"]

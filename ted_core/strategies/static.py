@@ -14,8 +14,7 @@ from ted_core.checkpoint import current_state, plain_field, pruner_state, saved_
 from ted_core.errors import CheckpointError
 from ted_core.reductions import Reduction
 from ted_core.scores import ScoreTable
-from ted_core.strategies._class_floors import Floored, keep_highest
-from ted_core.strategies.base import Labels, Request, Selection
+from ted_core.strategies.base import Floored, Labels, Request, Selection, keep_highest
 from ted_core.typing import Scores
 
 __all__ = ["Static"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-from ted_core.strategies._class_floors import Floored, keep_highest
-from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.base import Floored, Request, Selection, keep_highest
 
 __all__ = ["TopScore"]
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from ted_core._validation import check_choice, check_real
 from ted_core.reductions import MAX_FLOAT, MeanAndVariance, Reduction
-from ted_core.strategies._class_floors import Floored, keep_highest
-from ted_core.strategies.base import Request, Selection
+from ted_core.strategies.base import Floored, Request, Selection, keep_highest
 
 __all__ = ["UCB"]
 

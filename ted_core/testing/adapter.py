@@ -89,10 +89,8 @@ class LoopAdapter:
 
         Parameters
         ----------
-        n : int
-            Samples.
-        batch_size : int
-            Samples of one step.
+        n, batch_size : int
+            Samples, and samples of one step.
         **options : options of :class:`ted_core.Pruner`
             The run.
         """
@@ -103,22 +101,7 @@ class LoopAdapter:
     def run_epoch(
         self, epoch: int, values: NDArray[np.float32], *, steps: int | None = None
     ) -> list[NDArray[np.int64]]:
-        """Train one epoch; see :class:`Adapter`.
-
-        Parameters
-        ----------
-        epoch : int
-            Epoch.
-        values : ndarray of float32, shape (n,)
-            Value of each sample.
-        steps : int, optional
-            Stop after as many steps.
-
-        Returns
-        -------
-        list of ndarray of int64
-            Ids of each step.
-        """
+        """Train one epoch; see :class:`Adapter`."""
         if epoch == self.pruner.epoch + 1:
             self.pruner.advance()
             self.position = 0
@@ -152,13 +135,7 @@ class LoopAdapter:
         return {**self.pruner.state_dict(), "position": self.position}
 
     def restore(self, saved: Any) -> None:
-        """Take over a state.
-
-        Parameters
-        ----------
-        saved : dict
-            What :meth:`save` returned.
-        """
+        """Take over what :meth:`save` returned."""
         state = dict(saved)
         self.position = state.pop("position")
         self.pruner.load_state_dict(state)

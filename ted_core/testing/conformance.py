@@ -17,47 +17,23 @@ from ted_core.strategies import InfoBatch, Random, TopScore
 from ted_core.testing.adapter import Adapter
 from ted_core.typing import State
 
-__all__ = [
-    "BATCH",
-    "CHECKS",
-    "EPOCHS",
-    "RUNS",
-    "SAMPLES",
-    "ConformanceError",
-    "MakeAdapter",
-    "Runs",
-    "check_resume",
-    "compare",
-    "planned",
-    "resumed_equals_never_stopped",
-    "same_ids_in_the_same_order",
-    "same_scores",
-    "started",
-    "the_loss_is_divided_by_the_keep_ratio",
-    "the_weights_multiply_the_losses",
-    "total_steps_are_the_steps_run",
-    "values_of",
-]
+__all__ = ["CHECKS", "ConformanceError", "check_resume"]
 
 MakeAdapter: TypeAlias = Callable[[], Adapter]
 
-
-"""Makes an adapter that has not started."""
-
-
+# Options of Pruner, without n and epochs, of several runs.
 Runs: TypeAlias = Sequence[dict[str, Any]]
 
-
-"""Options of :class:`ted_core.Pruner`, without n and epochs, of several runs."""
-
-
 SAMPLES, BATCH, EPOCHS = 37, 8, 6
-
-
-RUNS: Runs = (
+_RUNS: Runs = (
     {"prune_ratio": 0.7, "seed": 1},
     {"schedule": RollerCoaster(0.5, anneal=0), "strategy": TopScore()},
     {"schedule": Cosine(0.7), "strategy": Random(), "multiple_of": BATCH},
+)
+_UNSCALED: dict[str, Any] = {"prune_ratio": 0.7, "scale_loss": False}
+_WEIGHTED_RUNS: Runs = (
+    {"strategy": InfoBatch(), "schedule": Constant(0.6), "seed": 2},
+    {"strategy": InfoBatch(), "schedule": Constant(0.6, anneal=0), "seed": 3},
 )
 
 
@@ -70,7 +46,7 @@ def planned(options: dict[str, Any]) -> Pruner:
     return Pruner(SAMPLES, epochs=EPOCHS, **options)
 
 
-def started(
+def _start(
     make: MakeAdapter, options: dict[str, Any], *, batch_size: int = BATCH
 ) -> tuple[Adapter, Pruner]:
     """Return an adapter that has started a run, and the core of the same run."""
@@ -79,13 +55,18 @@ def started(
     return adapter, planned(options)
 
 
-def values_of(epoch: int) -> NDArray[np.float32]:
-    """Return values with ties that float32 holds exactly."""
+def _values(epoch: int) -> NDArray[np.float32]:
+    """Return an epoch's values, with ties, that float32 holds exactly."""
     return ((np.arange(SAMPLES) * (epoch + 3)) % 17 / 8).astype(np.float32)
 
 
-def compare(expected: State, found: State, where: str) -> None:
-    """Refuse a core's state that is another than the expected one."""
+def _advance(core: Pruner) -> None:
+    plan = core.plan()
+    core.observe(plan.order, _values(plan.epoch)[plan.order])
+    core.advance()
+
+
+def _check_state(expected: State, found: State, where: str) -> None:
     for name, value in expected.items():
         if name == "stopped" or name.startswith("history."):
             continue
@@ -96,40 +77,19 @@ def compare(expected: State, found: State, where: str) -> None:
             raise ConformanceError(msg)
 
 
-_RUNS: Runs = (
-    {"strategy": InfoBatch(), "schedule": Constant(0.6), "seed": 2},
-    {"strategy": InfoBatch(), "schedule": Constant(0.6, anneal=0), "seed": 3},
-)
-
-
 def the_weights_multiply_the_losses(
     make: MakeAdapter, runs: Runs | None = None
 ) -> None:
-    """Check that each sample's loss is multiplied by its weight in the plan.
-
-    In batches of one sample, the last of each epoch: what multiplies the mean loss of
-    a batch is that sample's weight, and the plan's factor.
-
-    Parameters
-    ----------
-    make : callable
-        Makes an adapter.
-    runs : sequence of dict, optional
-        Options of the runs; two of InfoBatch by default. Those without weights in any
-        epoch are passed over.
-
-    Raises
-    ------
-    ConformanceError
-        A factor differs by more than float32 rounding.
-    """
-    for options in _RUNS if runs is None else runs:
+    """Check that each sample's loss is multiplied by its weight in the plan."""
+    for options in _WEIGHTED_RUNS if runs is None else runs:
         expected = _last_factors(options)
         if expected is None:
             continue
-        adapter, _ = started(make, options, batch_size=1)
+        # In batches of one sample: what multiplies the last one's mean loss is that
+        # sample's weight, and the plan's factor.
+        adapter, _ = _start(make, options, batch_size=1)
         for epoch, factor in enumerate(expected):
-            adapter.run_epoch(epoch, values_of(epoch))
+            adapter.run_epoch(epoch, _values(epoch))
             found = adapter.loss_scale()
             if not math.isclose(found, factor, rel_tol=1e-5):
                 msg = (
@@ -147,89 +107,44 @@ def _last_factors(options: dict[str, Any]) -> list[float] | None:
         weight = 1.0 if plan.weights is None else float(plan.weights[-1])
         weighted |= plan.weights is not None
         factors.append(plan.loss_scale * weight)
-        core.observe(plan.order, values_of(plan.epoch)[plan.order])
-        core.advance()
+        _advance(core)
     return factors if weighted else None
 
 
 def same_ids_in_the_same_order(make: MakeAdapter, runs: Runs | None = None) -> None:
-    """Check that every step trains on the ids that the core plans, in its order.
-
-    Parameters
-    ----------
-    make : callable
-        Makes an adapter.
-    runs : sequence of dict, optional
-        Options of the runs; a few of TED and of Random by default.
-
-    Raises
-    ------
-    ConformanceError
-        An epoch's ids or their order differ.
-    """
-    for options in RUNS if runs is None else runs:
-        adapter, core = started(make, options)
+    """Check that every step trains on the ids that the core plans, in its order."""
+    for options in _RUNS if runs is None else runs:
+        adapter, core = _start(make, options)
         for epoch in range(EPOCHS):
-            steps = adapter.run_epoch(epoch, values_of(epoch))
+            steps = adapter.run_epoch(epoch, _values(epoch))
             found = np.concatenate(steps)
             order = core.plan().order
             if found.tolist() != order.tolist():
                 msg = f"epoch {epoch} must train on {order}, got {found} ({options})"
                 raise ConformanceError(msg)
-            core.observe(order, values_of(epoch)[order])
-            core.advance()
+            _advance(core)
 
 
 def same_scores(make: MakeAdapter, runs: Runs | None = None) -> None:
-    """Check that the recorded values make the scores of the core.
-
-    Parameters
-    ----------
-    make : callable
-        Makes an adapter.
-    runs : sequence of dict, optional
-        Options of the runs; a few of TED and of Random by default.
-
-    Raises
-    ------
-    ConformanceError
-        The core's state at the end differs.
-    """
-    for options in RUNS if runs is None else runs:
-        adapter, core = started(make, options)
+    """Check that the recorded values make the scores of the core."""
+    for options in _RUNS if runs is None else runs:
+        adapter, core = _start(make, options)
         for epoch in range(EPOCHS):
-            adapter.run_epoch(epoch, values_of(epoch))
-            order = core.plan().order
-            core.observe(order, values_of(epoch)[order])
-            core.advance()
+            adapter.run_epoch(epoch, _values(epoch))
+            _advance(core)
         adapter.finish()
-        compare(core.state_dict(), adapter.core_state(), f"at the end ({options})")
+        _check_state(core.state_dict(), adapter.core_state(), f"at the end ({options})")
 
 
 def total_steps_are_the_steps_run(make: MakeAdapter, runs: Runs | None = None) -> None:
-    """Check that the steps announced at the start are those that were run.
-
-    A strategy whose counts depend on the scores announces none: ValueError.
-
-    Parameters
-    ----------
-    make : callable
-        Makes an adapter.
-    runs : sequence of dict, optional
-        Options of the runs; a few of TED and of Random by default.
-
-    Raises
-    ------
-    ConformanceError
-        The two differ.
-    """
-    for options in RUNS if runs is None else runs:
-        adapter, core = started(make, options)
-        if not core.config.strategy.known_count:
-            _refuses_to_announce(adapter, options)
+    """Check that the steps announced at the start are those that were run."""
+    for options in _RUNS if runs is None else runs:
+        adapter, core = _start(make, options)
+        if not core.config.strategy.known_count:  # depends on the scores
+            _check_refusal_to_announce(adapter, options)
             continue
         announced = _announced(adapter)
-        run = sum(len(adapter.run_epoch(e, values_of(e))) for e in range(EPOCHS))
+        run = sum(len(adapter.run_epoch(e, _values(e))) for e in range(EPOCHS))
         if run != announced:
             msg = f"`total_steps` must be the steps run, {run}, got {announced}"
             raise ConformanceError(msg)
@@ -238,72 +153,43 @@ def total_steps_are_the_steps_run(make: MakeAdapter, runs: Runs | None = None) -
 def the_loss_is_divided_by_the_keep_ratio(
     make: MakeAdapter, runs: Runs | None = None
 ) -> None:
-    """Check that the mean loss is multiplied by 1 / r_t (Eq. 23), or by 1.
-
-    Epochs whose plan has weights are not looked at: see
-    :func:`the_weights_multiply_the_losses`.
-
-    Parameters
-    ----------
-    make : callable
-        Makes an adapter.
-    runs : sequence of dict, optional
-        Options of the runs; a few of TED and of Random by default.
-
-    Raises
-    ------
-    ConformanceError
-        The factor differs by more than float32 rounding.
-    """
-    for options in (*RUNS, _UNSCALED) if runs is None else runs:
-        adapter, core = started(make, options)
+    """Check that the mean loss is multiplied by 1 / r_t (Eq. 23), or by 1."""
+    for options in (*_RUNS, _UNSCALED) if runs is None else runs:
+        adapter, core = _start(make, options)
         for epoch in range(EPOCHS):
-            adapter.run_epoch(epoch, values_of(epoch))
+            adapter.run_epoch(epoch, _values(epoch))
             plan, found = core.plan(), adapter.loss_scale()
+            # Weights have a check of their own.
             if plan.weights is None and not math.isclose(
                 found, plan.loss_scale, rel_tol=1e-5
             ):
                 msg = f"the loss must be scaled by {plan.loss_scale}, got {found}"
                 raise ConformanceError(msg)
-            core.observe(plan.order, values_of(epoch)[plan.order])
-            core.advance()
+            _advance(core)
 
 
 def resumed_equals_never_stopped(make: MakeAdapter, runs: Runs | None = None) -> None:
-    """Check that a run stopped in mid-epoch and resumed goes on bit for bit.
-
-    Parameters
-    ----------
-    make : callable
-        Makes an adapter.
-    runs : sequence of dict, optional
-        Options of the runs; a few of TED and of Random by default.
-
-    Raises
-    ------
-    ConformanceError
-        The ids or the states differ.
-    """
-    for options in RUNS if runs is None else runs:
-        straight, _ = started(make, options)
-        stopped, _ = started(make, options)
+    """Check that a run stopped in mid-epoch and resumed goes on bit for bit."""
+    for options in _RUNS if runs is None else runs:
+        straight, _ = _start(make, options)
+        stopped, _ = _start(make, options)
         for adapter in (straight, stopped):
             for epoch in range(2):
-                adapter.run_epoch(epoch, values_of(epoch))
-            adapter.run_epoch(2, values_of(2), steps=1)
-        resumed, _ = started(make, options)
+                adapter.run_epoch(epoch, _values(epoch))
+            adapter.run_epoch(2, _values(2), steps=1)
+        resumed, _ = _start(make, options)
         resumed.restore(stopped.save())
         for epoch in range(2, EPOCHS):
             expected = [
-                ids.tolist() for ids in straight.run_epoch(epoch, values_of(epoch))
+                ids.tolist() for ids in straight.run_epoch(epoch, _values(epoch))
             ]
-            found = [ids.tolist() for ids in resumed.run_epoch(epoch, values_of(epoch))]
+            found = [ids.tolist() for ids in resumed.run_epoch(epoch, _values(epoch))]
             if found != expected:
                 msg = f"resumed epoch {epoch} must train on {expected}, got {found}"
                 raise ConformanceError(msg)
         for adapter in (straight, resumed):
             adapter.finish()
-        compare(straight.core_state(), resumed.core_state(), "after a resume")
+        _check_state(straight.core_state(), resumed.core_state(), "after a resume")
 
 
 def check_resume(
@@ -340,23 +226,22 @@ def check_resume(
     >>> from ted_core.testing import LoopAdapter, check_resume
     >>> check_resume(LoopAdapter)
     """
-    for options in (*RUNS, _RUNS[0]) if runs is None else runs:
-        straight, core = started(make, options)
+    for options in (*_RUNS, _WEIGHTED_RUNS[0]) if runs is None else runs:
+        straight, core = _start(make, options)
         trained, scales, states = [], [], [(0, 0, straight.save(), _facts(straight))]
         for epoch in range(EPOCHS):
             plan, ran = core.plan(), []
             for step in range(plan.steps(BATCH)):
-                ran += straight.run_epoch(epoch, values_of(epoch), steps=1)
+                ran += straight.run_epoch(epoch, _values(epoch), steps=1)
                 states.append((epoch, step + 1, straight.save(), _facts(straight)))
             trained.append([ids.tolist() for ids in ran])
             scales.append(straight.loss_scale())
-            core.observe(plan.order, values_of(epoch)[plan.order])
-            core.advance()
+            _advance(core)
         straight.finish()
         ended = _facts(straight)
         for epoch, step, saved, facts in states[::every]:
             where = f"saved after step {step} of epoch {epoch} ({options})"
-            resumed, _ = started(make, options)
+            resumed, _ = _start(make, options)
             resumed.restore(saved)
             _same_state(_structure(saved), _structure(resumed.save()), where)
             _same_state(facts, _facts(resumed), where)
@@ -364,7 +249,7 @@ def check_resume(
                 expected = trained[later][step if later == epoch else 0 :]
                 if not expected:
                     continue  # saved after the last step of an epoch
-                ran = resumed.run_epoch(later, values_of(later))
+                ran = resumed.run_epoch(later, _values(later))
                 if [ids.tolist() for ids in ran] != expected:
                     msg = f"epoch {later} must train on {expected}, got {ran}, {where}"
                     raise ConformanceError(msg)
@@ -419,12 +304,7 @@ CHECKS: dict[str, Callable[..., None]] = {
         resumed_equals_never_stopped,
     )
 }
-
-
 """Every check by name; each takes a callable that makes an :class:`Adapter`."""
-
-
-_UNSCALED: dict[str, Any] = {"prune_ratio": 0.7, "scale_loss": False}
 
 
 def _announced(adapter: Adapter) -> int:
@@ -434,7 +314,7 @@ def _announced(adapter: Adapter) -> int:
         return adapter.total_steps()
 
 
-def _refuses_to_announce(adapter: Adapter, options: dict[str, Any]) -> None:
+def _check_refusal_to_announce(adapter: Adapter, options: dict[str, Any]) -> None:
     try:
         announced = _announced(adapter)
     except ValueError:

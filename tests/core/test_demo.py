@@ -7,8 +7,9 @@ import sys
 import pytest
 
 import ted_core as ted
-from ted_core.demo import load_digits, train
+from ted_core.demo import load_digits
 from ted_core.demo.__main__ import main
+from ted_core.demo.softmax import train
 
 
 def rows_of(printed):

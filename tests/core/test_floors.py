@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracles import rivals as oracle
 
 import ted_core as ted
-from ted_core.strategies._class_floors import keep_highest
+from ted_core.strategies.base import keep_highest
 
 SAMPLES = st.lists(
     st.tuples(

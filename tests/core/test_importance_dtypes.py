@@ -12,10 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import delta as oracle
 
-from ted_core.signals._formulas import (
-    logit_gradient_from_probabilities,
-    logits_from_probabilities,
-)
+from ted_core.signals._formulas import pre_activation
 from ted_core.signals.mask_gradient import (
     cross_entropy_mask_gradient,
     mask_gradient,
@@ -30,10 +27,8 @@ def to_float64(array):
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1), activation=st.sampled_from(["softmax", "sigmoid"])
-)
-def test_half_precision_accumulates_in_float32(seed, activation):
+@given(seed=st.integers(0, 2**32 - 1))
+def test_half_precision_accumulates_in_float32(seed):
     h, g = np.random.default_rng(seed).normal(size=(2, 2, 3000)).astype(np.float32)
     halves = {
         "numpy": lambda a: a.astype(np.float16),
@@ -47,11 +42,6 @@ def test_half_precision_accumulates_in_float32(seed, activation):
         assert "float32" in str(value.dtype)
         exact = oracle.inner_products(to_float64(a), to_float64(b))
         np.testing.assert_allclose(to_float64(value), abs(exact), rtol=1e-4, atol=1e-3)
-        p = half(np.full((2, 2), 0.5, np.float32))
-        z = logits_from_probabilities(p, activation=activation)
-        dz = logit_gradient_from_probabilities(p, p, activation=activation)
-        assert "float32" in str(z.dtype)
-        assert "float32" in str(dz.dtype)
 
 
 def test_float64_stays_float64():
@@ -81,15 +71,13 @@ def test_nothing_is_read_back_from_the_device():
     jax.jit(cross_entropy_mask_gradient, static_argnames="ignore_index")(
         h, labels, ignore_index=1
     )
-    jax.jit(logit_gradient_from_probabilities)(h, h)
-    jax.jit(logits_from_probabilities)(h)
+    jax.jit(pre_activation, static_argnums=(0, 3))(jnp, h, h, "softmax")
     meta = torch.ones(2, 3, device="meta")
     assert mask_gradient(meta, meta).device.type == "meta"
     labels = torch.ones(2, dtype=torch.int64, device="meta")
     assert cross_entropy_mask_gradient(meta, labels).device.type == "meta"
     ids = torch.ones(2, 3, dtype=torch.int64, device="meta")
     assert segment_mask_gradient(meta, meta, ids, 2).device.type == "meta"
-    assert logits_from_probabilities(meta).device.type == "meta"
 
 
 def test_a_compiled_step_takes_the_value_in_one_graph():

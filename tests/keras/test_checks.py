@@ -1,4 +1,4 @@
-"""The checks that hold on every backend, on TensorFlow in this process."""
+"""Every check of the adapter, on TensorFlow in this process."""
 
 from __future__ import annotations
 

@@ -8,15 +8,16 @@ import os
 import struct
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
-from ted_keras.demo import Pictures, Shuffled, compare, main, train
+from ted_keras.demo import Pictures, Shuffled, Training, main
 
 import ted_core
-from ted_core.demo import make_table
 from ted_core.demo.datasets import load_images
-from ted_core.demo.results import Settings, read_runs
+from ted_core.demo.engine import compare
+from ted_core.demo.results import Settings, make_table, read_runs
 
 VARIANTS = ["full", "random", "TED"]
 SETTINGS = Settings(epochs=5, prune_ratio=0.7, batch_size=16, width=2)
@@ -46,9 +47,8 @@ def runs(tmp_path_factory):
     """Compare once: the runs of the three variants, and how often each told its end."""
     path, ends = tmp_path_factory.mktemp("data") / "pictures.npz", []
     np.savez(path, **arrays())
-    found = compare(
-        load_images(path), SETTINGS, seed=3, after_epoch=lambda: ends.append(None)
-    )
+    make_training = partial(Training, load_images(path), SETTINGS)
+    found = compare(make_training, seed=3, after_epoch=lambda: ends.append(None))
     return found, len(ends)
 
 
@@ -105,9 +105,9 @@ def test_random_and_ted_visit_as_many_in_each_epoch_and_not_the_same(runs):
     assert ends == 15
     assert found["random"].epoch_samples == found["TED"].epoch_samples
     assert sum(found["TED"].epoch_samples) == planned(40, 5) == found["TED"].forwarded
-    assert found["random"].visits.tolist() != found["TED"].visits.tolist()
-    assert found["full"].visits.tolist() == [5] * 40
-    assert int(found["TED"].visits.sum()) == found["TED"].forwarded
+    assert found["random"].times_kept.tolist() != found["TED"].times_kept.tolist()
+    assert found["full"].times_kept.tolist() == [5] * 40
+    assert int(found["TED"].times_kept.sum()) == found["TED"].forwarded
 
 
 def test_the_scores_are_those_after_each_epoch(runs):
@@ -120,7 +120,9 @@ def test_the_scores_are_those_after_each_epoch(runs):
 
 def test_a_seed_decides_all_and_the_global_generators_are_left_alone(images, runs):
     before = np.random.get_state()[1].copy()  # noqa: NPY002 - must not be touched
-    again = train(images, SETTINGS, strategy=ted_core.TopScore(), seed=3)
+    training = Training(images, SETTINGS, strategy=ted_core.TopScore(), seed=3)
+    training.take_turn()
+    again = training.result()
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
     first = runs[0]["TED"]
     assert again.accuracy == first.accuracy

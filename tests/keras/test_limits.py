@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 from keras import backend
-from keras_checks.common import N, compiled, fit, network, samples, session
+from keras_checks.adapter import Products
+from keras_checks.common import N, compiled, fit, logits, network, samples, session
 from ted_keras import Mask
-from ted_keras.backends import adapt
+from ted_keras._backends import adapt
 
-from ted_core import EpochError
+from ted_core import EpochError, signals
 
 X, Y = samples()
 
@@ -92,3 +93,24 @@ def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(backend, "backend", lambda: "numpy")
     with pytest.raises(ValueError, match=r"must be one of .* got 'numpy'"):
         adapt()
+
+
+def test_ids_that_one_half_of_a_column_cannot_hold_arrive_whole():
+    n = 70_000
+    layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((1,)), layer])
+    model.compile(keras.optimizers.SGD(0.0), Products())
+    values = np.arange(n, dtype="float32")
+    data = np.ones((n, 1), "float32"), values[:, None]
+    ted = session(model, data, batch_size=7000)
+    fit(ted, model)
+    np.testing.assert_allclose(ted.pruner.scores, values, rtol=1e-6)
+
+
+def test_grand_knows_a_head_without_a_bias():
+    layers = [keras.Input((4,)), Mask(), keras.layers.Dense(3, use_bias=False)]
+    model = compiled(keras.Sequential(layers), 0.0)
+    ted = session(model, signal="grand")
+    fit(ted, model)
+    want = signals.grand(logits(model, X), Y, X.astype("float64"), bias=False)
+    np.testing.assert_allclose(ted.pruner.scores, want, rtol=2e-4)

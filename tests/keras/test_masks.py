@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import backend, ops
-from ted_keras import mask_gradient, pre_activation
+from keras import Sequential, backend, layers, ops
+from ted_keras import Mask, mask_gradient, pre_activation
+from ted_keras._overrides import find_mask
 
 import ted_core
 
@@ -41,6 +42,8 @@ def test_values_are_the_cores(shape):
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
 def test_half_precision_accumulates_in_float32(kind):
     ones = ops.ones((1, 3000), dtype=kind)
+    for tensor in pre_activation(ones, ones):
+        assert backend.standardize_dtype(tensor.dtype) == "float32"
     values = mask_gradient(ones, ones)
     assert backend.standardize_dtype(values.dtype) == "float32"
     assert number(values).tolist() == [3000.0]
@@ -108,3 +111,11 @@ def test_what_does_not_fit_is_refused_by_name():
         mask_gradient(two.astype("int32"), two)
     with pytest.raises(ValueError, match=r"`activation` must be .* got 'relu'"):
         pre_activation(two, two, activation="relu")
+
+
+def test_a_mask_is_found_in_inner_models_and_in_wrappers():
+    mask = Mask()
+    assert find_mask(Sequential([Sequential([mask])])) is mask
+    wrapped = layers.TimeDistributed(Sequential([layers.Dense(2), mask]))
+    assert find_mask(Sequential([wrapped, layers.Dense(2)])) is mask
+    assert find_mask(Sequential([layers.Dense(2)])) is None

@@ -1,15 +1,15 @@
-"""The checks that hold on every backend, each backend in a process of its own."""
+"""What depends on the backend, each backend in a process of its own.
+
+The whole list of checks runs on TensorFlow, in test_checks.py.
+"""
 
 from __future__ import annotations
 
 import pytest
-from keras_checks.runner import checks
+from keras_checks.runner import ON_EVERY_BACKEND, checks
 from keras_processes import result
 
-# Keras has one step an execution on PyTorch, and compiles it for minutes.
-NOT_ON_TORCH = ("compiling.",)
-
-ALL = list(checks())
+ALL = list(checks(ON_EVERY_BACKEND))
 GRID = list(checks(["grid"]))
 REPLICAS = list(checks(["replicas"]))
 
@@ -20,7 +20,7 @@ def test_jax(group, name):
     result(group, name)
 
 
-@pytest.mark.parametrize("name", [x for x in ALL if not x.startswith(NOT_ON_TORCH)])
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("group", ["torch"])
 def test_pytorch(group, name):
     result(group, name)

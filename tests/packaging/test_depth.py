@@ -28,7 +28,7 @@ def entered(call):
     return files
 
 
-@pytest.mark.parametrize(("call", "limit"), [(lambda: ted.Pruner(40, epochs=5), 13)])
+@pytest.mark.parametrize(("call", "limit"), [(lambda: ted.Pruner(40, epochs=5), 9)])
 def test_few_files_are_entered(call, limit):
     files = entered(call)
     assert len(files) <= limit, sorted(files)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tarfile
 import zipfile
 from email import message_from_bytes
-from importlib.metadata import entry_points, version
+from importlib.metadata import distribution, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,22 @@ def test_the_installed_version_is_that_of_the_source():
 def test_the_command_line_is_installed():
     (script,) = entry_points(group="console_scripts", name="ted")
     assert script.value == "ted_core.cli:main"
+
+
+def test_the_tests_import_what_is_installed():
+    """An editable install is the checkout; beside a wheel the checkout stays unused."""
+    told = json.loads(distribution("ted-core").read_text("direct_url.json") or "{}")
+    editable = told.get("dir_info", {}).get("editable", False)
+    for package in PACKAGES:
+        path = Path(find_spec(package).origin).resolve()
+        assert path.is_relative_to(ROOT.resolve()) == editable, path
+
+
+def test_the_installed_packages_have_the_files_of_the_checkout():
+    for folder in (ROOT / "ted_core", *(ROOT / "adapters").glob("ted_*")):
+        installed = Path(find_spec(folder.name).origin).parent
+        sources = [path.relative_to(folder) for path in folder.rglob("*.py")]
+        same = [
+            (installed / p).read_bytes() == (folder / p).read_bytes() for p in sources
+        ]
+        assert all(same), folder

@@ -1,13 +1,12 @@
-"""Runs of Accelerate's loops; started by torchrun, one of several ranks."""
+"""Runs of Accelerate's loops, alone or as one of several processes."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
+from rank_run import join, refusal
 from ted_torch.integrations.accelerate import AcceleratedTED
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
@@ -125,32 +124,20 @@ def saved(run, place, folder):
     return run().load(folder)().facts()
 
 
-def refusal(function):
-    try:
-        function()
-    except CheckpointError as error:
-        return str(error)
-    return None
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(rank, size, folder):
+    """Run all on one process of a group, and write what it saw."""
     torch.set_num_threads(1)
+    join(rank, size, folder)
     record = {name: Run(**options)().facts() for name, options in LOADING.items()}
-    between, within = folder / "between", folder / "within"
-    record["between"] = saved(Run, (2, 0), between)
     # Steps are not cut: a gradient that waits for the next batch is saved nowhere.
-    record["within"] = saved(Run, (3, 2), within)
-    state = torch.load(within / "custom_checkpoint_0.pkl", weights_only=True)
+    places = {"between": (2, 0), "at an end": (3, 4), "within": (3, 2)}
+    for name, place in places.items():
+        record[name] = saved(Run, place, folder / name)
+    state = torch.load(folder / "within" / "custom_checkpoint_0.pkl", weights_only=True)
     alone = Run()
     alone.ted.ranks = type(alone.ted.ranks)()
-    record["another world"] = refusal(lambda: alone.ted.load_state_dict(state))
-    rank = alone.accelerator.process_index
+    record["another world"] = refusal(
+        lambda: alone.ted.load_state_dict(state), CheckpointError
+    )
     (folder / f"{rank}.json").write_text(json.dumps(record))
     alone.accelerator.end_training()
-
-
-if __name__ == "__main__":
-    main()

@@ -19,7 +19,7 @@ def numbers(folder, prefix=""):
     folder : path
         Where the event files are.
     prefix : str
-        What the host puts before a name.
+        What the framework puts before a name.
 
     Returns
     -------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from fuzzing import judge_load, junk
 from hypothesis import strategies as st
@@ -13,15 +12,12 @@ from ted_torch import (
     Ranks,
     TEDSampler,
     WithIds,
-    find_ranks,
     find_shard,
-    mask_gradient,
-    mean_loss,
-    per_sample,
     segment_losses,
     segment_mask,
-    shard,
 )
+from ted_torch._losses import per_sample
+from ted_torch.ranks import find_ranks
 from torch_runs import labelled
 
 from ted_core import Pruner, TopScore
@@ -64,10 +60,6 @@ def by_logits(losses, logits, labels):
 
 def entered(epoch):
     session().set_epoch(epoch)
-
-
-def mean(losses, scale, weights):
-    mean_loss(losses, scale=scale, weights=weights)
 
 
 def sampled(pruner, ranks):
@@ -113,23 +105,7 @@ CASES = {
             "labels": st.just(torch.arange(4) % 3),
         },
     ),
-    "mean_loss": (
-        mean,
-        {
-            "losses": LOSSES,
-            "scale": st.floats(1, 9),
-            "weights": st.sampled_from([None, torch.ones(4)]),
-        },
-    ),
     "per_sample": (per_sample, {"losses": LOSSES, "valid": st.none()}),
-    "mask_gradient": (
-        mask_gradient,
-        {
-            "hidden": st.just(torch.ones(4, 3)),
-            "gradient": st.just(torch.ones(4, 3)),
-            "loss_gradient": st.just(torch.ones(4)),
-        },
-    ),
     "segment_mask": (
         segment_mask,
         {
@@ -146,10 +122,6 @@ CASES = {
             "count": st.integers(2, 9),
             "valid": st.sampled_from([None, torch.ones(2, 3, dtype=torch.bool)]),
         },
-    ),
-    "shard": (
-        shard,
-        {"order": st.just(np.arange(9)), "ranks": st.just(Ranks(2, 1))},
     ),
     "find_shard": (
         find_shard,

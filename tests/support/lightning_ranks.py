@@ -1,15 +1,14 @@
-"""Train Lightning's run on every rank of `torchrun`, and write what each rank saw."""
+"""Runs of Lightning's trainer on one of several processes."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import warnings
-from pathlib import Path
 
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning_runs import BATCH, fit, make_ted
+from rank_run import join
 
 
 class Plans(Callback):
@@ -29,8 +28,9 @@ def run(*callbacks, **options):
     ted = make_ted()
     plans = Plans(ted)
     options = {"use_distributed_sampler": False, **options}
+    size = torch.distributed.get_world_size()
     net, ted, trainer = fit(
-        plans, *callbacks, ted=ted, strategy="ddp", devices=2, **options
+        plans, *callbacks, ted=ted, strategy="ddp", devices=size, **options
     )
     weights = b"".join(p.detach().numpy().tobytes() for p in net.parameters())
     return {
@@ -43,27 +43,27 @@ def run(*callbacks, **options):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(rank, size, folder):
+    """Run all on one process of a group, and write what it saw."""
     torch.set_num_threads(1)
-    warnings.simplefilter("error")
-    for quiet in ("isinstance.treespec", ".*does not have many", "Be aware that when"):
-        warnings.filterwarnings("ignore", f".?{quiet}")
-    keep = ModelCheckpoint(
-        folder, filename="{step}", save_top_k=-1, every_n_train_steps=1
-    )
-    record = {"whole": run(keep)}
-    record["shared by the host's word"] = run(use_distributed_sampler=True)
-    names = {number: folder / f"step={number}.ckpt" for number in (2, 7, 10)}
-    record["resumed"] = {number: run(ckpt_path=name) for number, name in names.items()}
-    rank = torch.distributed.get_rank()
-    if rank == 0:
-        names[7].rename(folder / "middle.ckpt")
+    join(rank, size, folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for quiet in ("isinstance.treespec", ".*does not have many", "Be aware that"):
+            warnings.filterwarnings("ignore", f".?{quiet}")
+        record = runs(folder / "steps")
+    record["middle"] = str(folder / "steps" / "step=7.ckpt")
     (folder / f"{rank}.json").write_text(json.dumps(record), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
 
-if __name__ == "__main__":
-    main()
+def runs(folder):
+    """Give a run never stopped, one that Lightning shares, and resumed ones."""
+    keep = ModelCheckpoint(
+        folder, filename="{step}", save_top_k=-1, every_n_train_steps=1
+    )
+    record = {"whole": run(keep)}
+    record["shared by Lightning"] = run(use_distributed_sampler=True)
+    names = {number: folder / f"step={number}.ckpt" for number in (2, 7, 10)}
+    record["resumed"] = {number: run(ckpt_path=name) for number, name in names.items()}
+    return record

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from rank_run import join
 from ted_torch import TED
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -74,21 +73,14 @@ def trained(wrap, site, *, ranks=1):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(rank, size, folder):
+    """Run all on one process of a group, and write what it saw."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    ranks = dist.get_world_size()
+    join(rank, size, folder)
     record = {
-        f"{name} {site}": trained(wrap, site, ranks=ranks)
+        f"{name} {site}": trained(wrap, site, ranks=size)
         for name, wrap in WRAPS.items()
         for site in SITES
     }
-    (folder / f"{dist.get_rank()}.json").write_text(json.dumps(record))
+    (folder / f"{rank}.json").write_text(json.dumps(record))
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

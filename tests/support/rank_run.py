@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from ted_torch import TED, find_ranks, merge
-from ted_torch.ranks import agree
+from ted_torch import TED
+from ted_torch.ranks import check_equal_across_ranks, find_ranks, merge
 from torch.utils.data import DataLoader
 from torch_runs import cross_entropy, labelled, two_parts
 
@@ -40,6 +38,12 @@ def run(ted, *, stop=None):
             lengths[-1] += 1
     ted.finish()
     return orders, lengths
+
+
+def join(rank, size, folder):
+    """Make the group of processes, which meet in a file."""
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
 
 
 def counted(function):
@@ -84,7 +88,9 @@ def resumed_apart(rank):
         ted.load_state_dict(states[other if rank == 1 else 0])
         record[name] = refusal(partial(ted.set_epoch, ted.epoch), EpochError)
     here = {"version": f"1.{int(rank == 1)}"}
-    alone = partial(agree, here, find_ranks(), device=torch.device("cpu"))
+    alone = partial(
+        check_equal_across_ranks, here, find_ranks(), device=torch.device("cpu")
+    )
     record["other version"] = refusal(alone, EpochError)
     return record
 
@@ -143,26 +149,19 @@ def facts(rank, size, folder):
     far = 2**24 + 3
     sums, counts = torch.zeros(far), torch.zeros(far, dtype=torch.uint8)
     sums[far - 1 - rank], counts[far - 1 - rank] = rank + 0.5, 1
-    meters = torch.tensor([2**40 + 1, far])
-    sums, counts, meters = merge(sums, counts, meters)
-    record["far"] = sums[-size:].tolist(), counts[-size:].tolist(), meters.tolist()
+    counters = torch.tensor([2**40 + 1, far])
+    sums, counts, counters = merge(sums, counts, counters)
+    record["far"] = sums[-size:].tolist(), counts[-size:].tolist(), counters.tolist()
     record["far sum"] = float(counts.double().sum())
     return record
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(rank, size, folder):
+    """Run all on one process of a group, and write what it saw."""
     torch.set_num_threads(1)
     early = session()
-    dist.init_process_group("gloo")
-    rank, size = dist.get_rank(), dist.get_world_size()
+    join(rank, size, folder)
     record = facts(rank, size, folder)
     record["early"] = refusal(lambda: early.set_epoch(0), EpochError)
     (folder / f"{rank}.json").write_text(json.dumps(record))
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

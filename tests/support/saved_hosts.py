@@ -11,35 +11,17 @@ import trainer_runs
 from accelerate import Accelerator
 from lightning.pytorch.callbacks import Callback
 from lightning_runs import make_trainer
-from saved_runs import EPOCHS, FOLDER, N, begun, ended, row, values
+from saved_runs import EPOCHS, FOLDER, N, Record, values
 from ted_torch.integrations.accelerate import AcceleratedTED
 from ted_torch.integrations.lightning import TEDCallback
 from ted_torch.integrations.transformers import TEDTrainer
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 
 __all__ = ["HOSTS_BY_NAME", "host_of"]
 
 BATCH = 4
-
-
-class Record:
-    """What a run was since it was loaded: epochs at their first batch, and the end."""
-
-    def __init__(self):
-        self.rows, self.loaded, self.epoch = [], None, None
-
-    def see(self, pruner):
-        """Note an epoch, once."""
-        self.loaded = self.loaded or begun(pruner)
-        if pruner.epoch != self.epoch:
-            self.rows.append(row(pruner.plan()))
-            self.epoch = pruner.epoch
-
-    def facts(self, pruner):
-        """Give it all."""
-        return {"loaded": self.loaded, "epochs": self.rows, "ended": ended(pruner)}
 
 
 def reached(kind, pruner, step):
@@ -53,11 +35,26 @@ def worth(pruner, ids):
     return torch.from_numpy(values(ids.cpu().numpy(), pruner.epoch))
 
 
-class Sentences(trainer_runs.Rows):
-    """Sentences whose labels are their ids."""
+class Numbers(Dataset):
+    """Numbers whose labels are their ids."""
+
+    def __len__(self):
+        return N
 
     def __getitem__(self, k):
-        return {"input_ids": self.words[k], "labels": k}
+        return {"x": torch.zeros(1), "labels": k}
+
+
+class Line(nn.Module):
+    """A model for numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(1, 1)
+
+    def forward(self, x, labels=None):
+        del labels
+        return {"logits": self.line(x)}
 
 
 class Fed(TEDTrainer):
@@ -97,9 +94,10 @@ class OfTrainer:
     def begin(kind, folder, *callbacks):
         return trainer_runs.trainer(
             folder,
-            data=Sentences(N),
+            Line(),
+            Numbers(),
             ted=kind.options,
-            host=Fed,
+            kind=Fed,
             num_train_epochs=EPOCHS,
             callbacks=list(callbacks),
         )

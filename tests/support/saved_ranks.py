@@ -1,16 +1,17 @@
-"""The runs on two processes whose saved states are fixtures; torchrun starts it."""
+"""The runs on two processes whose saved states are fixtures."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 import saved_torch
 import torch
 import torch.distributed as dist
+from rank_run import join
 from saved_hosts import HOSTS_BY_NAME, host_of
 from saved_states import RANKS
 
@@ -37,13 +38,11 @@ def of_session(name, kind, rank, *, write):
     return saved_torch.resumed(f"ranks/{name}", kind, rank=rank)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(rank, size, folder):
+    """Run all on one process of a group, and write what it saw."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    rank, record = dist.get_rank(), {}
+    join(rank, size, folder)
+    record = {}
     for name, kind in RANKS.items():
         hosted = name.partition("_")[0] in HOSTS_BY_NAME
         run = of_host if hosted else of_session
@@ -53,4 +52,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), Path(sys.argv[1]))

@@ -11,6 +11,7 @@ __all__ = [
     "EPOCHS",
     "FOLDER",
     "N",
+    "Record",
     "begun",
     "ended",
     "go_on",
@@ -114,6 +115,24 @@ def ended(pruner):
         "report": {name: getattr(report, name).tolist() for name in COUNTS},
         "scores": numbers(pruner.scores),
     }
+
+
+class Record:
+    """What a run was since it was loaded: epochs at their first batch, and the end."""
+
+    def __init__(self):
+        self.rows, self.loaded, self.epoch = [], None, None
+
+    def see(self, pruner):
+        """Note an epoch, once."""
+        self.loaded = self.loaded or begun(pruner)
+        if pruner.epoch != self.epoch:
+            self.rows.append(row(pruner.plan()))
+            self.epoch = pruner.epoch
+
+    def facts(self, pruner):
+        """Give it all."""
+        return {"loaded": self.loaded, "epochs": self.rows, "ended": ended(pruner)}
 
 
 def write(name, record, kind):

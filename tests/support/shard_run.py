@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from rank_run import counted, refusal
+from rank_run import counted, join, refusal
 from ted_torch import TED, find_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
@@ -149,13 +147,10 @@ def lost(rank):
     return ted.pruner.report().nonfinite.tolist()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(rank, size, folder):
+    """Run all on one process of a group, and write what it saw."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    rank, size = dist.get_rank(), dist.get_world_size()
+    join(rank, size, folder)
     record = {}
     ted = session(rank)
     record["epochs"], record["calls"] = counted(lambda: run(ted))
@@ -173,7 +168,3 @@ def main():
     record["soft"] = run(session(rank, strategy=SoftTop(sharpness=2)))
     (folder / f"{rank}.json").write_text(json.dumps(record))
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

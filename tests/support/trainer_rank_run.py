@@ -1,15 +1,13 @@
-"""Runs of Hugging Face's trainer, started by torchrun: one of several ranks."""
+"""Runs of Hugging Face's trainer on one of several processes."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
 import torch
+from rank_run import join
+from ted_torch._state import own_state
 from trainer_runs import Texts, language, trainer
-
-from ted_core import CheckpointError
 
 OPTIONS = {"gradient_accumulation_steps": 2, "save_strategy": "steps", "save_steps": 1}
 
@@ -34,29 +32,29 @@ def facts(run):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def split(folder, rank, ranks):
+    """Part a checkpoint's file in one a process, as older versions wrote it."""
+    file = torch.load(folder / "ted.pt", weights_only=True)
+    own = {"facts": file["facts"], "session": own_state(file["session"], ranks)}
+    torch.save(own, folder / f"ted_{rank}.pt")
+
+
+def main(rank, size, folder):
+    """Run all on one process of a group, and write what it saw."""
     torch.set_num_threads(1)
+    join(rank, size, folder)
     first = run(folder / "whole")
-    record = {"whole": facts(first)}
-    # The first epoch ends after 5 steps, pruned ones after 3 at the most.
+    within = folder / "whole" / "checkpoint-4"
+    record = {"whole": facts(first), "checkpoint": str(within)}
+    # Epochs end after 3, 5, 7, 9 and 12 steps.
     for step in (3, 5, 6):
         saved = folder / "whole" / f"checkpoint-{step}"
         record[f"from {step}"] = facts(run(folder / f"from {step}", saved))
-    rank = first.args.process_index
-    if rank == 0:
-        (saved / "ted_0.pt").rename(saved / "ted.pt")
-        (saved / "ted_1.pt").unlink()
+    split(saved, rank, first.ted.ranks)
     first.accelerator.wait_for_everyone()
-    try:
-        run(folder / "other", saved)
-    except CheckpointError as error:
-        record["another world"] = str(error)
+    if rank == 0:
+        (saved / "ted.pt").unlink()
+    first.accelerator.wait_for_everyone()
+    record["from older files"] = facts(run(folder / "older", saved))
     (folder / f"{rank}.json").write_text(json.dumps(record))
     first.accelerator.end_training()
-
-
-if __name__ == "__main__":
-    main()

@@ -108,12 +108,12 @@ def flat(batches):
     return [sample for batch in batches for sample in batch]
 
 
-def trainer(folder, model=None, data=None, *, ted=None, host=Seen, **options):
+def trainer(folder, model=None, data=None, *, ted=None, kind=Seen, **options):
     """Make a trainer; options of the trainer itself are among the arguments."""
     own = {name: options.pop(name) for name in OWN if name in options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TedWarning)
-        return host(
+        return kind(
             model=classifier() if model is None else model,
             args=arguments(folder, **options),
             train_dataset=Rows() if data is None else data,

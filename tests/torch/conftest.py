@@ -1,10 +1,31 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
+import torchrun
+from filelock import FileLock
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import TensorDataset
+
+
+@pytest.fixture(scope="session")
+def rank_records(tmp_path_factory):
+    """Run all that takes several processes, once; give each case's records."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # pytest's processes share it
+    folder /= "ranks"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            torchrun.start("torchrun.py", 3, folder)
+    return {
+        name: torchrun.read(size, folder / name)
+        for name, (_, size) in torchrun.CASES.items()
+    }
 
 
 @pytest.fixture

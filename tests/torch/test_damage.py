@@ -103,5 +103,5 @@ def test_nothing_that_a_file_holds_is_executed(tmp_path):
 
 
 def test_a_state_of_another_kind_of_session_is_refused_by_name():
-    with pytest.raises(CheckpointError, match="`state` must have 'buffer"):
+    with pytest.raises(CheckpointError, match=r"`format` must be 'ted_torch\.TED'"):
         session().load_state_dict(session().pruner.state_dict())

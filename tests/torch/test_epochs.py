@@ -35,7 +35,7 @@ def test_looking_at_the_data_and_steps_taken_twice_are_no_forgotten_set_epoch():
     assert ted.report().repeated.tolist() == [N]
 
 
-def test_a_step_taken_twice_keeps_the_place_in_the_epoch():
+def test_a_step_taken_twice_keeps_the_position_in_the_epoch():
     ted, net = opened(labelled(N)), torch.nn.Linear(6, 4)
     for ids, (x, y) in DataLoader(ted.dataset, batch_size=8, sampler=ted.sampler):
         for _ in range(2):

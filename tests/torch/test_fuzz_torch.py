@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from fuzz_torch import CASES, changed, judge_state, part_way, session, things
 from fuzzing import arguments, judge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ted_torch import mean_loss
 
 FEW = settings(
     # The gate repeats itself; benchmarks/reliability/fuzz.py explores.
@@ -35,8 +33,3 @@ def test_a_changed_state_is_refused_whole_or_taken_whole(data):
 
 def test_an_unchanged_state_is_taken():
     assert judge_state(session(), part_way().state_dict()) == "answer"
-
-
-def test_a_scale_that_no_tensor_takes_is_refused():
-    with pytest.raises(ValueError, match="`scale` must be in"):
-        mean_loss(torch.ones(2), scale=2**63)

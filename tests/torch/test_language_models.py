@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import vector_delta
-from ted_torch import per_sample, segment_losses, segment_mask
+from ted_torch import segment_losses, segment_mask
+from ted_torch._losses import per_sample
 from torch.nn import functional as F  # noqa: N812
 from torch_runs import opened, recorded
 from transformers import (

@@ -57,8 +57,13 @@ def same(plain, net, ted):
     assert torch.equal(net.net.weight, weight)
 
 
-def test_a_fit_is_bit_for_bit_the_loop_of_ones_own(plain):
-    net, ted, trainer = fit()
+@pytest.fixture(scope="module")
+def whole():
+    return fit()
+
+
+def test_a_fit_is_bit_for_bit_the_loop_of_ones_own(plain, whole):
+    net, ted, trainer = whole
     same(plain, net, ted)
     assert ted.pruner.finished
     assert trainer.global_step == ted.total_steps(BATCH)
@@ -67,8 +72,8 @@ def test_a_fit_is_bit_for_bit_the_loop_of_ones_own(plain):
     assert net.rate.get_last_lr()[0] < 1e-8
 
 
-def test_the_last_full_epoch_is_not_cut():
-    net, ted, _ = fit()
+def test_the_last_full_epoch_is_not_cut(whole):
+    net, ted, _ = whole
     kept = ted.pruner.schedule_table()["kept"].tolist()
     assert {epoch: len(ids) for epoch, ids in net.orders().items()} == dict(
         enumerate(kept)

@@ -5,7 +5,6 @@ import pytest
 import shard_run
 import torch_runs
 from ted_torch import TED, find_shard
-from torchrun import records
 
 import ted_core as ted
 
@@ -13,8 +12,8 @@ N = sum(shard_run.SIZES)
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    return records("shard_run.py", 2, tmp_path_factory.mktemp("shards"))
+def ranks(rank_records):
+    return rank_records["own shards"]
 
 
 def selected(rows, strategy, epoch):

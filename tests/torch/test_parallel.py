@@ -3,12 +3,11 @@ from __future__ import annotations
 import numpy as np
 import parallel_run
 import pytest
-from torchrun import records
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    return records("parallel_run.py", 2, tmp_path_factory.mktemp("parallel"))
+def ranks(rank_records):
+    return rank_records["parallel"]
 
 
 @pytest.fixture(scope="module", params=parallel_run.SITES)

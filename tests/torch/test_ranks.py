@@ -6,15 +6,14 @@ import rank_run
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from ted_torch import Ranks, find_ranks, shard
+from ted_torch import Ranks
+from ted_torch.ranks import find_ranks, share_of
 from torch.utils.data import DistributedSampler
-from torchrun import records
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def ranks(request, tmp_path_factory):
-    """Run the script under torchrun and give every rank's record."""
-    return records("rank_run.py", request.param, tmp_path_factory.mktemp("ranks"))
+@pytest.fixture(scope="module", params=["two ranks", "three ranks"])
+def ranks(request, rank_records):
+    return rank_records[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +112,11 @@ def test_a_value_that_is_not_finite_on_one_rank_is_dropped_on_all(ranks):
 def test_ids_and_counters_beyond_the_integers_of_float32_stay_exact(ranks):
     size = len(ranks)
     for record in ranks:
-        sums, counts, meters = record["far"]
+        sums, counts, counters = record["far"]
         assert sums == [rank + 0.5 for rank in reversed(range(size))]
         assert counts == [1.0] * size
         assert record["far sum"] == size
-        assert meters == [size * (2**40 + 1), size * (2**24 + 3)]
+        assert counters == [size * (2**40 + 1), size * (2**24 + 3)]
 
 
 @given(size=st.integers(1, 50), replicas=st.integers(1, 60))
@@ -127,7 +126,7 @@ def test_shares_are_those_of_pytorchs_distributed_sampler(size, replicas):
         theirs = DistributedSampler(
             order.tolist(), num_replicas=replicas, rank=rank, shuffle=False
         )
-        share = shard(order, Ranks(replicas, rank))
+        share = share_of(order, Ranks(replicas, rank))
         assert share.tolist() == order[list(theirs)].tolist()
         assert share.dtype == order.dtype
 

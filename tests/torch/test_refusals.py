@@ -50,9 +50,9 @@ def test_an_id_out_of_range_on_the_cpu_is_refused_at_the_call(ted, z, wrong):
 
 def test_an_id_out_of_range_on_a_device_is_refused_when_the_epoch_closes():
     buffer = EpochBuffer(4)
-    slots = buffer.slots(torch.tensor([0, -1, 4, 3]))
-    assert slots.tolist() == [0, 4, 4, 3]
-    buffer.add(slots, torch.ones(4), torch.ones(4, dtype=torch.bool))
+    indices = buffer.indices(torch.tensor([0, -1, 4, 3]))
+    assert indices.tolist() == [0, 4, 4, 3]
+    buffer.add(indices, torch.ones(4), torch.ones(4, dtype=torch.bool))
     with pytest.raises(EpochError, match=r"`ids` must be in \[0, 4\), got 2 others"):
         buffer.read(7)
 

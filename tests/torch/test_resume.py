@@ -112,8 +112,8 @@ def test_a_state_is_a_copy_of_tensors_and_plain_values(data, train, make_net):
         ({"pruner.seed": "3"}, "`seed` must equal the saved one"),
         ({"pruner.scores.score": torch.zeros(40).bfloat16()}, "`scores.score` must be"),
         ({3: 4}, "known fields only, got 3"),
-        ({"buffer.sums": torch.zeros(40)}, "`buffer.sums` must be torch.float32 of"),
-        ({"buffer.counts": [1]}, "`buffer.counts` must be torch.uint8 of"),
+        ({"buffer.sums": torch.zeros(40)}, "`buffer.sums` must be float32 of"),
+        ({"buffer.counts": [1]}, "`buffer.counts` must be uint8 of"),
         ({"buffer.meters": torch.tensor([4, 0, 4])}, "must agree with the counts"),
     ],
 )

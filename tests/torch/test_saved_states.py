@@ -9,7 +9,6 @@ import torch
 from saved_hosts import HOSTS_BY_NAME, host_of
 from saved_runs import FOLDER, read, same
 from saved_states import HOSTS, RANKS, TORCH
-from torchrun import records
 
 import ted_core
 
@@ -21,10 +20,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    """Have two processes go on from their states and give each one's record."""
-    return records("saved_ranks.py", 2, tmp_path_factory.mktemp("ranks"))
+@pytest.fixture
+def ranks(rank_records):
+    return rank_records["saved states"]
 
 
 @pytest.mark.parametrize("name", TORCH)

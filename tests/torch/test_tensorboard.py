@@ -1,4 +1,4 @@
-"""The hosts' own loggers write TED's numbers under their own names."""
+"""The frameworks' own loggers write TED's numbers under their own names."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ted_torch import per_sample
+from ted_torch._losses import per_sample
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch_runs import opened, recorded

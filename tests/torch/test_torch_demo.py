@@ -6,16 +6,17 @@ import itertools
 import json
 import struct
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from ted_torch.demo import Pictures, Settings, Training, compare, main
+from ted_torch.demo import Pictures, Settings, Training, main
 
 import ted_core
-from ted_core.demo import make_table
+from ted_core.demo import engine
 from ted_core.demo.datasets import digits_as_images, load_images
-from ted_core.demo.results import read_runs
+from ted_core.demo.results import make_table, read_runs
 
 VARIANTS = ["full", "random", "TED"]
 SETTINGS = Settings(epochs=5, prune_ratio=0.7, batch_size=16, width=2)
@@ -38,6 +39,10 @@ def stored(tmp_path):
 @pytest.fixture
 def images(stored):
     return load_images(stored)
+
+
+def compare(images, settings, *, seed):
+    return engine.compare(partial(Training, images, settings), seed=seed)
 
 
 def rows_of(printed):
@@ -102,15 +107,15 @@ def test_grey_pictures_in_a_folder_are_read_as_from_one_file(tmp_path):
 def test_random_and_ted_visit_as_many_in_each_epoch_and_not_the_same(images):
     runs = compare(images, SETTINGS, seed=3)
     assert runs["random"].epoch_samples == runs["TED"].epoch_samples
-    assert runs["random"].visits.tolist() != runs["TED"].visits.tolist()
-    assert runs["full"].visits.tolist() == [5] * 40
-    assert int(runs["TED"].visits.sum()) == runs["TED"].forwarded
+    assert runs["random"].times_kept.tolist() != runs["TED"].times_kept.tolist()
+    assert runs["full"].times_kept.tolist() == [5] * 40
+    assert int(runs["TED"].times_kept.sum()) == runs["TED"].forwarded
 
 
 def test_the_scores_are_those_after_each_epoch(images):
     training = Training(images, SETTINGS, strategy=ted_core.TopScore())
     for _ in range(5):
-        training.train_epoch()
+        training.take_turn()
     scores = training.result().scores
     assert len(scores) == 5
     assert np.isfinite(scores[0]).all()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -43,22 +45,29 @@ def test_counts_may_stay_as_the_schedule_gives_them(options, tmp_path):
     assert run.state.global_step == run.state.max_steps == steps
 
 
-def test_the_next_epoch_visits_the_samples_of_the_highest_scores(tmp_path):
-    run = trainer(tmp_path, frozen_classifier(), learning_rate=0.0)
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    """Give a run whose weights stay as they are."""
+    folder = tmp_path_factory.mktemp("frozen")
+    options = {"learning_rate": 0.0, "gradient_accumulation_steps": 3}
+    run = trainer(folder, frozen_classifier(), **options)
     run.train()
+    return run
+
+
+def test_the_next_epoch_visits_the_samples_of_the_highest_scores(frozen):
+    run = frozen
     scores, last = run.ted.pruner.scores, flat(run.seen[3])
     assert len(last) < N
     pruned = np.delete(scores, last)
     assert scores[last].min() >= pruned.max()
 
 
-def test_the_score_of_a_class_is_that_of_its_logits(tmp_path):
-    net = frozen_classifier()
-    data = Rows()
-    run = trainer(tmp_path, net, data, learning_rate=0.0, gradient_accumulation_steps=3)
-    run.train()
+def test_the_score_of_a_class_is_that_of_its_logits(frozen):
+    run, data = frozen, frozen.train_dataset
+    net = copy.deepcopy(run.model).double()
     with torch.no_grad():
-        z = net.double()(data.words).logits
+        z = net(data.words).logits
     want = signals.compute("mask_gradient", logits=z, labels=data.labels).abs()
     np.testing.assert_allclose(run.ted.pruner.scores, want, rtol=1e-4)
 
@@ -89,10 +98,25 @@ def test_a_strategy_that_finds_its_own_count_ends_within_its_bound(tmp_path):
     assert run.state.global_step < run.state.max_steps == 10 * EPOCHS
 
 
-def test_logs_and_metrics_tell_keep_ratio_and_savings(tmp_path):
-    options = {"logging_strategy": "epoch", "eval_strategy": "epoch"}
-    run = trainer(tmp_path, eval_dataset=Rows(8), **options)
-    found = run.train().metrics
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """Give a run that is evaluated, logged and saved each epoch, and its metrics."""
+    run = trainer(
+        tmp_path_factory.mktemp("evaluated"),
+        eval_dataset=Rows(8),
+        logging_strategy="epoch",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=True,
+        learning_rate=0.3,
+    )
+    return run, run.train().metrics
+
+
+def test_logs_and_metrics_tell_keep_ratio_and_savings(evaluated):
+    run, found = evaluated
     logs = [log for log in run.state.log_history if "loss" in log]
     kept = run.ted.pruner.report().planned / N
     assert [log["ted/keep_ratio"] for log in logs] == kept.tolist()
@@ -102,18 +126,8 @@ def test_logs_and_metrics_tell_keep_ratio_and_savings(tmp_path):
     assert not [log for log in evaluations if "ted/keep_ratio" in log]
 
 
-def test_the_best_model_is_loaded_at_the_end(tmp_path):
-    run = trainer(
-        tmp_path,
-        eval_dataset=Rows(8),
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=True,
-        learning_rate=0.3,
-    )
-    run.train()
+def test_the_best_model_is_loaded_at_the_end(evaluated):
+    run, _ = evaluated
     best = run.state.best_model_checkpoint
     assert run.state.best_global_step < run.state.global_step
     there = type(run.model).from_pretrained(best).state_dict()

@@ -126,7 +126,7 @@ def test_a_run_that_prunes_nothing_is_the_trainers_own(case, tmp_path):
     ted = trainer(tmp_path, make(), data(), ted=paper, **options)
     ted.train()
     orders = [flat(batches) for batches in ted.seen.values()]
-    plain = trainer(tmp_path, make(), data(), ted=orders, host=Ordered, **options)
+    plain = trainer(tmp_path, make(), data(), ted=orders, kind=Ordered, **options)
     plain.train()
     assert ted.state.global_step == plain.state.global_step
     theirs = dict(plain.model.named_parameters())

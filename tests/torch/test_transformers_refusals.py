@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ted_torch.integrations.transformers import TEDTrainer
+from ted_torch.integrations.transformers import TEDTrainer, TEDTrainerMixin
 from torch.utils.data import IterableDataset, SequentialSampler
 from trainer_runs import EPOCHS, Rows, classifier, trainer
 from transformers import BertConfig, BertForNextSentencePrediction, Trainer
@@ -11,6 +11,9 @@ from transformers import BertConfig, BertForNextSentencePrediction, Trainer
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(())
+
+    def __repr__(self):
+        return "Stream()"  # the names of tests hold no address
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,9 @@ def test_a_model_whose_losses_are_not_known_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["_run_epoch", "_init_training_state"])
-def test_a_host_without_a_private_hook_is_refused_by_name(name, monkeypatch, tmp_path):
+def test_a_version_without_a_private_hook_is_refused_by_name(
+    name, monkeypatch, tmp_path
+):
     monkeypatch.delattr(Trainer, name)
     with pytest.raises(ImportError, match=rf"must have Trainer\.{name}, got version"):
         trainer(tmp_path)
@@ -72,7 +77,7 @@ class Sequential(TEDTrainer):
 
 class Plain(TEDTrainer):
     def get_train_dataloader(self):
-        return super(TEDTrainer.__mro__[2], self).get_train_dataloader()
+        return super(TEDTrainerMixin, self).get_train_dataloader()
 
 
 class Half(TEDTrainer):
@@ -83,17 +88,17 @@ class Half(TEDTrainer):
 
 def test_a_sampler_of_ones_own_is_refused(tmp_path):
     with pytest.raises(TypeError, match="random one, got SequentialSampler; TED"):
-        trainer(tmp_path, host=Sequential).train()
+        trainer(tmp_path, kind=Sequential).train()
 
 
 def test_a_loader_without_ids_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must have the column 'ted_ids'"):
-        trainer(tmp_path, host=Plain).train()
+        trainer(tmp_path, kind=Plain).train()
 
 
 def test_a_data_set_of_another_length_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`train_dataset` must keep its 37 samples"):
-        trainer(tmp_path, host=Half).train()
+        trainer(tmp_path, kind=Half).train()
 
 
 def test_another_number_of_epochs_is_refused(tmp_path):
@@ -143,7 +148,7 @@ def test_a_loss_of_ones_own_takes_its_place(tmp_path):
     net = BertForNextSentencePrediction(
         BertConfig(vocab_size=13, hidden_size=8, num_attention_heads=1)
     )
-    run = trainer(tmp_path, net, Rows(classes=2), host=Own)
+    run = trainer(tmp_path, net, Rows(classes=2), kind=Own)
     run.train()
     assert run.state.global_step == run.ted.total_steps(4)
 

@@ -112,7 +112,7 @@ def test_a_checkpoint_without_a_state_or_of_another_world_is_refused(whole, tmp_
     there = tmp_path / "checkpoint-12"
     shutil.copytree(Path(whole().args.output_dir) / "checkpoint-12", there)
     (there / "ted.pt").rename(there / "ted_0.pt")
-    says = r"must hold 'ted\.pt' for rank 0 of 1, got \['ted_0\.pt'\]"
+    says = r"must hold 'ted\.pt' for a world size of 1, got \['ted_0\.pt'\]"
     with pytest.raises(CheckpointError, match=says):
         trainer(tmp_path).train(resume_from_checkpoint=str(there))
     (there / "ted.pt").write_bytes(b"damaged")

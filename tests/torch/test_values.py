@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from oracles import vector_delta
-from ted_torch import TED, mask_gradient
+from ted_torch import TED, EpochBuffer, record, tap
+from ted_torch.masks import new_loss_gradient
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, TensorDataset
@@ -212,15 +213,21 @@ def test_a_sample_seen_twice_counts_once_with_the_mean_of_its_values(net, data):
     torch.testing.assert_close(recorded(ted), (sum(values) / 2).float())
 
 
-def test_the_fast_mask_gradient_is_the_cores():
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_hooks_record_the_cores_mask_gradient(dtype):
     generator = torch.Generator().manual_seed(0)
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        h, g = torch.randn(2, 7, 3, 2, generator=generator).to(dtype)
-        c = torch.arange(-3, 4).to(dtype)
-        ours = mask_gradient(h, g, c)
-        core = ted_core.mask_gradient(h, g, loss_gradient=c)
-        torch.testing.assert_close(ours, core, equal_nan=True)
-        assert ours.isnan().tolist() == [k == 3 for k in range(7)]
+    h, factor = torch.randn(2, 7, 3, 2, generator=generator).to(dtype)
+    c, ids = torch.arange(-3, 4), torch.arange(7)
+    buffer, loss_gradient = EpochBuffer(7), new_loss_gradient(h, 7)
+    h.requires_grad_()
+    record(h, buffer.indices(ids), loss_gradient, buffer)
+    losses = tap((h * factor).flatten(1).sum(1), loss_gradient)
+    gradient = c.to(dtype)[:, None, None] * factor
+    (losses * c.to(dtype)).sum().backward()
+    core = ted_core.mask_gradient(h.detach(), gradient, loss_gradient=c.to(dtype))
+    assert core.isnan().tolist() == [k == 3 for k in range(7)]
+    torch.testing.assert_close(buffer.sums[:7], core.nan_to_num().float())
+    assert buffer.counts.tolist() == [1, 1, 1, 0, 1, 1, 1, 0]
 
 
 def test_kept_ids_are_those_of_a_pruner_fed_the_same_values(net, data):

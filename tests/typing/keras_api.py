@@ -8,9 +8,7 @@ from typing import Any, assert_type
 import numpy as np
 import ted_keras
 from numpy.typing import NDArray
-from ted_keras import data as datasets
-from ted_keras import data as sources
-from ted_keras import masks as sites
+from ted_keras.data import TEDData
 
 import ted_core
 from ted_core.typing import State
@@ -38,7 +36,7 @@ def a_session_is_three_lines(model: Any, x: NDArray[Any], y: NDArray[Any]) -> No
         labels=y,
     )
     assert_type(ted, ted_keras.TED)
-    assert_type(ted.data, datasets.TEDData)
+    assert_type(ted.data, TEDData)
     assert_type(ted.pruner, ted_core.Pruner)
     assert_type(ted.total_steps, int)
     assert_type(ted.epoch, int)
@@ -51,16 +49,22 @@ def a_session_is_three_lines(model: Any, x: NDArray[Any], y: NDArray[Any]) -> No
         assert_type(session, ted_keras.TED)
 
 
+def a_method_is_one_argument(model: Any, x: NDArray[Any], y: NDArray[Any]) -> None:
+    ted = ted_keras.TED(
+        model, (x, y), batch_size=32, epochs=10, prune_ratio=0.7, method="soft_margin"
+    )
+    assert_type(ted, ted_keras.TED)
+
+
 def rows(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return ids, ids
 
 
 def data_may_be_a_function_of_ids(model: Any) -> None:
-    ted_keras.TED(model, rows, n=3, epochs=5)
-    assert_type(sources.make_source(rows, n=3), sources.Source)
+    ted = ted_keras.TED(model, rows, n=3, epochs=5)
+    assert_type(ted.data, TEDData)
 
 
-def the_parts_stand_alone(model: Any, layers: Sequence[Any]) -> None:
-    assert_type(sites.find_mask(model), ted_keras.Mask | None)
+def the_parts_stand_alone(layers: Sequence[Any]) -> None:
     outputs, gradient = ted_keras.pre_activation(layers[0], layers[1])
     assert_type(ted_keras.mask_gradient(outputs, gradient), Any)

@@ -62,19 +62,13 @@ def a_rank_may_own_its_part(part: Dataset[Tensor]) -> None:
 def the_parts_stand_alone(pruner: ted_core.Pruner, z: Tensor) -> None:
     ids: Iterator[int] = iter(ted_torch.TEDSampler(pruner))
     assert_type(next(ids), int)
-    assert_type(ted_torch.mask_gradient(z, z, z), Tensor)
-    assert_type(ted_torch.mean_loss(ted_torch.per_sample(z), scale=2.0), Tensor)
     buffer = ted_torch.EpochBuffer(10)
-    slots = buffer.slots(z)
-    ted_torch.record(z, slots, z, buffer)
+    ted_torch.record(z, buffer.indices(z), z, buffer)
     assert_type(ted_torch.tap(z, z), Tensor)
-    order = pruner.plan().order
-    assert_type(ted_torch.shard(order, ted_torch.find_ranks()).size, int)
     shard = ted_torch.find_shard(pruner.plan().order, balance="per_rank", device="cpu")
     assert_type(shard, ted_core.Shard)
-    assert_type(ted_torch.find_ranks(shard=shard), ted_torch.Ranks)
-    sums, counts, meters = ted_torch.merge(z, z, z)
-    assert_type((sums, counts, meters), tuple[Tensor, Tensor, Tensor])
+    ranks = ted_torch.Ranks(num_replicas=2, rank=1)
+    assert_type(len(ted_torch.TEDSampler(pruner, ranks=ranks)), int)
 
 
 def pad(items: list[Tensor]) -> Tensor:

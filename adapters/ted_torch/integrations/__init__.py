@@ -1,4 +1,4 @@
-"""TED in trainers of others: one module a host, imported by its own name."""
+"""TED in other trainers: one module a framework, imported by its own name."""
 
 from __future__ import annotations
 

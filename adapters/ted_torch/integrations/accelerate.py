@@ -5,106 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-import torch
-import torch.distributed as dist
+import numpy as np
 from accelerate import Accelerator
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ted_core import CheckpointError
 from ted_core.config import RunOptions
-from ted_torch._validation import refuse_shard
-from ted_torch.ranks import merge
+from ted_torch._state import gather_state, is_open, own_state
+from ted_torch._validation import check_no_shard
 from ted_torch.session import TED
-from ted_torch.state import sealed
 
-__all__ = [
-    "AcceleratedTED",
-    "emptied",
-    "is_open",
-    "pool",
-]
-
-_BUFFER = "buffer."
-
-
-def is_open(state: Mapping[str, Any]) -> bool:
-    """Tell whether a session's state is of an epoch that has received samples.
-
-    Parameters
-    ----------
-    state : mapping
-        What ``TED.state_dict()`` returned.
-
-    Returns
-    -------
-    bool
-        False also for a state that lacks the field: the session refuses it.
-    """
-    meters = state.get(f"{_BUFFER}meters")
-    return isinstance(meters, Tensor) and meters.numel() > 0 and bool(meters[0] > 0)
-
-
-def emptied(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a state whose open epoch has recorded nothing yet.
-
-    Parameters
-    ----------
-    state : mapping
-        A pooled state, which the first rank takes as it is.
-
-    Returns
-    -------
-    dict
-        The same position in the same epoch.
-    """
-    return {
-        name: torch.zeros_like(value)
-        if name.startswith(_BUFFER) and isinstance(value, Tensor)
-        else value
-        for name, value in state.items()
-    }
-
-
-def pool(state: Mapping[str, Any], group: Any = None) -> dict[str, Tensor]:
-    """Add up what the ranks of an open epoch have recorded.
-
-    Parameters
-    ----------
-    state : mapping
-        What ``TED.state_dict()`` returned on this rank.
-    group : torch.distributed.ProcessGroup, optional
-        Ranks that take part, all of them; None is the default group.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The buffer's fields, on the CPU, alike on every rank.
-
-    Notes
-    -----
-    One collective of 8 bytes a sample, two with mixed batches. A sample that one rank
-    recorded keeps its bits.
-    """
-    sums, counts, meters = (
-        state[f"{_BUFFER}{name}"] for name in ("sums", "counts", "meters")
-    )
-    shares = state.get(f"{_BUFFER}shares")
-    mixed = torch.tensor([shares is not None], dtype=torch.int64)
-    total, times, flat = merge(sums, counts, torch.cat([meters, mixed]), group=group)
-    out = {
-        "sums": total.cpu(),
-        "counts": times.to("cpu", torch.int64).to(torch.uint8),
-        "meters": flat[:-1].cpu(),
-    }
-    if int(flat[-1]):
-        # What was recorded before the first mixed batch weighs 1.
-        mine = counts.float() if shares is None else shares
-        out["shares"] = merge(mine, counts, meters, group=group)[0].cpu()
-    return {f"{_BUFFER}{name}": value for name, value in out.items()}
-
-
-_WORLD = "world_size"
+__all__ = ["AcceleratedTED"]
 
 
 class AcceleratedTED(TED[Any]):
@@ -121,7 +32,7 @@ class AcceleratedTED(TED[Any]):
     buffer : {"device", "cpu"}, default "device"
         Where values gather.
     group : torch.distributed.ProcessGroup, optional
-        Ranks whose scores are merged; None is the default group.
+        Processes whose scores are merged; None is the default group.
     **options : RunOptions
         All of :class:`ted_core.Pruner`; `multiple_of` is by default the samples of
         one optimizer step, so that every pruned epoch is made of whole steps.
@@ -133,8 +44,8 @@ class AcceleratedTED(TED[Any]):
 
     Notes
     -----
-    Give it to ``accelerator.register_for_checkpointing``: Accelerate asks every rank
-    for its state and writes that of the first, so that with several ranks
+    Give it to ``accelerator.register_for_checkpointing``: Accelerate asks every process
+    for its state and writes the first one's, so that with several processes
     :meth:`state_dict` is a collective.
 
     Examples
@@ -165,14 +76,14 @@ class AcceleratedTED(TED[Any]):
         **options: Unpack[RunOptions],
     ) -> None:
         _check_accelerator(accelerator)
-        refuse_shard(options, "Accelerate")
+        check_no_shard(options, "Accelerate")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int):
             msg = f"`batch_size` must be an integer, got {batch_size!r}"
             raise TypeError(msg)
         if batch_size < 1:
             msg = f"`batch_size` must be at least 1, got {batch_size}"
             raise ValueError(msg)
-        # Split batches are shared by the ranks; others are one for each.
+        # Processes share a split batch; otherwise each has a batch of its own.
         self._shares = 1 if accelerator.split_batches else accelerator.num_processes
         self._batch = batch_size * self._shares
         self._accumulation = accelerator.gradient_accumulation_steps
@@ -199,8 +110,8 @@ class AcceleratedTED(TED[Any]):
         Returns
         -------
         int
-            Optimizer steps, times the ranks unless they split batches: Accelerate
-            steps a scheduler once for each rank. A bound for strategies that find
+            Optimizer steps, times the processes unless they split batches: Accelerate
+            steps a scheduler once for each process. A bound for strategies that find
             their own counts.
         """
         steps = self.pruner.max_total_steps(
@@ -209,23 +120,13 @@ class AcceleratedTED(TED[Any]):
         return steps * self._shares
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of all ranks; every rank must ask for it."""
-        state = super().state_dict()
-        if self.ranks.world_size > 1 and not self.pruner.finished:
-            order = self.pruner.plan().order
-            place = max(state["position"], self.sampler.start)
-            state |= pool(state, self.ranks.group)
-            # The ranks go in step: all are where the last of them is.
-            step = -(-place // self._batch) * self._batch
-            done = state["buffer.counts"][torch.from_numpy(order.copy()).long()].all()
-            state["position"] = order.size if done else min(step, order.size)
-            state = sealed(state)
-        return state | {_WORLD: self.ranks.world_size}
+        """Return the states of all processes; every process must ask for it."""
+        return gather_state(super().state_dict(), self.ranks, device=self._device)
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
-        """Take over a saved state, on every rank; on an error nothing has changed.
+        """Take over a saved state, on every process; on an error nothing has changed.
 
         Parameters
         ----------
@@ -238,7 +139,7 @@ class AcceleratedTED(TED[Any]):
         ------
         CheckpointError
             A field is missing, unknown, or does not fit; or an open epoch was saved
-            by another number of ranks.
+            by another number of processes.
 
         Notes
         -----
@@ -248,22 +149,33 @@ class AcceleratedTED(TED[Any]):
         if not isinstance(state, Mapping):
             super().load_state_dict(state, allow=allow)
             return
-        own = dict(state)
-        saved, here = own.pop(_WORLD, None), self.ranks.world_size
-        if saved != here and is_open(own):
+        parts = state.get("ranks", [state])
+        # Files without parts hold the sum of all processes, and their number.
+        saved = len(parts) if "ranks" in state else state.get("world_size")
+        if saved != self.ranks.world_size and any(map(is_open, parts)):
             msg = (
-                f"`{_WORLD}` must be the saved one while an epoch is open, saved "
-                f"{saved!r}, here {here}; save after `set_epoch` of the next epoch"
+                "`world_size` must be the saved one while an epoch is open, saved "
+                f"{saved!r}, here {self.ranks.world_size}; save after `set_epoch` of "
+                "the next epoch"
             )
             raise CheckpointError(msg)
-        super().load_state_dict(own, allow=allow)
-        if here > 1 and dist.get_rank(self.ranks.group) > 0:
-            # The first rank has it all.
-            super().load_state_dict(sealed(emptied(own)), allow=allow)
+        super().load_state_dict(own_state(state, self.ranks), allow=allow)
+        if self.ranks.world_size > 1 and not self.pruner.finished:
+            self.sampler.restart(self._position_of(parts))
+
+    def _position_of(self, parts: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many ids of the order all processes together have passed."""
+        order = self.pruner.plan().order
+        counts = [part["buffer.counts"].numpy() for part in parts]
+        if np.any(counts, axis=0)[order].all():
+            return order.size
+        # They go in step: all are where the last of them is, at the end of a step.
+        furthest: int = max(part["position"] for part in parts)
+        return min(-(-furthest // self._batch) * self._batch, order.size)
 
 
 def _check_accelerator(accelerator: object) -> None:
-    """Refuse what is no accelerator, or one that part ids from batches or ranks."""
+    """Refuse what is no accelerator, or one that would lose or repeat samples."""
     if not isinstance(accelerator, Accelerator):
         found = type(accelerator).__name__
         msg = f"`accelerator` must be an accelerate.Accelerator, got {found}"
@@ -276,7 +188,7 @@ def _check_accelerator(accelerator: object) -> None:
         raise ValueError(msg)
     if accelerator.num_processes > 1 and not accelerator.even_batches:
         msg = (
-            "`even_batches` must be True, got False; ranks that step unequally often "
-            "would wait for each other"
+            "`even_batches` must be True, got False; processes that step unequally "
+            "often would wait for each other"
         )
         raise ValueError(msg)

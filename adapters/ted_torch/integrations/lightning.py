@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack
 
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -14,101 +13,19 @@ from ted_core import EpochError, Pruner, Report, Savings, run_metrics
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
 from ted_core.schedules.counts import StepOptions
-from ted_torch._validation import Ids, refuse_shard
+from ted_torch._state import gather_state, own_state
+from ted_torch._step import SignalInputs
+from ted_torch._validation import Ids, check_no_shard
 from ted_torch.data import CollateWithIds, WithIds
-from ted_torch.ranks import Ranks
 from ted_torch.session import TED
-from ted_torch.step import SignalInputs
 
-__all__ = [
-    "EpochLoader",
-    "EpochSampler",
-    "TEDCallback",
-    "begin",
-    "check_loader",
-    "check_trainer",
-    "gather_state",
-    "next_epoch",
-    "own_state",
-    "rests_at",
-]
+__all__ = ["TEDCallback"]
 
 Item = TypeVar("Item")
 
+_MIN_EPOCHS = 2
 
-class EpochSampler(DistributedSampler[Any]):
-    """Visit what the session's sampler visits; as long as the whole epoch is.
-
-    Lightning counts a resumed epoch's batches on, so the length holds those before
-    the resume. It lets a ``DistributedSampler`` share the data out by itself.
-
-    Parameters
-    ----------
-    dataset : WithIds
-        Data set of the run.
-    """
-
-    def __init__(self, dataset: WithIds[Any]) -> None:
-        super().__init__(dataset, num_replicas=1, rank=0)
-        self.session: TED[Any] | None = None
-
-    def opened(self) -> TED[Any]:
-        """Return the session.
-
-        Returns
-        -------
-        TED
-            The run's.
-
-        Raises
-        ------
-        EpochError
-            No trainer has set it up.
-        """
-        if self.session is None:
-            msg = (
-                "a session needs a trainer that fits, got none yet; give it "
-                "`Trainer(callbacks=[ted])`, and use the loader in `fit` alone"
-            )
-            raise EpochError(msg)
-        return self.session
-
-    def __len__(self) -> int:
-        """Count the ids of this rank's share, those passed over included."""
-        session = self.opened()
-        if session.pruner.finished:
-            return int(session.pruner.report().planned[-1])
-        return session.sampler.share
-
-    def __iter__(self) -> Iterator[int]:
-        """Return an iterator over what is left of this rank's share."""
-        session = self.opened()
-        return iter(()) if session.pruner.finished else iter(session.sampler)
-
-
-class EpochLoader(DataLoader[Any]):
-    """A loader that Lightning knows it can resume in mid-epoch.
-
-    Parameters
-    ----------
-    *args, **kwargs : see above
-        As of :class:`torch.utils.data.DataLoader`.
-    """
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: the callback's state has the position."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take nothing.
-
-        Parameters
-        ----------
-        state : mapping
-            What :meth:`state_dict` returned.
-        """
-
-
+# What the trainer's arguments must be, and what to do instead.
 _NEEDED = (
     ("fast_dev_run", False, "train a short run, with a small `max_epochs`"),
     ("max_steps", -1, "say `max_epochs`: the schedule is planned over epochs"),
@@ -122,189 +39,47 @@ _NEEDED = (
 )
 
 
-_FEWEST_EPOCHS = 2
+class _EpochSampler(DistributedSampler[Any]):
+    """Visit this process's share of the epoch, as the session's sampler does.
 
-
-def check_trainer(trainer: Trainer) -> int:
-    """Refuse a trainer that would not train whole epochs, each of its length.
-
-    Parameters
-    ----------
-    trainer : lightning.pytorch.Trainer
-        The trainer.
-
-    Returns
-    -------
-    int
-        Its epochs.
-
-    Raises
-    ------
-    ValueError
-        An argument of the trainer does not fit, by name.
+    Lightning lets a ``DistributedSampler`` share the data out by itself.
     """
-    for name, needed, remedy in _NEEDED:
-        found = getattr(trainer, name)
-        # `limit_train_batches=1` is one batch, 1.0 all of them.
-        if found != needed or type(found) is not type(needed):
-            msg = f"`{name}` of the trainer must be {needed}, got {found}; {remedy}"
-            raise ValueError(msg)
-    epochs = trainer.max_epochs
-    if epochs is None or epochs < _FEWEST_EPOCHS:
-        msg = (
-            f"`max_epochs` of the trainer must be at least {_FEWEST_EPOCHS}, got "
-            f"{epochs}; the schedule is planned over the whole run"
-        )
-        raise ValueError(msg)
-    return epochs
+
+    def __init__(self, dataset: WithIds[Any]) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0)
+        self.session: TED[Any] | None = None
+
+    def opened(self) -> TED[Any]:
+        """Return the run's session, once the trainer has set it up."""
+        if self.session is None:
+            msg = (
+                "a session needs a trainer that fits, got none yet; give it "
+                "`Trainer(callbacks=[ted])`, and use the loader in `fit` alone"
+            )
+            raise EpochError(msg)
+        return self.session
+
+    def __len__(self) -> int:
+        session = self.opened()
+        if session.pruner.finished:
+            return int(session.pruner.report().planned[-1])
+        # Lightning counts a resumed epoch's batches on: those before are included.
+        return session.sampler.share
+
+    def __iter__(self) -> Iterator[int]:
+        session = self.opened()
+        return iter(()) if session.pruner.finished else iter(session.sampler)
 
 
-def check_loader(loader: Any, sampler: EpochSampler) -> None:
-    """Refuse another loader than one around the callback's sampler.
+class _EpochLoader(DataLoader[Any]):
+    """A loader whose methods tell Lightning that it can resume in mid-epoch."""
 
-    Parameters
-    ----------
-    loader : object
-        What the trainer trains with.
-    sampler : EpochSampler
-        The callback's.
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the callback's state has the position."""
+        return {}
 
-    Raises
-    ------
-    EpochError
-        The loader has another sampler, or there are several loaders.
-    """
-    batches = getattr(loader, "batch_sampler", None)
-    samplers = getattr(loader, "sampler", None), getattr(batches, "sampler", None)
-    if not any(one is sampler for one in samplers):
-        msg = (
-            "the training loader must be `ted.loader(...)`, or one loader with "
-            f"`sampler=ted.sampler`, got {type(loader).__name__} with "
-            f"{type(samplers[0]).__name__}; for a batch sampler of your own say "
-            "`use_distributed_sampler=False`"
-        )
-        raise EpochError(msg)
-
-
-def rests_at(session: TED[Any] | None, epoch: int, epochs: int) -> bool:
-    """Whether a fit that ended early may be gone on with as it is.
-
-    Parameters
-    ----------
-    session : TED or None
-        What the last fit left.
-    epoch, epochs : int
-        Epoch in which the trainer begins, and its epochs.
-
-    Returns
-    -------
-    bool
-        False in the middle of an epoch, whose place only a checkpoint has.
-    """
-    if session is None or session.pruner.finished or not epoch:
-        return False
-    place: int = session.state_dict()["position"]
-    return (session.epoch, session.pruner.epochs, place) == (epoch, epochs, 0)
-
-
-def begin(session: TED[Any], trainer: Trainer) -> None:
-    """Open the epoch in which a fit begins.
-
-    Parameters
-    ----------
-    session : TED
-        The session; new, resumed, or left open by an earlier fit.
-    trainer : lightning.pytorch.Trainer
-        The trainer, about to train.
-
-    Raises
-    ------
-    EpochError
-        They stand in different epochs.
-    """
-    here = trainer.current_epoch
-    if here == session.epoch + 1 and session.state_dict()["position"]:
-        # Saved after an epoch's last step: Lightning takes the epoch for ended, and
-        # its batches for the next one's.
-        next_epoch(session)
-        trainer.fit_loop.restarting = False
-        trainer.fit_loop.reset_restart_stage()
-    if session.epoch != here:
-        msg = (
-            f"the trainer must begin at the session's epoch {session.epoch}, got "
-            f"{here}; go on from a checkpoint that was saved with this callback, or "
-            "begin with a new trainer"
-        )
-        raise EpochError(msg)
-    if not session.pruner.finished:
-        session.set_epoch(here)
-
-
-def next_epoch(session: TED[Any]) -> None:
-    """Close the open epoch, and open the next if there is one.
-
-    Parameters
-    ----------
-    session : TED
-        The session.
-    """
-    if session.epoch + 1 < session.pruner.epochs:
-        session.set_epoch(session.epoch + 1)
-    else:
-        session.finish()
-
-
-_OWN = ("buffer.", "position", "rank", "checksum")
-
-
-def gather_state(state: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
-    """Return a session's state with the other ranks' parts of the open epoch.
-
-    Parameters
-    ----------
-    state : mapping
-        This rank's session state.
-    ranks : Ranks
-        Ranks that take part, all of them.
-
-    Returns
-    -------
-    dict
-        What all ranks have alike, and under ``ranks`` the rest, rank by rank.
-
-    Notes
-    -----
-    One collective where there are several ranks, of 5 bytes a sample and rank.
-    """
-    own = {name: value for name, value in state.items() if name.startswith(_OWN)}
-    parts: list[Any] = [own]
-    if ranks.world_size > 1:
-        parts = [None] * ranks.world_size
-        dist.all_gather_object(parts, own, group=ranks.group)
-    alike = {name: value for name, value in state.items() if name not in own}
-    return {**alike, "ranks": parts}
-
-
-def own_state(state: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
-    """Return one rank's session state out of what :func:`gather_state` returned.
-
-    Parameters
-    ----------
-    state : mapping
-        The states of all ranks.
-    ranks : Ranks
-        This process.
-
-    Returns
-    -------
-    dict
-        State of the rank of the same number, else of the first: the session then
-        tells whether it fits.
-    """
-    alike = {name: value for name, value in state.items() if name != "ranks"}
-    parts = state.get("ranks") or [{}]
-    here = ranks.rank if ranks.rank < len(parts) else 0
-    return {**alike, **parts[here]}
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take nothing."""
 
 
 class TEDCallback(Callback, Generic[Item]):
@@ -318,14 +93,14 @@ class TEDCallback(Callback, Generic[Item]):
         Where values gather, 5 bytes a sample; for the CPU, steps wait now and then.
     **options : RunOptions
         All of :class:`ted_core.Pruner`: `prune_ratio`, `strategy`, `signal`, ... The
-        number of epochs, the device and the ranks are the trainer's.
+        number of epochs, the device and the processes are the trainer's.
 
     Attributes
     ----------
     dataset : WithIds
         Hands out ``(id, item)``.
-    sampler : EpochSampler
-        Visits the current epoch's kept ids, this rank's share of them.
+    sampler : torch.utils.data.DistributedSampler
+        Visits the current epoch's kept ids, this process's share of them.
     collate : type of CollateWithIds
         ``ted.collate(fn)`` makes a collate function of one's own pass the ids on.
 
@@ -358,11 +133,12 @@ class TEDCallback(Callback, Generic[Item]):
         buffer: str = "device",
         **options: Unpack[RunOptions],
     ) -> None:
-        refuse_shard(options, "Lightning")
+        check_no_shard(options, "Lightning")
         self.dataset = WithIds(dataset)
-        self.sampler = EpochSampler(self.dataset)
+        self.sampler = _EpochSampler(self.dataset)
         self._buffer, self._options = buffer, options
         self._accumulation, self._fits = 1, False
+        self._device: Any = None
 
     @property
     def session(self) -> TED[Item]:
@@ -387,7 +163,7 @@ class TEDCallback(Callback, Generic[Item]):
         DataLoader
             Its batches are ``(ids, items)``. May be made before ``fit``.
         """
-        return EpochLoader(self.dataset, sampler=self.sampler, **options)
+        return _EpochLoader(self.dataset, sampler=self.sampler, **options)
 
     def loss(
         self,
@@ -456,29 +232,59 @@ class TEDCallback(Callback, Generic[Item]):
         self._fits = stage == "fit"
         if not self._fits:
             return
-        epochs = check_trainer(trainer)
+        epochs = _check_trainer(trainer)
         self._accumulation = trainer.accumulate_grad_batches
-        if rests_at(self.sampler.session, trainer.current_epoch, epochs):
+        self._device = trainer.strategy.root_device
+        if self._stopped_between_epochs(trainer.current_epoch, epochs):
             return
         self.sampler.session = TED(
             self.dataset.dataset,
             epochs=epochs,
-            device=trainer.strategy.root_device,
+            device=self._device,
             buffer=self._buffer,
             **self._options,
         )
 
+    def _stopped_between_epochs(self, epoch: int, epochs: int) -> bool:
+        """Tell whether an earlier fit's session goes on with this epoch as it is."""
+        session = self.sampler.session
+        if session is None or session.pruner.finished or not epoch:
+            return False
+        # In the middle of an epoch only a checkpoint has the loader's position.
+        position: int = session.state_dict()["position"]
+        return (session.epoch, session.pruner.epochs, position) == (epoch, epochs, 0)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check loader and epoch, and open an epoch that is gone on with.
+        """Check loader and epoch, and open the epoch in which the fit begins.
 
         Parameters
         ----------
         trainer, pl_module : see above
             What Lightning gives to every callback.
+
+        Raises
+        ------
+        EpochError
+            The loader has another sampler, or the session is at another epoch.
         """
         del pl_module
-        check_loader(trainer.train_dataloader, self.sampler)
-        begin(self.session, trainer)
+        _check_loader(trainer.train_dataloader, self.sampler)
+        session, epoch = self.session, trainer.current_epoch
+        if epoch == session.epoch + 1 and session.state_dict()["position"]:
+            # Saved after an epoch's last step: Lightning takes the epoch for ended,
+            # and its batches for the next one's.
+            self._close_epoch()
+            trainer.fit_loop.restarting = False
+            trainer.fit_loop.reset_restart_stage()
+        if session.epoch != epoch:
+            msg = (
+                f"the trainer must begin at the session's epoch {session.epoch}, got "
+                f"{epoch}; go on from a checkpoint that was saved with this callback, "
+                "or begin with a new trainer"
+            )
+            raise EpochError(msg)
+        if not session.pruner.finished:
+            session.set_epoch(epoch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the epoch, open the next, and log.
@@ -490,15 +296,24 @@ class TEDCallback(Callback, Generic[Item]):
         """
         del trainer
         metrics = run_metrics(self.pruner)
-        next_epoch(self.session)
+        self._close_epoch()
         metrics |= closed_metrics(self.pruner)
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
 
+    def _close_epoch(self) -> None:
+        """Close the open epoch, and open the next if there is one."""
+        session = self.session
+        if session.epoch + 1 < session.pruner.epochs:
+            session.set_epoch(session.epoch + 1)
+        else:
+            session.finish()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the session's state, all processes' parts of an open epoch in it."""
-        if self.sampler.session is None:
+        session = self.sampler.session
+        if session is None:
             return {}
-        return gather_state(self.session.state_dict(), self.session.ranks)
+        return gather_state(session.state_dict(), session.ranks, device=self._device)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state; outside of ``fit`` it is passed over.
@@ -510,3 +325,35 @@ class TEDCallback(Callback, Generic[Item]):
         """
         if self._fits and state_dict:
             self.session.load_state_dict(own_state(state_dict, self.session.ranks))
+
+
+def _check_trainer(trainer: Trainer) -> int:
+    """Return the trainer's epochs; it must train whole ones, each of its length."""
+    for name, needed, remedy in _NEEDED:
+        found = getattr(trainer, name)
+        # `limit_train_batches=1` is one batch, 1.0 all of them.
+        if found != needed or type(found) is not type(needed):
+            msg = f"`{name}` of the trainer must be {needed}, got {found}; {remedy}"
+            raise ValueError(msg)
+    epochs = trainer.max_epochs
+    if epochs is None or epochs < _MIN_EPOCHS:
+        msg = (
+            f"`max_epochs` of the trainer must be at least {_MIN_EPOCHS}, got "
+            f"{epochs}; the schedule is planned over the whole run"
+        )
+        raise ValueError(msg)
+    return epochs
+
+
+def _check_loader(loader: Any, sampler: _EpochSampler) -> None:
+    """Refuse another loader than one around the callback's sampler."""
+    batches = getattr(loader, "batch_sampler", None)
+    samplers = getattr(loader, "sampler", None), getattr(batches, "sampler", None)
+    if not any(one is sampler for one in samplers):
+        msg = (
+            "the training loader must be `ted.loader(...)`, or one loader with "
+            f"`sampler=ted.sampler`, got {type(loader).__name__} with "
+            f"{type(samplers[0]).__name__}; for a batch sampler of your own say "
+            "`use_distributed_sampler=False`"
+        )
+        raise EpochError(msg)

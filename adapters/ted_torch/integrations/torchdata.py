@@ -10,31 +10,22 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ted_torch.data import WithIds
 
-__all__ = ["Session", "StatefulWithIds", "stateful_loader"]
+__all__ = ["stateful_loader"]
 
 Item = TypeVar("Item", covariant=True)  # noqa: PLC0105 - the item is only read
 
 
-class Session(Protocol[Item]):
-    """What has data and a sampler: `ted_torch.TED`, or Lightning's `TEDCallback`."""
+class _Session(Protocol[Item]):
+    """A data set with ids and a sampler: those of `TED`, or of Lightning's callback."""
 
     @property
-    def dataset(self) -> WithIds[Item]:
-        """Data set that hands out ``(id, item)``."""
-
+    def dataset(self) -> WithIds[Item]: ...
     @property
-    def sampler(self) -> Sampler[Any]:
-        """Sampler of the current epoch's kept ids."""
+    def sampler(self) -> Sampler[Any]: ...
 
 
-class StatefulWithIds(WithIds[Item], Generic[Item]):
-    """Hand out ids beside the items of a data set that has a state of its own.
-
-    Parameters
-    ----------
-    dataset : torch.utils.data.Dataset
-        Map-style data set with ``state_dict`` and ``load_state_dict``.
-    """
+class _StatefulWithIds(WithIds[Item], Generic[Item]):
+    """Hand out ids beside the items of a data set that has a state of its own."""
 
     dataset: Any
 
@@ -43,23 +34,17 @@ class StatefulWithIds(WithIds[Item], Generic[Item]):
         return self.dataset.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give the data set its state.
-
-        Parameters
-        ----------
-        state : mapping
-            What :meth:`state_dict` returned.
-        """
+        """Give the data set its state."""
         self.dataset.load_state_dict(state)
 
 
-def stateful_loader(ted: Session[Item], **options: Any) -> StatefulDataLoader[Any]:
+def stateful_loader(ted: _Session[Item], **options: Any) -> StatefulDataLoader[Any]:
     """Return a ``StatefulDataLoader`` of a session's data.
 
     Parameters
     ----------
-    ted : Session
-        The session, or the callback of a host.
+    ted : TED or TEDCallback
+        The session, or Lightning's callback.
     **options : see above
         As of ``StatefulDataLoader``: `batch_size`, `num_workers`, ...
 
@@ -91,5 +76,5 @@ def stateful_loader(ted: Session[Item], **options: Any) -> StatefulDataLoader[An
     """
     dataset: WithIds[Item] = ted.dataset
     if hasattr(dataset.dataset, "state_dict"):
-        dataset = StatefulWithIds(dataset.dataset)
+        dataset = _StatefulWithIds(dataset.dataset)
     return StatefulDataLoader(dataset, sampler=ted.sampler, **options)

@@ -56,7 +56,7 @@ def confirmation_page(records):
         title = record["config"]["title"].removeprefix("Confirmation on fresh seeds")
         row = [cells.get((record["name"], m), (None, None)) for m in METHODS]
         seeds = max(found.n for found, _ in row if found is not None)
-        link = f"[{title.lstrip(',: ')}]({record['name']}.md)"
+        link = f"[{title.lstrip(',: ')}](runs.md#{record['name']})"
         lines.append([link, str(seeds), *(cell(*each) for each in row)])
     return PAGE.format(
         table="\n".join("| " + " | ".join(line) + " |" for line in lines),
@@ -68,7 +68,7 @@ def confirmation_page(records):
 
 PAGE = """# Confirmation: what was chosen, on fresh seeds
 
-<!-- made by benchmarks/paper/report.py -->
+<!-- made by benchmarks/pages/results.py -->
 
 The signals and strategies that looked best in the screenings, again: on seeds that had
 no part in choosing them, and on other amounts of data. Each pruned run forwards as many

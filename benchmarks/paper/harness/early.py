@@ -46,7 +46,7 @@ def row(record, runs):
     spread = f" ± {stdev(lefts):.2f}" if len(lefts) > 1 else ""
     sd = f" ± {found.sd:.2f}, p {found.p:.2g}" if found.n > 1 else ""
     return [
-        f"[{record['config']['title']}]({record['name']}.md)",
+        f"[{record['config']['title']}](runs.md#{record['name']})",
         str(len(runs)),
         f"{fmean(lefts):.2f}{spread}",
         f"{sum(alarm for _, _, _, alarm, _ in runs)} of {len(runs)}",
@@ -96,12 +96,12 @@ def early_page(records):
 
 PAGE = """# An early warning
 
-<!-- made by benchmarks/paper/report.py -->
+<!-- made by benchmarks/pages/results.py -->
 
-Whether keeping the samples of highest loss ({method}) will beat a random draw of as
-many shows after an eighth of the epochs. Where the mean loss of the samples trained on
-has fallen clearly since the first epoch, the hardest are worth keeping; where it has
-not, they are what the network can't learn yet, and it loses to the draw.
+Whether keeping the samples of highest loss ({method}) will beat a random selection of
+as many shows after an eighth of the epochs. Where the mean loss of the samples trained
+on has fallen clearly since the first epoch, the hardest are worth keeping; where it has
+not, they are what the network can't learn yet, and it loses to that selection.
 `ted_core.reports.early_warning` warns where more than {bound:g} of the loss is left:
 
 ```python
@@ -117,8 +117,9 @@ Loss left: share of the first epoch's loss at epoch T // 8, mean ± standard dev
 over n seeds. Over Random: paired by seed, with the uncorrected p of the two-sided
 paired t-test.
 
-The bound was chosen from the pages whose seeds are below 100: the least share of a page
-that lost on average is {lost:.2f}, the highest of one that gained is {gained:.2f}.
+The bound was chosen from the records whose seeds are below 100: the least share of a
+record that lost on average is {lost:.2f}, the highest of one that gained is
+{gained:.2f}.
 
 | seeds | warned | of these below Random | silent | of these below Random |
 | --- | --- | --- | --- | --- |

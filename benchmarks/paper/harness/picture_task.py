@@ -33,7 +33,7 @@ class Task:
 
     Parameters
     ----------
-    images : ted_core.demo.Images
+    images : ted_core.demo.datasets.Images
         Data.
     training : dict
         The configuration's table of that name.

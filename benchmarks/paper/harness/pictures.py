@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ted_core.demo import Images, load_images
+from ted_core.demo.datasets import Images, load_images
 
 __all__ = ["Pictures", "load"]
 

@@ -1,4 +1,4 @@
-"""A record as a page: its table, what it says after correction, where it was made."""
+"""A record as a section: its table, what it says after correction, what measured it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from harness.cuts import cut_table
 from harness.paired import difference, holm
 
-__all__ = ["comparisons", "group", "page", "shown", "summary_row"]
+__all__ = ["comparisons", "group", "section", "shown", "summary_row"]
 
 ALPHA = 0.05
 FULL = "full"
@@ -65,7 +65,7 @@ def values_of(record, runs):
 
 
 def comparisons(record, groups):
-    """Return {(key, reference): (difference, corrected p)}, one family a page."""
+    """Return {(key, reference): (difference, corrected p)}, one family a record."""
     found = {}
     for key, runs in groups.items():
         for name in record["config"].get("references", [FULL, "Random"]):
@@ -154,14 +154,14 @@ def verdicts(record):
     return "\n".join(lines)
 
 
-def page(record):
-    """Return the page of a record."""
+def section(record):
+    """Return the section of a record, headed by its name: other pages link to that."""
     config, machine = record["config"], record["machine"]
     seeds = len({run["seed"] for run in record["runs"]})
     pruning = config["pruning"]
     versions = [f"{k} {v}" for k, v in record["versions"].items()]
     versions += sorted({run["version"] for run in record["runs"] if "version" in run})
-    return PAGE.format(
+    return SECTION.format(
         title=config["title"],
         about=config["about"],
         name=config["name"],
@@ -171,9 +171,8 @@ def page(record):
         gamma=pruning["anneal"],
         table=table(record),
         tests=len(comparisons(record, group(record))),
-        alpha=ALPHA,
         verdicts=verdicts(record),
-        cuts=CUTS.format(table=cuts) if (cuts := cut_table(group(record))) else "",
+        cutoffs=f"{cutoffs}\n\n" if (cutoffs := cut_table(group(record))) else "",
         versions=", ".join(versions),
         made="{cpu}, {cores} cores, {threads} threads, {device}".format(**machine),
     )
@@ -186,11 +185,9 @@ def setting(name, value):
     return f"{name.replace('_', ' ')} {value}"
 
 
-PAGE = """# {title}
+SECTION = """### {name}
 
-<!-- made by benchmarks/paper/report.py -->
-
-{about}
+**{title}.** {about}
 
 Training: {setup}. Pruning: beta {beta:g}, gamma {gamma:g}.
 
@@ -198,25 +195,11 @@ Training: {setup}. Pruning: beta {beta:g}, gamma {gamma:g}.
 
 {table}
 
-s: prune ratio; saved: counted, the first epoch and the full-data tail included; ±:
-standard deviation over the n seeds. Differences are paired by seed, p is that of the
-two-sided paired t-test, by Holm's method over all {tests} comparisons of this page,
-bold below {alpha}. So corrected:
+With p corrected over the {tests} comparisons of this section:
 
 {verdicts}
 
-{cuts}Measured with {versions}; {made}. Seconds are
-those of the machine as it was, other work included.
-"""
-
-CUTS = """## What is cut
-
-The mean loss of up to 512 of the samples that the next epoch keeps, and of those that
-it prunes, in evaluation mode without augmentation, at the last probe before the
-full-data tail; and the share that the least kept class keeps. Means over the seeds.
-
-{table}
-
+{cutoffs}Measured with {versions}; {made}.
 """
 
 
@@ -226,7 +209,7 @@ def summary_row(record):
     ratio = max(ratio for ratio, _ in groups)
     picked = {m: groups.get((0.0 if m == FULL else ratio, m)) for m in HEADLINE}
     full, compared = picked[FULL], comparisons(record, groups)
-    row = [f"[{record['config']['title']}]({record['name']}.md)", f"{ratio:g}"]
+    row = [f"[{record['config']['title']}](runs.md#{record['name']})", f"{ratio:g}"]
     row.append(f"{fmean(r['epoch_loss'][-1] for r in full):.2f}" if full else "")
     row.append(f"{fmean(r['test_loss'] for r in full):.2f}" if full else "")
     row += [f"{loss:.2f}" if loss else "" for loss in cut(groups.get((ratio, "TED")))]

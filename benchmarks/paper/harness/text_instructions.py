@@ -13,7 +13,8 @@ from harness.text_mmlu import evaluate, read_questions
 from harness.text_models import keep_upper, load_model, load_tokenizer, trained
 from harness.text_packing import Packed
 from peft import LoraConfig, get_peft_model
-from ted_torch import per_sample, segment_losses, segment_mask
+from ted_torch import segment_losses, segment_mask
+from ted_torch._losses import per_sample
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own habit
 

@@ -19,7 +19,8 @@ INDEX = """
 
 {table}
 
-The differences are to Random at the same s, paired by seed, with p as on the page.
+The differences are to Random at the same s, paired by seed, with p as in the
+record's section.
 """
 
 
@@ -36,7 +37,7 @@ def row(record):
     """Return a record's row."""
     groups, compared = group(record), comparisons(record, group(record))
     ratio = max(ratio for ratio, _ in groups)
-    line = [f"[{record['config']['title']}]({record['name']}.md)", f"{ratio:g}"]
+    line = [f"[{record['config']['title']}](runs.md#{record['name']})", f"{ratio:g}"]
     line.append(shown(record)[0])
     for key in ((0.0, FULL), (ratio, "Random")):
         runs = groups.get(key)

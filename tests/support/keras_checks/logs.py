@@ -1,4 +1,4 @@
-"""Keras' own logs tell what a run keeps and saves, on every backend."""
+"""Keras' own logs tell what a run keeps and saves."""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ MODULES = (
     "compiling",
     "adapter",
 )
+# What differs with the backend: a step's values, its lengths of epochs, its states.
+ON_EVERY_BACKEND = ("values", "epochs", "resume", "adapter")
 
 
 def checks(modules=MODULES):

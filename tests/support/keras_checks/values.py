@@ -74,7 +74,7 @@ def a_softmax_under_another_loss_is_found_by_its_layer():
     np.testing.assert_allclose(found, np.abs((np.log(p) * dz).sum(1)), **CLOSE)
 
 
-def a_told_activation_wins():
+def a_given_activation_wins():
     model = network(activation="softmax")
     found = scores_of(
         model,
@@ -194,7 +194,7 @@ CHECKS = (
     softmax_outputs_have_the_values_of_their_logits,
     sigmoid_outputs_have_the_values_of_their_logits,
     a_softmax_under_another_loss_is_found_by_its_layer,
-    a_told_activation_wins,
+    a_given_activation_wins,
     an_inner_tensor_of_a_subclassed_model,
     an_inner_tensor_is_free_of_weights_and_scales,
     a_model_with_a_loss_of_its_own,

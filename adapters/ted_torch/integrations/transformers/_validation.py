@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import importlib.metadata
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler
 
-from ted_core import Pruner
-from ted_torch._validation import refuse_shard
-
-__all__ = [
-    "check_arguments",
-    "check_dataset",
-    "check_epochs",
-    "check_hooks",
-    "check_options",
-    "check_saves",
-    "own_batches",
-]
+from ted_core import Pruner, TedWarning
+from ted_core.config import RunConfig
+from ted_torch._validation import check_no_shard
 
 _HOOKS = ("_init_training_state", "_run_epoch")
 _TAKEN = ("epochs", "device", "num_replicas", "rank")
 
 
-def check_hooks(host: object) -> None:
-    """Refuse a trainer that lacks a private method to override.
-
-    Parameters
-    ----------
-    host : object
-        The trainer as its own class has it, without TED's overrides.
-
-    Raises
-    ------
-    ImportError
-        The installed version of transformers has another trainer.
-    """
-    missing = [name for name in _HOOKS if not hasattr(host, name)]
+def check_hooks(trainer: object) -> None:
+    """Refuse a version of transformers without a private method to override."""
+    missing = [name for name in _HOOKS if not hasattr(trainer, name)]
     if missing:
         version = importlib.metadata.version("transformers")
         msg = (
@@ -49,18 +30,7 @@ def check_hooks(host: object) -> None:
 
 
 def check_options(ted: object) -> dict[str, Any]:
-    """Refuse options that are no mapping, or that the trainer gives itself.
-
-    Parameters
-    ----------
-    ted : mapping or None
-        The user's argument.
-
-    Returns
-    -------
-    dict of str to any
-        A copy.
-    """
+    """Return a copy of the user's options; some of them the trainer gives itself."""
     if ted is not None and not isinstance(ted, Mapping):
         msg = f"`ted` must be a mapping of options of a run, got {type(ted).__name__}"
         raise TypeError(msg)
@@ -72,18 +42,12 @@ def check_options(ted: object) -> dict[str, Any]:
             "set it in `TrainingArguments`"
         )
         raise TypeError(msg)
-    refuse_shard(options, "a trainer")
+    check_no_shard(options, "a trainer")
     return options
 
 
 def check_dataset(dataset: object) -> None:
-    """Refuse a data set without a length.
-
-    Parameters
-    ----------
-    dataset : torch.utils.data.Dataset
-        The user's.
-    """
+    """Refuse a data set without a length."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         msg = (
             "`train_dataset` must be a map-style data set with a length, got "
@@ -92,35 +56,8 @@ def check_dataset(dataset: object) -> None:
         raise TypeError(msg)
 
 
-def check_epochs(epochs: int, planned: int) -> None:
-    """Refuse another number of epochs than was planned.
-
-    Parameters
-    ----------
-    epochs, planned : int
-        What the trainer will run, and what the session was made for.
-    """
-    if epochs != planned:
-        msg = (
-            f"`num_train_epochs` must stay {planned}, got {epochs}; set it before the "
-            "trainer is made"
-        )
-        raise ValueError(msg)
-
-
 def check_arguments(trainer: Any) -> None:
-    """Refuse a trainer whose arguments leave TED no epochs, or no samples to choose.
-
-    Parameters
-    ----------
-    trainer : transformers.Trainer
-        Set up by its own constructor.
-
-    Raises
-    ------
-    ValueError
-        By the name of the argument, with the remedy.
-    """
+    """Refuse arguments that leave TED no epochs, or no samples to choose."""
     args = trainer.args
     epochs = args.num_train_epochs
     for name, right, rule in (
@@ -160,19 +97,11 @@ def check_arguments(trainer: Any) -> None:
         raise ValueError(msg)
 
 
-def check_saves(pruner: Pruner, step: int) -> None:
-    """Refuse a run that keeps every sample because one step takes as many.
-
-    Parameters
-    ----------
-    pruner : Pruner
-        The run.
-    step : int
-        Samples of one optimizer step, to whose multiple counts are rounded up.
-    """
+def check_prunes(pruner: Pruner, step: int) -> None:
+    """Refuse a run that keeps every sample, for one optimizer step takes as many."""
     config = pruner.config
-    least, n = int(config.kept_counts.min()), config.n
-    if least == n and config.multiple_of > 1 and float(config.keep_ratios.min()) < 1:
+    min_kept, n = int(config.kept_counts.min()), config.n
+    if min_kept == n and config.multiple_of > 1 and float(config.keep_ratios.min()) < 1:
         msg = (
             f"`train_dataset` must hold more samples than an optimizer step of {step} "
             f"for any to be left out, got {n}; take smaller batches, or "
@@ -182,27 +111,7 @@ def check_saves(pruner: Pruner, step: int) -> None:
 
 
 def own_batches(loader: DataLoader[Any], n: int) -> Any:
-    """Return the batch sampler that the trainer made, without Accelerate's around it.
-
-    Parameters
-    ----------
-    loader : torch.utils.data.DataLoader
-        What the trainer made.
-    n : int
-        Samples of the run.
-
-    Returns
-    -------
-    torch.utils.data.BatchSampler
-        Around the trainer's own random sampler.
-
-    Raises
-    ------
-    TypeError
-        The sampler is the user's own.
-    ValueError
-        The data set has another length.
-    """
+    """Return the trainer's own batch sampler, without Accelerate's around it."""
     batches: Any = loader.batch_sampler
     while hasattr(batches, "batch_sampler"):
         batches = batches.batch_sampler
@@ -219,3 +128,31 @@ def own_batches(loader: DataLoader[Any], n: int) -> Any:
         msg = f"`train_dataset` must keep its {n} samples, got {size}"
         raise ValueError(msg)
     return batches
+
+
+def check_signal(labels: str, config: RunConfig) -> None:
+    """Refuse a signal of classes for a model without one class a sample."""
+    ranked = config.strategy.uses_scores
+    if ranked and config.signal not in {"mask_gradient", "loss"}:
+        msg = (
+            f"`signal` must be 'mask_gradient' or 'loss' for a model of {labels}, got "
+            f"{config.signal!r}; override `sample_losses`"
+        )
+        raise ValueError(msg)
+
+
+def warn_of_regression(model: Any, config: RunConfig) -> None:
+    """Warn of the mask gradient at the output of a model that predicts numbers."""
+    if not config.strategy.uses_scores or config.signal != "mask_gradient":
+        return
+    # As the model itself tells a regression before it has seen labels.
+    settings = getattr(model, "config", None)
+    problem = getattr(settings, "problem_type", None)
+    one_output = problem is None and getattr(settings, "num_labels", 0) == 1
+    if problem == "regression" or one_output:
+        msg = (
+            "the mask gradient at the output of a regression is 2 z (z - y), low for "
+            "each prediction near 0: take ted={'signal': 'loss', ...}, or override "
+            "`sample_losses` with another site"
+        )
+        warnings.warn(msg, TedWarning, stacklevel=3)

@@ -14,47 +14,44 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ted_core import run_metrics, steps_for
 from ted_core.config import RunOptions
+from ted_torch._state import gather_state, own_state
 from ted_torch.data import WithIds
-from ted_torch.integrations.transformers._validation import (
-    check_arguments,
-    check_dataset,
-    check_epochs,
-    check_hooks,
-    check_options,
-    check_saves,
-    own_batches,
+from ted_torch.integrations.transformers._batches import IdColumn, split_columns
+from ted_torch.integrations.transformers._checkpoint import (
+    read_checkpoint,
+    write_checkpoint,
 )
-from ted_torch.integrations.transformers.batches import IdColumn, take_apart
-from ted_torch.integrations.transformers.checkpoint import read_file, write_file
-from ted_torch.integrations.transformers.losses import (
+from ted_torch.integrations.transformers._losses import (
     LANGUAGE,
     SHIFTED,
     SPANS,
     TOKENS,
-    check_signal,
     class_losses,
-    gives_numbers,
     head_input,
     kind_of,
     router_loss,
     span_losses,
     token_losses,
     token_weights,
-    warn_numbers,
+)
+from ted_torch.integrations.transformers._validation import (
+    check_arguments,
+    check_dataset,
+    check_hooks,
+    check_options,
+    check_prunes,
+    check_signal,
+    own_batches,
+    warn_of_regression,
 )
 from ted_torch.session import TED
 
-__all__ = [
-    "TEDTrainer",
-    "TEDTrainerMixin",
-    "TrainerEpochs",
-    "TrainerOptions",
-]
+__all__ = ["TEDTrainer", "TEDTrainerMixin", "TrainerOptions"]
 
 if TYPE_CHECKING:
-    _Host = Trainer
+    _Trainer = Trainer
 else:
-    _Host = object
+    _Trainer = object
 
 
 class TrainerOptions(RunOptions, total=False):
@@ -64,17 +61,21 @@ class TrainerOptions(RunOptions, total=False):
     group: Any
 
 
-class TrainerEpochs(_Host):
-    """The session of a trainer; `TEDTrainerMixin` has the contract.
+class TEDTrainerMixin(_Trainer):
+    """Make a trainer's epochs visit the samples worth their time; see `TEDTrainer`.
 
     Parameters
     ----------
     *args : any
         What the other base class takes.
     ted : TrainerOptions, optional
-        Options of the run.
+        Options of the run; see `TEDTrainer`.
     **kwargs : any
         What the other base class takes.
+
+    Notes
+    -----
+    Comes first among the base classes: ``class Mine(TEDTrainerMixin, SFTTrainer)``.
     """
 
     ted: TED[Any]
@@ -89,12 +90,20 @@ class TrainerEpochs(_Host):
         super().__init__(*args, **kwargs)
         check_dataset(self.train_dataset)
         check_arguments(self)
-        self.ted, self._used, self._begun = self._session(), False, 0
-        self.add_callback(_Saving(self))
+        self.ted, self._trained, self._epoch_start = self._make_session(), False, 0
+        self.add_callback(_SaveSession(self))
+        self._kind = str(getattr(self.model, "loss_type", ""))
+        if type(self).sample_losses is TEDTrainerMixin.sample_losses:
+            self._kind = kind_of(self.model)
+            if self._kind in {*TOKENS, SPANS}:
+                check_signal("tokens", self.ted.pruner.config)
+            else:
+                warn_of_regression(self.model, self.ted.pruner.config)
 
-    def _session(self) -> TED[Any]:
+    def _make_session(self) -> TED[Any]:
+        """Return a session of the trainer's epochs, device and seed."""
         args = self.args
-        step = self._batch() * args.gradient_accumulation_steps
+        step = self._batch_size() * args.gradient_accumulation_steps
         seed = args.seed if args.data_seed is None else args.data_seed
         dataset: Any = self.train_dataset
         options: Any = {"seed": seed, "multiple_of": step, **self._options}
@@ -107,14 +116,14 @@ class TrainerEpochs(_Host):
             rank=0,
             **options,
         )
-        check_saves(ted.pruner, step)
+        check_prunes(ted.pruner, step)
         return ted
 
-    def _batch(self) -> int:
-        """Count the samples of one batch of all ranks together."""
-        dealing: Any = self.args.accelerator_config
-        ranks = 1 if dealing.split_batches else self.args.world_size
-        return int(self.args.train_batch_size * ranks)
+    def _batch_size(self) -> int:
+        """Count the samples of one batch of all processes together."""
+        loading: Any = self.args.accelerator_config
+        processes = 1 if loading.split_batches else self.args.world_size
+        return int(self.args.train_batch_size * processes)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, or resume from a checkpoint's folder, as ``Trainer.train`` does.
@@ -134,9 +143,9 @@ class TrainerEpochs(_Host):
         CheckpointError
             The checkpoint has no state of TED, or one of another run.
         """
-        if self._used:
-            self.ted = self._session()
-        self._used = True
+        if self._trained:
+            self.ted = self._make_session()
+        self._trained = True
         return super().train(*args, **kwargs)
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
@@ -159,10 +168,15 @@ class TrainerEpochs(_Host):
         """
         values = super().set_initial_training_values(*args, **kwargs)
         pruner = self.ted.pruner
-        check_epochs(values[0], pruner.epochs)
+        if values[0] != pruner.epochs:
+            msg = (
+                f"`num_train_epochs` must stay {pruner.epochs}, got {values[0]}; set "
+                "it before the trainer is made"
+            )
+            raise ValueError(msg)
         samples = int(pruner.config.kept_counts.sum())
         steps = pruner.max_total_steps(
-            self._batch(),
+            self._batch_size(),
             accumulation=self.args.gradient_accumulation_steps,
             drop_last=self.args.dataloader_drop_last,
         )
@@ -186,10 +200,10 @@ class TrainerEpochs(_Host):
         )
         if resume_from_checkpoint is None:
             return found
-        session, saved = read_file(
-            resume_from_checkpoint, self._facts(), free=("updates",)
+        saved, done = read_checkpoint(
+            resume_from_checkpoint, self._facts(), process=self.args.process_index
         )
-        self.ted.load_state_dict(session)
+        self.ted.load_state_dict(own_state(saved, self.ted.ranks))
         # The trainer passes over the batches itself.
         self.ted.sampler.restart()
         pruner, accumulation = self.ted.pruner, self.args.gradient_accumulation_steps
@@ -197,12 +211,12 @@ class TrainerEpochs(_Host):
             return pruner.epochs, 0
         updates = steps_for(
             len(pruner.plan()),
-            self._batch(),
+            self._batch_size(),
             accumulation=accumulation,
             drop_last=self.args.dataloader_drop_last,
         )
-        if saved["updates"] < updates:
-            return self.ted.epoch, saved["updates"] * accumulation
+        if done < updates:
+            return self.ted.epoch, done * accumulation
         if self.ted.epoch + 1 == pruner.epochs:
             self.ted.finish()
             return pruner.epochs, 0
@@ -217,74 +231,32 @@ class TrainerEpochs(_Host):
         given["num_update_steps_per_epoch"] = -(-batches // accumulation)
         resumed = epoch == given["epochs_trained"]
         passed = given["steps_trained_in_current_epoch"] * resumed // accumulation
-        self._begun = self.state.global_step - passed
+        self._epoch_start = self.state.global_step - passed
         super()._run_epoch(*args, **given)  # type: ignore[no-untyped-call]
         if epoch + 1 == self.ted.pruner.epochs or self.control.should_training_stop:
             self.ted.finish()
 
     def _facts(self) -> dict[str, int]:
+        """Return what a resumed run must share."""
         return {
-            "rank": self.args.process_index,
             "world_size": self.args.world_size,
-            "batch_size": self._batch(),
+            "batch_size": self._batch_size(),
             "accumulation": self.args.gradient_accumulation_steps,
         }
 
     def save_session(self, folder: str | os.PathLike[str]) -> None:
-        """Write this rank's session into a checkpoint's folder.
+        """Write the session into a checkpoint's folder; every process must call it.
 
         Parameters
         ----------
         folder : str or path
             The checkpoint's folder; the trainer's own checkpoints have it already.
         """
-        updates = self.state.global_step - self._begun
-        facts = {**self._facts(), "updates": updates}
-        write_file(folder, self.ted.state_dict(), facts)
-
-
-class _Saving(TrainerCallback):
-    """Write the session beside each checkpoint."""
-
-    def __init__(self, trainer: TrainerEpochs) -> None:
-        self._trainer = trainer
-
-    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        """Write this rank's session into the folder just made."""
-        if state.is_hyper_param_search or args.save_only_model:
-            return
-        name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        self._trainer.save_session(Path(args.output_dir) / name)
-
-
-class TEDTrainerMixin(TrainerEpochs):
-    """Make a trainer's epochs visit the samples worth their time; see `TEDTrainer`.
-
-    Parameters
-    ----------
-    *args : any
-        What the other base class takes.
-    ted : TrainerOptions, optional
-        Options of the run; see `TEDTrainer`.
-    **kwargs : any
-        What the other base class takes.
-
-    Notes
-    -----
-    Comes first among the base classes: ``class Mine(TEDTrainerMixin, SFTTrainer)``.
-    """
-
-    def __init__(
-        self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, ted=ted, **kwargs)
-        self._kind = str(getattr(self.model, "loss_type", ""))
-        if type(self).sample_losses is TEDTrainerMixin.sample_losses:
-            self._kind = kind_of(self.model)
-            if self._kind in {*TOKENS, SPANS}:
-                check_signal("tokens", self.ted.pruner.config)
-            elif gives_numbers(self.model):
-                warn_numbers(self.ted.pruner.config)
+        ted, args = self.ted, self.args
+        state = gather_state(ted.state_dict(), ted.ranks, device=args.device)
+        if args.should_save:
+            updates = self.state.global_step - self._epoch_start
+            write_checkpoint(folder, state, {**self._facts(), "updates": updates})
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the trainer's own loader, of the kept samples and with their ids."""
@@ -333,22 +305,20 @@ class TEDTrainerMixin(TrainerEpochs):
         z, y = outputs["logits"], labels["labels"]
         smoothing = self.args.label_smoothing_factor
         if self._kind in TOKENS:
-            shift = self._kind in SHIFTED and not self._decodes()
+            shift = self._kind in SHIFTED and not self._has_encoder()
             given = token_losses(z, y, shift=shift, smoothing=smoothing)
             return {**given, "mask": list(hidden) or z}
-        problem = self._net().config.problem_type
+        model: Any = self.model
+        problem = model.config.problem_type
         given = class_losses(z, y, problem=problem, smoothing=smoothing)
         if "valid" not in given:
             check_signal("numbers or several labels", self.ted.pruner.config)
         return {**given, "mask": z, "logits": z, "labels": y}
 
-    def _decodes(self) -> bool:
+    def _has_encoder(self) -> bool:
         """Tell whether a decoder's input is made of the labels."""
         config = getattr(self.model, "config", None)
         return bool(getattr(config, "is_encoder_decoder", False))
-
-    def _net(self) -> Any:
-        return self.model
 
     def compute_loss(
         self,
@@ -386,19 +356,19 @@ class TEDTrainerMixin(TrainerEpochs):
         if not model.training:
             kwargs |= {"num_items_in_batch": num_items_in_batch}
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
-        ids, labels, columns = take_apart(
-            inputs, self.label_names, keep=self._decodes()
+        ids, labels, columns = split_columns(
+            inputs, self.label_names, keep_labels=self._has_encoder()
         )
-        compiled = self.args.torch_compile or self._kind not in LANGUAGE
-        head = None if compiled else self._net().get_output_embeddings()
-        with head_input(head) as hidden:
+        net: Any = self.model
+        at_head = self._kind in LANGUAGE and not self.args.torch_compile
+        with head_input(net.get_output_embeddings() if at_head else None) as hidden:
             outputs = model(**columns)
         given = self.sample_losses(outputs, labels, hidden)
         items = num_items_in_batch if self.model_accepts_loss_kwargs else None
         weights = token_weights(given["losses"], given.get("valid"), items)
         loss = self.ted.loss(ids=ids, weights=weights, **given)
         if items is not None and self.args.average_tokens_across_devices:
-            # The ranks' gradients will be averaged, and `items` is of all of them.
+            # The processes' gradients will be averaged; `items` counts all of them.
             loss = loss * self.accelerator.num_processes
         balance = router_loss(outputs, self.model)
         loss = loss if balance is None else loss + balance
@@ -455,3 +425,17 @@ class TEDTrainer(TEDTrainerMixin, Trainer):
     J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
     Generalization, ECAI 2024, Algorithm 1.
     """
+
+
+class _SaveSession(TrainerCallback):
+    """Write the session beside each checkpoint."""
+
+    def __init__(self, trainer: TEDTrainerMixin) -> None:
+        self._trainer = trainer
+
+    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        """Write the session into the folder just made."""
+        if state.is_hyper_param_search or args.save_only_model:
+            return
+        name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        self._trainer.save_session(Path(args.output_dir) / name)

@@ -1,0 +1,67 @@
+"""What differs between the backends, for TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+
+def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
+    """Return a detached tensor and the gradient of `total` there."""
+    # Keras reads the logits off a softmax output: a new tensor has none.
+    detached = tf.identity(tf.stop_gradient(at))
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(detached)
+        value = total(detached)
+    return detached, tape.gradient(
+        value, detached, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+
+
+def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
+    """Return `value`; the backward calls ``seen(value, gradient)``."""
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def identity(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+        def backward(upstream: Any) -> Any:
+            seen(x, upstream)
+            return upstream
+
+        return tf.identity(x), backward
+
+    return identity(value)
+
+
+class Store:
+    """Sum and code of each sample: a variable of shape (n, 2), one on each replica."""
+
+    def __init__(self, n: int, model: Any) -> None:
+        self._strategy = model.distribute_strategy
+        how: dict[str, Any] = {}
+        if self._strategy.num_replicas_in_sync > 1:
+            how["synchronization"] = tf.VariableSynchronization.ON_READ
+            how["aggregation"] = tf.VariableAggregation.SUM
+        with self._strategy.scope():
+            table = tf.Variable(tf.zeros((n, 2)), trainable=False, **how)
+        self._tables = self._strategy.experimental_local_results(table)
+
+    def add(self, ids: Any, rows: Any) -> Any:
+        """Add rows of shape (B, 2) to the samples `ids`, shape (B,); return 0."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        table = self._tables[int(tf.get_static_value(replica))]
+        table.scatter_nd_add(ids[:, None], rows)
+        return 0.0
+
+    def read(self) -> NDArray[np.float32]:
+        """Wait for the devices and return the sum of the tables."""
+        found: NDArray[np.float32] = sum(table.numpy() for table in self._tables)
+        return found
+
+    def clear(self) -> None:
+        """Write zeros."""
+        for table in self._tables:
+            table.assign(tf.zeros_like(table))

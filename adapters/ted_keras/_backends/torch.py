@@ -1,0 +1,54 @@
+"""What differs between the backends, for PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from keras import ops
+from numpy.typing import NDArray
+
+
+def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
+    """Return a detached tensor and the gradient of `total` there."""
+    with torch.enable_grad():
+        detached = at.detach().requires_grad_()
+        (found,) = torch.autograd.grad(total(detached), detached)
+    return detached.detach(), found
+
+
+def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
+    """Return `value`; the backward calls ``seen(value, gradient)``."""
+    if not value.requires_grad:
+        return value
+    out = value.view_as(value)
+    kept = value.detach()
+
+    def backward(upstream: Any) -> None:
+        seen(kept, upstream)
+
+    out.register_hook(backward)
+    return out
+
+
+class Store:
+    """Sum and code of each sample, a tensor of shape (n, 2) on Keras' device."""
+
+    def __init__(self, n: int, model: Any) -> None:
+        del model
+        self._table = ops.zeros((n, 2), dtype="float32")
+
+    def add(self, ids: Any, rows: Any) -> Any:
+        """Add rows of shape (B, 2) to the samples `ids`, shape (B,); return 0."""
+        self._table.index_add_(0, ids, rows.detach())
+        return 0.0
+
+    def read(self) -> NDArray[np.float32]:
+        """Wait for the device and return the table."""
+        return np.array(self._table.cpu().numpy(), np.float32)
+
+    def clear(self) -> None:
+        """Write zeros."""
+        self._table.zero_()

@@ -1,0 +1,147 @@
+"""Keras losses, taken apart: a loss for each sample, and how it is reduced.
+
+A `loss` is whatever a model is compiled with: a name, a function or a Keras loss.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import backend, ops
+
+# Names whose meaning Keras takes from the shapes of targets and outputs.
+_BY_SHAPE = ("ce", "crossentropy")
+_OF_SOFTMAX = {
+    "categorical_crossentropy",
+    "sparse_categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "kl_divergence",
+}
+_OF_SIGMOID = {"binary_crossentropy", "binary_focal_crossentropy"}
+
+
+def resolve_loss(loss: Any, y: Any, outputs: Any) -> Any:
+    """Return the loss object or function that Keras makes of a loss."""
+    if loss not in _BY_SHAPE:
+        return keras.losses.get(loss)
+    if outputs.shape[-1] == 1:
+        return keras.losses.binary_crossentropy
+    if len(y.shape) < len(outputs.shape) or y.shape[-1] == 1:
+        return keras.losses.sparse_categorical_crossentropy
+    return keras.losses.categorical_crossentropy
+
+
+def reduction_of(loss: Any) -> str:
+    """Return "mean" or "sum", as Keras will reduce a loss over the batch."""
+    kind = "mean"
+    if loss not in _BY_SHAPE:
+        kind = getattr(keras.losses.get(loss), "reduction", "mean")
+    if kind == "mean_with_sample_weight":
+        msg = (
+            "`reduction` of the loss must not be 'mean_with_sample_weight', which "
+            "divides 1 / r_t out again; use 'sum_over_batch_size'"
+        )
+        raise ValueError(msg)
+    if kind in {None, "none"}:
+        msg = (
+            "`reduction` of the loss must be 'sum_over_batch_size' or 'sum', got "
+            f"{kind!r}"
+        )
+        raise ValueError(msg)
+    return "sum" if kind == "sum" else "mean"
+
+
+def expected_activation(loss: Any, y: Any, outputs: Any) -> str | None:
+    """Return what a loss takes its inputs for ("linear": logits), or None."""
+    found = resolve_loss(loss, y, outputs)
+    name = getattr(getattr(found, "fn", found), "__name__", "")
+    if name not in _OF_SOFTMAX | _OF_SIGMOID:
+        return None
+    if isinstance(found, keras.losses.Loss) and found.get_config().get("from_logits"):
+        return "linear"
+    return "softmax" if name in _OF_SOFTMAX else "sigmoid"
+
+
+def per_sample(loss: Any, y: Any, outputs: Any, tokens: Any) -> Any:
+    """Return losses (B,), unweighted; further axes are averaged over `tokens`."""
+    values = _elements(loss, y, outputs)
+    axes = tuple(range(1, len(values.shape)))
+    if not axes:
+        return values
+    if tokens is None:
+        return ops.mean(values, axis=axes)
+    tokens = ops.cast(tokens, values.dtype)
+    count = ops.sum(tokens, axis=axes)
+    return ops.divide_no_nan(ops.sum(values * tokens, axis=axes), count)
+
+
+def rank_of(loss: Any, y: Any, outputs: Any) -> int:
+    """Return how many axes the losses have that Keras multiplies weights with."""
+    found = resolve_loss(loss, y, outputs)
+    function = getattr(found, "fn", None) or found
+    home = getattr(function, "__module__", None) or type(function).__module__
+    if home.partition(".")[0] == "keras":
+        return max(len(outputs.shape) - 1, 1)  # Keras' own losses spend the last axis
+    return len(_elements(loss, y, outputs).shape)
+
+
+def tokens_of(loss: Any, y: Any, outputs: Any) -> Any:
+    """Return 1.0 for each element (B, T) of a sequence's loss that counts, else 0.0.
+
+    None where a loss is one number a sample. Keras' mask, which the outputs carry, and
+    the loss's ``ignore_class`` say what counts.
+    """
+    rank = rank_of(loss, y, outputs)
+    if rank == 1:
+        return None
+    ones = ops.ones(ops.shape(outputs)[:rank], dtype="float32")
+    tokens = _AllOnes(ones)(ones, outputs)
+    found = resolve_loss(loss, y, outputs)
+    ignored = None
+    if isinstance(found, keras.losses.Loss):
+        ignored = found.get_config().get("ignore_class")
+    if ignored is not None:
+        y = ops.reshape(y, ops.shape(tokens))
+        tokens = tokens * ops.cast(ops.not_equal(y, ignored), "float32")
+    return tokens
+
+
+class _AllOnes(keras.losses.Loss):  # type: ignore[misc]
+    """A loss of 1 everywhere: what Keras leaves of it is the mask."""
+
+    def __init__(self, ones: Any) -> None:
+        super().__init__(name="all_ones", reduction="none")
+        self._ones = ones
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        del y_true, y_pred
+        return self._ones
+
+
+def _elements(loss: Any, y: Any, outputs: Any) -> Any:
+    """Return the loss before any reduction."""
+    found = resolve_loss(loss, y, outputs)
+    # As Keras' own losses do: targets of the outputs' type.
+    y = ops.cast(ops.convert_to_tensor(y), backend.standardize_dtype(outputs.dtype))
+    if isinstance(found, keras.losses.Loss):
+        values = found.call(y, outputs)
+    else:
+        values = found(*_same_rank(y, outputs))
+    if len(values.shape) == 0:  # a TensorShape without axes is true
+        msg = (
+            f"`loss` must give a loss for each sample, got one number from {loss!r}; "
+            "leave the mean over the batch to Keras"
+        )
+        raise TypeError(msg)
+    return values
+
+
+def _same_rank(y: Any, outputs: Any) -> tuple[Any, Any]:
+    """Give two tensors whose ranks differ by a last axis of length 1 one rank."""
+    ndim_y, ndim_outputs = len(y.shape), len(outputs.shape)
+    if ndim_y == ndim_outputs + 1 and y.shape[-1] == 1:
+        return ops.squeeze(y, axis=-1), outputs
+    if ndim_outputs == ndim_y + 1 and outputs.shape[-1] == 1:
+        return ops.expand_dims(y, axis=-1), outputs
+    return y, outputs

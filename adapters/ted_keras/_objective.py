@@ -1,0 +1,149 @@
+"""Which output of a model is scored, with which loss, made by what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops, tree
+
+from ted_keras._losses import (
+    expected_activation,
+    per_sample,
+    rank_of,
+    reduction_of,
+    tokens_of,
+)
+
+ACTIVATIONS = ("auto", "linear", "softmax", "sigmoid")
+"""What may have made an output."""
+
+
+def check_activation(activation: object) -> None:
+    """Refuse an activation that cannot be undone."""
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        msg = f"`activation` must be one of {', '.join(ACTIVATIONS)}, got "
+        raise ValueError(msg + repr(activation))
+
+
+class Objective:
+    """One output of a compiled model, its loss and its activation.
+
+    `overridden` tells whether the model's class has a ``compute_loss`` of its own, and
+    `reduction` how Keras reduces the losses over the batch: "mean" or "sum".
+    """
+
+    def __init__(
+        self, model: Any, *, output: str | None = None, activation: str = "auto"
+    ) -> None:
+        self._model, self._output, self._activation = model, output, activation
+        self.overridden = type(model).compute_loss is not keras.Model.compute_loss
+        losses = [] if self.overridden else tree.flatten(model.loss)
+        kinds = {reduction_of(loss) for loss in losses if loss is not None}
+        if len(kinds) > 1:
+            msg = "`reduction` must be the same for all losses, got 'sum' and a mean"
+            raise ValueError(msg)
+        self.reduction = kinds.pop() if kinds else "mean"
+
+    def pick(self, values: Any) -> Any:
+        """Return the scored output's part of outputs, targets or losses."""
+        return self._pick(values, self._output)
+
+    def _pick(self, values: Any, output: str | None) -> Any:
+        names = self._names(values)
+        if names is None:
+            return values
+        if output is None and len(names) == 1:
+            output = names[0]
+        if output not in names:
+            msg = f"`output` must be one of {', '.join(names)}, got {output!r}"
+            raise ValueError(msg)
+        return values[output if isinstance(values, dict) else names.index(output)]
+
+    def _names(self, values: Any) -> list[str] | None:
+        """Return the output that each part belongs to; None for a single tensor."""
+        if isinstance(values, dict):
+            return list(values)
+        if not isinstance(values, list | tuple):
+            return None
+        names = list(getattr(self._model, "output_names", None) or [])
+        if len(names) == len(values):
+            return names
+        return [str(index) for index in range(len(values))]
+
+    def replace(self, outputs: Any, part: Any) -> Any:
+        """Return outputs with another tensor for the scored one."""
+        old = self.pick(outputs)
+        return tree.map_structure(lambda leaf: part if leaf is old else leaf, outputs)
+
+    def broadcast_weights(self, y: Any, y_pred: Any, weights: Any) -> Any:
+        """Return weights (B,) with as many axes as the losses of each output have."""
+        if weights is None or self.overridden:
+            return weights
+        names = self._names(y_pred)
+        if names is None:
+            rank = rank_of(self._loss(), self.pick(y), y_pred)
+            return _broadcast(weights, y_pred, rank)
+        parts = []
+        for name in names:
+            loss, outputs = self._pick(self._model.loss, name), self._pick(y_pred, name)
+            rank = 1 if loss is None else rank_of(loss, self._pick(y, name), outputs)
+            parts.append(_broadcast(weights, outputs, rank))
+        if all(part is weights for part in parts):
+            return weights
+        return tree.pack_sequence_as(y_pred, parts)
+
+    def tokens(self, y: Any, outputs: Any) -> Any:
+        """Return which elements of the loss count, or None for all."""
+        if self.overridden:
+            return None
+        return tokens_of(self._loss(), self.pick(y), outputs)
+
+    def losses(self, y: Any, outputs: Any, tokens: Any) -> Any:
+        """Return each sample's loss of the scored output, shape (B,)."""
+        return per_sample(self._loss(), self.pick(y), outputs, tokens)
+
+    def activation(self, y: Any, outputs: Any) -> str:
+        """Return what made the scored output: as given, as the loss or layer says."""
+        if self._activation != "auto":
+            return self._activation
+        expected = None
+        if not self.overridden:
+            expected = expected_activation(self._loss(), self.pick(y), outputs)
+        return expected or _last_activation(self._model, self._output)
+
+    def _loss(self) -> Any:
+        loss = self.pick(self._model.loss)
+        if loss is None:
+            msg = f"`output` must have a loss, got {self._output!r} with None"
+            raise ValueError(msg)
+        return loss
+
+
+def _last_activation(model: Any, output: str | None = None) -> str:
+    """Return the activation of the layer that an output comes from, if it is known."""
+    if not isinstance(model, keras.Sequential) and not hasattr(model, "output_names"):
+        return "linear"
+    layer = model.layers[-1]
+    if output is not None and output in {one.name for one in model.layers}:
+        layer = model.get_layer(output)
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    if isinstance(layer, keras.layers.Wrapper):
+        layer = layer.layer
+    if isinstance(layer, keras.Model):
+        return _last_activation(layer)
+    function = getattr(layer, "activation", None)
+    for name in ("softmax", "sigmoid"):
+        if function is getattr(keras.activations, name):
+            return name
+    return "linear"
+
+
+def _broadcast(weights: Any, outputs: Any, rank: int) -> Any:
+    """Return weights (B,) as (B, ...) with `rank` axes."""
+    if rank == 1:
+        return weights
+    for _ in range(rank - 1):
+        weights = ops.expand_dims(weights, axis=-1)
+    return ops.broadcast_to(weights, ops.shape(outputs)[:rank]) * 1.0

@@ -1,0 +1,219 @@
+"""A session's state: tensors and plain values, read back with every field checked.
+
+A state is one process's: the pruner's fields under ``pruner.``, what this process has
+recorded of the open epoch under ``buffer.``, and its position there. Where a framework
+writes the first process's state alone, the states of all are gathered into one: the
+fields that all have alike, and under ``ranks`` each process's own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ted_core import CheckpointError, Shard
+from ted_core.checkpoint import array_field, plain_field
+from ted_core.config import RunConfig
+from ted_core.typing import State
+from ted_torch.buffer import EpochBuffer
+from ted_torch.ranks import Ranks, all_gather, process_of
+
+FORMAT = "ted_torch.TED"
+VERSION = 1
+
+# The buffer's tensors, and their names in files.
+_BUFFER = {"sums": "sums", "counts": "counts", "counters": "meters", "shares": "shares"}
+_RANKS = ("num_replicas", "rank")
+_PLAIN = ("order", "position")
+_CHECKSUM = "checksum"
+_CORE = "pruner."
+_OWN = ("buffer.", "position", "rank", _CHECKSUM)
+
+
+def write_session(
+    pruner: State, buffer: EpochBuffer, ranks: Ranks, plain: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the flat state: tensors on the CPU, copied, and plain values."""
+    state: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    state |= {name: plain[name] for name in _PLAIN}
+    state |= {name: getattr(ranks, name) for name in _RANKS}
+    for name, saved in _BUFFER.items():
+        tensor: Tensor | None = getattr(buffer, name)
+        if tensor is not None:
+            state[f"buffer.{saved}"] = tensor.detach().to("cpu", copy=True)
+    for name, value in pruner.items():
+        array = isinstance(value, np.ndarray)
+        state[_CORE + name] = torch.from_numpy(value) if array else value
+    return sealed(state)
+
+
+def sealed(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state with its checksum, in place of the one it had."""
+    return {**state, _CHECKSUM: _checksum(state)}
+
+
+def check_order(saved: int, here: int) -> None:
+    """Refuse an open epoch whose order is not the saved one."""
+    if here != saved:
+        msg = f"`order` must be this epoch's, saved checksum {saved}, here {here}"
+        raise CheckpointError(msg)
+
+
+def check_whole(state: Mapping[str, Any]) -> None:
+    """Refuse a state whose bits are not those that were saved."""
+    # PyTorch reads its files without checking them: a flipped bit of a score would be
+    # a score like any other.
+    here = _checksum(state)
+    if state[_CHECKSUM] != here:
+        msg = (
+            f"`{_CHECKSUM}` must be that of the state, saved {state[_CHECKSUM]}, here "
+            f"{here}: the state was damaged or changed; take an older one"
+        )
+        raise CheckpointError(msg)
+
+
+def _checksum(state: Mapping[str, Any]) -> int:
+    """Return the CRC-32 of all other fields."""
+    total = 0
+    for name in sorted(state.keys() - {_CHECKSUM}):
+        value = state[name]
+        if isinstance(value, Tensor):
+            array = np.ascontiguousarray(value.detach().cpu().numpy())
+            total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
+            total = zlib.crc32(array.view(np.uint8).data, total)
+        else:
+            total = zlib.crc32(f"{name} {value!r}".encode(), total)
+    return total
+
+
+def read_session(
+    state: Mapping[str, Any], config: RunConfig, ranks: Ranks
+) -> tuple[State, dict[str, Tensor], dict[str, int]]:
+    """Return the pruner's state, the buffer's tensors and the plain values."""
+    if not isinstance(state, Mapping):
+        msg = f"`state` must be a mapping, got {type(state).__name__}"
+        raise TypeError(msg)
+    if config.shard is not None:
+        _check_shard(state, config.shard)
+    arrays = {name: _to_array(value) for name, value in state.items()}
+    plain = _read_plain(arrays)
+    buffer = _read_buffer(arrays, config.n)
+    if int(buffer["counters"][0]):
+        _check_ranks(plain, ranks)
+    known = {"format", "version", *plain}
+    known |= {f"buffer.{_BUFFER[name]}" for name in buffer}
+    pruner: State = {}
+    for name, value in arrays.items():
+        if isinstance(name, str) and name.startswith(_CORE):
+            pruner[name.removeprefix(_CORE)] = value
+        elif name not in known:
+            msg = f"`state` must hold known fields only, got {name}"
+            raise CheckpointError(msg)
+    return pruner, buffer, plain
+
+
+def _to_array(value: Any) -> Any:
+    """Return a tensor as an array; one that NumPy lacks stays, to be refused."""
+    if isinstance(value, Tensor):
+        with suppress(TypeError):
+            return value.detach().cpu().numpy()
+    return value
+
+
+def _check_shard(state: Mapping[str, Any], shard: Shard) -> None:
+    """Refuse the state of another process's samples."""
+    for name, here in shard.describe().items():
+        saved = state.get(f"{_CORE}{name}")
+        if saved != here:
+            msg = (
+                f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}; "
+                "each rank loads what it has saved"
+            )
+            raise CheckpointError(msg)
+
+
+def _read_plain(state: Mapping[str, Any]) -> dict[str, int]:
+    """Check format and version; return the fields of one number."""
+    for name, here in (("format", FORMAT), ("version", VERSION)):
+        saved = plain_field(state, name, type(here))
+        if saved != here:
+            msg = f"`{name}` must be {here!r}, saved {saved!r}"
+            raise CheckpointError(msg)
+    plain = {}
+    for name in (_CHECKSUM, *_PLAIN, *_RANKS):
+        plain[name] = plain_field(state, name, int)
+        if plain[name] < 0:
+            msg = f"`{name}` must be an int, at least 0, saved {plain[name]}"
+            raise CheckpointError(msg)
+    return plain
+
+
+def _read_buffer(state: Mapping[str, Any], n: int) -> dict[str, Tensor]:
+    """Return the buffer's tensors, by their names there."""
+    here = EpochBuffer(n)
+    here.shares = here.sums if "buffer.shares" in state else None
+    buffer = {}
+    for name, saved in _BUFFER.items():
+        like = getattr(here, name)
+        if like is not None:
+            array = array_field(state, f"buffer.{saved}", like.numpy())
+            buffer[name] = torch.from_numpy(array)
+    counted, recorded = int(buffer["counts"].sum()), int(buffer["counters"][2])
+    if int(buffer["counters"].min()) < 0 or counted % 256 != recorded % 256:
+        msg = (
+            "`buffer.meters` must agree with the counts, saved "
+            f"{buffer['counters'].tolist()} for a sum of {counted}"
+        )
+        raise CheckpointError(msg)
+    return buffer
+
+
+def _check_ranks(plain: Mapping[str, int], ranks: Ranks) -> None:
+    """Refuse an open epoch of another process."""
+    for name in _RANKS:
+        if plain[name] != getattr(ranks, name):
+            msg = (
+                f"`{name}` must be the saved one while an epoch is open, saved "
+                f"{plain[name]}, here {getattr(ranks, name)}; save on every rank, or "
+                "after `set_epoch` of the next epoch"
+            )
+            raise CheckpointError(msg)
+
+
+def is_open(state: Mapping[str, Any]) -> bool:
+    """Return whether a state's epoch has received samples."""
+    counters = state.get("buffer.meters")
+    # The session refuses a state that lacks the field.
+    return isinstance(counters, Tensor) and bool(counters.flatten()[:1].gt(0).any())
+
+
+def gather_state(
+    state: Mapping[str, Any], ranks: Ranks, *, device: torch.device
+) -> dict[str, Any]:
+    """Return the states of all processes as one; all take part in a collective."""
+    own = {name: value for name, value in state.items() if name.startswith(_OWN)}
+    alike = {name: value for name, value in state.items() if name not in own}
+    return {**alike, "ranks": all_gather(own, ranks, device=device)}
+
+
+def own_state(state: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
+    """Return this process's state out of a gathered one, or out of its own."""
+    alike, here = dict(state), process_of(ranks)
+    saved_by_accelerate = alike.pop("world_size", None) is not None
+    if "ranks" in alike:
+        # Another number of processes: the session tells whether the first one's fits.
+        parts = alike.pop("ranks") or [{}]
+        return {**alike, **parts[here if here < len(parts) else 0]}
+    if not saved_by_accelerate or not here:
+        return alike
+    # Accelerate's older files add up all processes' buffers: the first takes them.
+    for name, value in alike.items():
+        if name.startswith("buffer.") and isinstance(value, Tensor):
+            alike[name] = torch.zeros_like(value)
+    return sealed(alike)

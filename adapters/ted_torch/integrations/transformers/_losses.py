@@ -1,0 +1,146 @@
+"""The losses of Hugging Face's models, one a sample, before anything averages them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+_IGNORED = -100
+
+# Kinds of models by their `loss_type`. The scores at a token of the first are of the
+# next one, unless they have an encoder.
+SHIFTED = ("ForCausalLM", "ForConditionalGeneration")
+LANGUAGE = (*SHIFTED, "ForMaskedLM")
+TOKENS = (*LANGUAGE, "ForTokenClassification")
+SPANS = "ForQuestionAnswering"
+_CLASSES = (
+    "ForSequenceClassification",
+    "ForImageClassification",
+    "ForVideoClassification",
+    "ForAudioClassification",
+)
+
+
+def kind_of(model: Any) -> str:
+    """Return the model's kind, whose losses of the samples must be known."""
+    found = getattr(model, "loss_type", None)
+    known = (*TOKENS, SPANS, *_CLASSES)
+    if found not in known:
+        msg = (
+            f"`model` must have a loss of {', '.join(known)}, got "
+            f"{type(model).__name__} with {found}; override `sample_losses`"
+        )
+        raise TypeError(msg)
+    return str(found)
+
+
+def token_losses(
+    logits: Tensor, labels: Tensor, *, shift: bool, smoothing: float = 0.0
+) -> dict[str, Tensor]:
+    """Return the cross entropies of tokens, (B, T), and which of them are valid."""
+    if logits.ndim != 3 or labels.shape != logits.shape[:2]:  # noqa: PLR2004
+        msg = (
+            f"`labels` must have the shape of the tokens, got {tuple(labels.shape)} "
+            f"for logits of shape {tuple(logits.shape)}; override `sample_losses`"
+        )
+        raise ValueError(msg)
+    if shift:
+        labels = F.pad(labels, (0, 1), value=_IGNORED)[:, 1:]
+    losses = F.cross_entropy(
+        logits.flatten(0, 1).float(),
+        labels.flatten(),
+        reduction="none",
+        ignore_index=_IGNORED,
+        label_smoothing=smoothing,
+    )
+    return {"losses": losses.view(labels.shape), "valid": labels != _IGNORED}
+
+
+def class_losses(
+    logits: Tensor, labels: Tensor, *, problem: str | None, smoothing: float = 0.0
+) -> dict[str, Tensor]:
+    """Return the losses of classes, several classes at once, or numbers."""
+    logits, outputs = logits.float(), logits.shape[-1]
+    # As the models tell it themselves where the configuration does not.
+    if problem is None and outputs == 1:
+        problem = "regression"
+    if problem is None and labels.dtype in {torch.int64, torch.int32}:
+        problem = "single_label_classification"
+    if problem == "single_label_classification":
+        labels = labels.reshape(-1).long()
+        losses = F.cross_entropy(
+            logits,
+            labels,
+            reduction="none",
+            ignore_index=_IGNORED,
+            label_smoothing=smoothing,
+        )
+        return {"losses": losses, "valid": labels != _IGNORED}
+    targets = labels.reshape(logits.shape).float()
+    if problem == "regression":
+        return {"losses": F.mse_loss(logits, targets, reduction="none")}
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return {"losses": losses}
+
+
+def span_losses(
+    logits: tuple[Tensor, Tensor], positions: tuple[Tensor, Tensor]
+) -> dict[str, Tensor]:
+    """Return the cross entropies of a span's start and end, (B, 2), and which count."""
+    length = logits[0].shape[1]
+    # A position outside of the tokens is ignored.
+    where = [part.reshape(-1).clamp(0, length) for part in positions]
+    losses = [
+        F.cross_entropy(z.float(), part, reduction="none", ignore_index=length)
+        for z, part in zip(logits, where, strict=True)
+    ]
+    return {
+        "losses": torch.stack(losses, 1),
+        "valid": torch.stack(where, 1) != length,
+    }
+
+
+def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Tensor:
+    """Return weights with which the mean over samples is the one over tokens."""
+    # B m_k / items for a sample of m_k losses; `items` are all of the optimizer step. A
+    # sample of none weighs as one, for its loss is 0.
+    size = losses.shape[0]
+    if valid is None:
+        each = losses.numel() / max(size, 1)
+        counts = torch.full((size,), each, device=losses.device)
+    else:
+        counts = valid.reshape(size, -1).sum(1).float()
+    total = counts.sum() if items is None else items
+    return counts.clamp(min=1) * size / total
+
+
+@contextmanager
+def head_input(head: nn.Module | None) -> Iterator[list[Tensor]]:
+    """Note the last hidden state that a head over the vocabulary is given."""
+    found: list[Tensor] = []
+    if head is None:
+        yield found
+        return
+
+    def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
+        found.append(given[0])
+
+    handle = head.register_forward_pre_hook(keep)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def router_loss(outputs: Any, model: Any) -> Tensor | None:
+    """Return what a mixture of experts adds to its loss to balance them."""
+    loss, factor = outputs.get("aux_loss"), getattr(model, "router_aux_loss_coef", None)
+    if loss is None or factor is None:
+        return None
+    balance: Tensor = factor * loss
+    return balance
