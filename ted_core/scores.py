@@ -162,9 +162,11 @@ class EpochBuffer:
         self.observed = observed
 
     def received(self) -> Received:
-        """Count the samples received, and those with a value: O(n)."""
+        """Count the samples received up to the first finite values: of all, if none."""
         found = np.zeros(4, np.int64)
         for part in pieces(self.n):
+            if found[1]:
+                break  # that there are some is all that is asked
             finite = np.isfinite(self.means(part))
             valued, delivered = self.counts[part] > 0, self.deliveries[part] > 0
             weightless = (self.weightless[part] > 0) & ~valued
@@ -333,7 +335,7 @@ class ScoreTable:
         return bool((flags == _UNDELIVERED).all() and not self.observed)
 
     def received(self) -> Received:
-        """Count the samples that the open epoch received, and their values: O(n)."""
+        """Count the samples received, up to the first finite values: O(n)."""
         none = Received(0, 0, 0, 0)
         return none if self._buffer is None else self._buffer.received()
 
@@ -461,8 +463,9 @@ class ScoreTable:
             (_WEIGHTLESS, weightless),
             (_UNDELIVERED, undelivered),
         ):
-            once = flags[where] & bit
-            flags[where] |= once << np.uint8(1) | np.uint8(bit)
+            if where.any():
+                once = flags[where] & bit
+                flags[where] |= once << np.uint8(1) | np.uint8(bit)
         ids = np.flatnonzero(finite)
         self._update(ids + part.start, means[ids])
         return [int(x.sum()) for x in (nonfinite, weightless, given_up)]
