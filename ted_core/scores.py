@@ -331,7 +331,7 @@ class ScoreTable:
 
         An epoch that receives none of them loses nothing but these.
         """
-        flags = self._flags[order] & (_SEEN | _UNDELIVERED * 3)
+        flags = self._flags[order] & (_SEEN | _UNDELIVERED)
         return bool((flags == _UNDELIVERED).all() and not self.observed)
 
     def received(self) -> Received:
