@@ -25,8 +25,8 @@ HISTORY = (
 )
 """Names of the counts of each closed epoch."""
 
-Rows: TypeAlias = dict[str, list[int]]
-"""The counts by name, one entry an epoch."""
+Rows: TypeAlias = dict[str, list[Any]]
+"""The counts by name, and the nominal ``"keep_ratio"``, one entry an epoch."""
 
 
 class EpochAccounts:
