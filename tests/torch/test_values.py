@@ -101,7 +101,8 @@ def test_weights_cancel_and_a_weight_of_zero_is_no_observation(net, data):
     scores = recorded(ted)
     torch.testing.assert_close(scores[1:], oracle(net, data)[1:])
     assert scores[0].isnan()
-    assert ted.report().missing.tolist() == [1]
+    assert ted.report().missing.tolist() == [0]
+    assert ted.report().weightless.tolist() == [1]
 
 
 @pytest.mark.parametrize("site", ["feature", "input"])
