@@ -281,7 +281,7 @@ class TED(Generic[Item]):
             expected=times_in(self.sampler.ids(), pruner.n),
             asked=recorder.asked,
         )
-        if not facts.samples and not facts.wrong:
+        if not (facts.samples or facts.wrong or facts.lost):
             return {}
         ranks_values = pruner.config.strategy.uses_scores
         facts.check(pruner.n, plan.epoch, needs_values=ranks_values)

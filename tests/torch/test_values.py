@@ -197,6 +197,7 @@ def test_an_empty_batch_is_a_batch(net, data):
 
 def test_a_sample_seen_twice_counts_once_with_the_mean_of_its_values(net, data):
     ted = session(data)
+    iter(ted.sampler)  # the ids are given here
     x, y = data.tensors
     for scale in (1.0, 3.0):
         z = net(x) * scale
