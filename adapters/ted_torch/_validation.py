@@ -14,6 +14,12 @@ Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
 
 
+_COLLATE = (
+    "batches are (ids, items), and a collate function of your own goes in as "
+    "`collate_fn=ted.collate(fn)`"
+)
+
+
 def found_kind(value: object) -> object:
     """Return a tensor's dtype, or the name of another value's type."""
     return getattr(value, "dtype", type(value).__name__)
@@ -112,9 +118,18 @@ def check_ids(ids: Ids, size: int, n: int) -> Tensor | list[tuple[Tensor, Tensor
 
 def _check_part(value: object, size: int, n: int) -> Tensor:
     """Refuse ids of another shape or dtype, and on the CPU ids outside [0, n)."""
+    if not isinstance(value, Tensor) or value.is_floating_point():
+        msg = (
+            "`ids` must be an integer tensor, or pairs (ids, weights), got "
+            f"{found_kind(value)}; {_COLLATE}"
+        )
+        raise TypeError(msg)
     ids = check_integers("ids", value, also=", or pairs (ids, weights)")
     if tuple(ids.shape) != (size,):
-        msg = f"`ids` must have shape ({size},), got shape {tuple(ids.shape)}"
+        msg = (
+            f"`ids` must have shape ({size},), a row of the losses each, got shape "
+            f"{tuple(ids.shape)}; {_COLLATE}"
+        )
         raise ValueError(msg)
     outside = find_outside(ids, 0, n)
     if outside is not None:
