@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import lr_scheduler
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, DataLoader
 
 from ted_core import EpochError, TedWarning, signals
 from ted_core.schedules.counts import StepOptions
@@ -217,7 +218,9 @@ class _Check:
         )
         try:
             with random_states_kept(self._loader):
-                return next(iter(self._loader))
+                # A loader would keep the workers it started, and their random states.
+                own = isinstance(self._loader, DataLoader)
+                return next(iter(copy.copy(self._loader) if own else self._loader))
         except StopIteration:
             msg = f"`loader` must give a batch, got none in epoch {self._pruner.epoch}"
             raise ValueError(msg) from None
