@@ -131,7 +131,10 @@ class _Check:
             self.lines.append("epochs: the batch size is not known")
             return
         share = -(-kept // self._processes)
+        multiple = f"`multiple_of={size * self._processes}`"
         batches = share // size if self._drop_last else -(-share // size)
+        if self._drop_last:
+            self._check_no_batch(share, size, multiple)
         self.lines.append(
             f"epochs: {kept.size}, of {kept.min()} to {kept.max()} samples, "
             f"{batches.min()} to {batches.max()} batches of {size}"
@@ -139,9 +142,7 @@ class _Check:
         self.lines.append(
             f"steps: {self._steps()}, for a scheduler that steps with each batch"
         )
-        multiple = f"`multiple_of={size * self._processes}`"
         if self._drop_last:
-            self._check_no_batch(share, size, multiple)
             return
         rest = share % size
         if size > 1 and (rest == 1).any():
@@ -206,7 +207,7 @@ class _Check:
                 f"{_kind(batch if ids is None else ids)}; {_REMEDY}"
             )
             raise ValueError(msg)
-        self.lines.append(f"ids: {ids.numel()} in the first batch, {_kind(ids)}")
+        self.lines.append(f"ids: {ids.numel()} in the first batch")
 
     def _draw(self) -> Any:
         """Return a batch; the sampler and the random states stay as they were."""
