@@ -39,11 +39,14 @@ def run(pruner, part, values):
         plans.append(plan)
         # each fourth sample of an epoch is lost, so that some are never presented
         seen = plan.order[part[plan.order] % 4 != plan.epoch % 4]
-        pruner.observe(seen, values[plan.epoch, part[seen]])
+        # and some come with weight 0
+        found = values[plan.epoch, part[seen]]
+        pruner.observe(seen, found, valid=found != 2.5)
         pruner.advance()
     return kept, weights, plans, pruner.scores
 
 
+@pytest.mark.filterwarnings("ignore:planned samples must be delivered")
 @pytest.mark.parametrize("name", sorted(strategies(1)))
 @some
 @given(sizes=SIZES, seed=st.integers(0, 2**64 - 1), data=st.data())
@@ -52,6 +55,9 @@ def test_the_ranks_keep_what_one_process_keeps(name, sizes, seed, data):
     drawn = data.draw(st.lists(VALUES, min_size=7, max_size=7))
     mixed = np.random.default_rng(seed % 1000).choice([*drawn, 1.5, 2.5], (EPOCHS, n))
     values = mixed.astype(np.float32)
+    if name == "infobatch":
+        # Its mean is that of all up to rounding, in which a number as small is lost.
+        values[values == np.float32(1e-40)] = 0
     group, parts = Group(len(sizes)), split(np.arange(n), sizes)
     options = {"epochs": EPOCHS, "schedule": ted.Constant(0.5), "seed": seed}
     make = pruners(group, sizes, **options)
@@ -172,7 +178,7 @@ def test_each_rank_keeps_its_own_share_and_the_steps_are_known():
 
     rows = group.run(train)
     assert rows == [[(20, 30, 22)] * 7 + [sizes]] * 3
-    assert group.bytes == [8 * 3, 8] * 8  # the counts, and whether anything came
+    assert group.bytes == [8 * 3, 8 * 5] * 8  # the counts, and what came
 
 
 def test_ranks_of_their_own_share_shuffle_and_draw_each_by_themselves():
