@@ -11,7 +11,6 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(msg, name="torch") from None
 
 from ted_torch.buffer import EpochBuffer
-from ted_torch.check import Preflight
 from ted_torch.data import CollateWithIds, TEDSampler, WithIds
 from ted_torch.masks import record, tap
 from ted_torch.ranks import Ranks, find_shard
@@ -22,7 +21,6 @@ __all__ = [
     "TED",
     "CollateWithIds",
     "EpochBuffer",
-    "Preflight",
     "Ranks",
     "TEDSampler",
     "WithIds",

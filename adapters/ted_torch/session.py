@@ -14,7 +14,9 @@ from torch.utils.data import Dataset
 from ted_core import CheckpointError, EpochError, Pruner, Report, Savings, TedWarning
 from ted_core.config import RunOptions
 from ted_core.history import EpochAccounts
+from ted_core.reports import Preflight
 from ted_core.schedules.counts import StepOptions
+from ted_torch._check import check_run
 from ted_torch._mask_diagnostics import warn_of
 from ted_torch._state import (
     check_fingerprint,
@@ -26,7 +28,6 @@ from ted_torch._state import (
 from ted_torch._step import SignalInputs, StepRecorder
 from ted_torch._validation import Ids
 from ted_torch.buffer import EpochBuffer
-from ted_torch.check import Preflight, check_run
 from ted_torch.data import CollateWithIds, TEDSampler, WithIds, fingerprint_of
 from ted_torch.ranks import (
     check_equal_across_ranks,

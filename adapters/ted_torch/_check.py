@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,9 @@ from torch.optim import lr_scheduler
 from torch.utils.data import BatchSampler, DataLoader
 
 from ted_core import EpochError, TedWarning, signals
-from ted_core.schedules.counts import StepOptions
+from ted_core.reports import Preflight
 from ted_torch._row_order import random_states_kept
 from ted_torch.data import TEDSampler
-
-__all__ = ["Preflight"]
 
 # What a trainer's batches call the ids.
 _IDS = "ted_ids"
@@ -32,33 +29,6 @@ _SCALE_FREE = {
     *("LAMB", "Lamb", "LARS", "Lars", "Lion", "NAdam", "RAdam", "RMSprop", "Rprop"),
     *("SparseAdam",),
 }
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """What was found before a run's first step; ``print`` makes a report of it.
-
-    Parameters
-    ----------
-    lines : tuple of str
-        Facts of the run: samples, steps, scheduler, optimizer, mask.
-    problems : tuple of str
-        What may go wrong, with the remedy; each was a `TedWarning`, too.
-
-    Examples
-    --------
-    >>> from ted_torch import Preflight
-    >>> print(Preflight(lines=("epochs: 5",), problems=("a last batch of 1",)))
-    epochs: 5
-    problem: a last batch of 1
-    """
-
-    lines: tuple[str, ...]
-    problems: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """Return the report: a line for each fact and each problem."""
-        return "\n".join([*self.lines, *(f"problem: {one}" for one in self.problems)])
 
 
 def check_run(
@@ -122,41 +92,42 @@ class _Check:
 
     def epochs(self) -> None:
         """Hold every epoch's samples against the batch size."""
-        config, size = self._pruner.config, self._size
+        config, size, first = self._pruner.config, self._size, self._pruner.epoch
         if not config.known_count or config.shard is not None:
             self.lines.append("epochs: their samples depend on the scores")
             return
-        kept = self._pruner.schedule_table()["kept"][self._pruner.epoch :]
         if size is None:
             self.lines.append("epochs: the batch size is not known")
             return
+        steps = self._steps()  # refuses epochs without a batch
+        table = self._pruner.schedule_table()["kept"]
+        kept = table[first:]
         share = -(-kept // self._processes)
-        multiple = f"`multiple_of={size * self._processes}`"
         batches = share // size if self._drop_last else -(-share // size)
-        if self._drop_last:
-            self._check_no_batch(share, size, multiple)
         self.lines.append(
             f"epochs: {kept.size}, of {kept.min()} to {kept.max()} samples, "
             f"{batches.min()} to {batches.max()} batches of {size}"
         )
-        self.lines.append(
-            f"steps: {self._steps()}, for a scheduler that steps with each batch"
-        )
+        self.lines.append(f"steps: {steps}, for a scheduler that steps with each batch")
         if self._drop_last:
             return
-        rest = share % size
-        if size > 1 and (rest == 1).any():
-            pruned = (rest == 1) & (kept < self._pruner.n)
+        single = config.single_sample_warning(
+            table, size, first=first, world_size=self._processes
+        )
+        if single:
+            self.problems.append(single)
+        rest, multiple = share % size, f"`multiple_of={size * self._processes}`"
+        whole = (rest == 1) & (kept == self._pruner.n)
+        if size > 1 and whole.any():
             self.problems.append(
-                "a last batch must have two samples or more for a batch norm, got one "
-                f"in {_epochs(rest == 1, self._pruner.epoch)}; "
-                + (multiple if pruned.any() else "`drop_last=True`")
-                + " avoids it"
+                "all data must not leave a last batch of one sample, which batch norm "
+                f"refuses, got one in {_epochs(whole, first)}; give the loader "
+                "`drop_last=True`"
             )
         if (share < size).any():
             self.problems.append(
                 f"an epoch should fill a batch of {size}, got {share.min()} samples in "
-                f"{_epochs(share < size, self._pruner.epoch)}; {multiple} fills it"
+                f"{_epochs(share < size, first)}; {multiple} fills it"
             )
         shapes = {*rest[rest > 0].tolist(), *[size] * int((share >= size).any())}
         if len(shapes) > _MAX_SHAPES:
@@ -165,26 +136,14 @@ class _Check:
                 f"each wants {multiple}"
             )
 
-    def _check_no_batch(self, share: NDArray[Any], size: int, multiple: str) -> None:
-        """Refuse epochs that `drop_last` leaves without a batch."""
-        if (share < size).any():
-            msg = (
-                f"an epoch must fill a batch of {size} with `drop_last=True`, got "
-                f"{share.min()} samples in "
-                f"{_epochs(share < size, self._pruner.epoch)}; {multiple} fills it"
-            )
-            raise ValueError(msg)
-
     def _steps(self, accumulation: int = 1) -> int:
-        """Count the run's steps; what that warns of is told here."""
-        options: StepOptions = {
-            "accumulation": accumulation,
-            "world_size": self._processes,
-            "drop_last": self._drop_last,
-        }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TedWarning)
-            return self._pruner.max_total_steps(self._size or 1, **options)
+        """Count the run's steps, of batches of this loader."""
+        return self._pruner.max_total_steps(
+            self._size or 1,
+            accumulation=accumulation,
+            world_size=self._processes,
+            drop_last=self._drop_last,
+        )
 
     def batch(self) -> None:
         """Draw a batch, and refuse one that does not begin with its ids."""
