@@ -366,7 +366,7 @@ class TED(Generic[Item]):
         --------
         >>> from torch.utils.data import DataLoader
         >>> from ted_torch import TED
-        >>> ted = TED(range(96), epochs=5)
+        >>> ted = TED(range(96), epochs=5, multiple_of=32)
         >>> loader = DataLoader(ted.dataset, batch_size=32, sampler=ted.sampler)
         >>> ted.check(loader).problems
         ()
