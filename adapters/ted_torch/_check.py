@@ -171,7 +171,7 @@ class _Check:
     def _draw(self) -> Any:
         """Return a batch; the sampler and the random states stay as they were."""
         sampler = self._sampler
-        before = sampler.start, sampler.passes
+        before = sampler.start, sampler.passes, sampler.asked
         collate: Any = getattr(self._loader, "collate_fn", None)
         known = str(getattr(collate, "__module__", "")).startswith(
             ("ted_torch", "torch.")
@@ -193,7 +193,7 @@ class _Check:
             )
             raise ValueError(msg) from error
         finally:
-            sampler.start, sampler.passes = before
+            sampler.start, sampler.passes, sampler.asked = before
 
     def _expected(self) -> NDArray[Any]:
         """Return the ids that may be in the first batch."""
@@ -269,8 +269,9 @@ class _Check:
             self.lines.append("mask: none, the strategy ranks nothing")
         elif signal == "mask_gradient":
             self.lines.append(
-                "mask: `mask=logits`, or another tensor that the loss depends on; no "
-                "probabilities, no output of `log_softmax`, no input of a layer norm"
+                "mask: the logits as `logits=`, or as `mask=` another tensor that the loss "
+                "depends on; no probabilities, no output of `log_softmax`, no input of a "
+                "layer norm"
             )
         else:
             inputs = (one for one in signals.INPUTS[signal] if one != "losses")

@@ -65,7 +65,7 @@ def test_a_loop_as_in_the_quickstart_has_no_problem():
     assert f"steps: {steps}" in report
     assert f"OneCycleLR over {steps} steps" in report
     assert "ids: 32 in the first batch" in report
-    assert "mask=logits" in report
+    assert "the logits as `logits=`" in report
     assert len(report.splitlines()) == len(found.lines)
 
 

@@ -253,7 +253,9 @@ class TEDTrainerMixin(_Trainer):
             The checkpoint's folder; the trainer's own checkpoints have it already.
         """
         ted, args = self.ted, self.args
-        state = gather_state(ted.state_dict(), ted.ranks, device=args.device)
+        state = gather_state(
+            ted.state_dict(every_process=True), ted.ranks, device=args.device
+        )
         if args.should_save:
             updates = self.state.global_step - self._epoch_start
             write_checkpoint(folder, state, {**self._facts(), "updates": updates})
