@@ -269,9 +269,9 @@ class _Check:
             self.lines.append("mask: none, the strategy ranks nothing")
         elif signal == "mask_gradient":
             self.lines.append(
-                "mask: the logits as `logits=`, or as `mask=` another tensor that the loss "
-                "depends on; no probabilities, no output of `log_softmax`, no input of a "
-                "layer norm"
+                "mask: the logits as `logits=`, or as `mask=` another tensor that the "
+                "loss depends on; no probabilities, no output of `log_softmax`, no input "
+                "of a layer norm"
             )
         else:
             inputs = (one for one in signals.INPUTS[signal] if one != "losses")
