@@ -270,8 +270,8 @@ class _Check:
         elif signal == "mask_gradient":
             self.lines.append(
                 "mask: the logits as `logits=`, or as `mask=` another tensor that the "
-                "loss depends on; no probabilities, no output of `log_softmax`, no input "
-                "of a layer norm"
+                "loss depends on; no probabilities, no output of `log_softmax`, no "
+                "input of a layer norm"
             )
         else:
             inputs = (one for one in signals.INPUTS[signal] if one != "losses")
