@@ -1,7 +1,8 @@
 """Symptoms of a mask that scores nothing, found in the first step of an epoch.
 
-`symptoms` is a tensor of shape (2,) on the device: a sample's largest
-|<h, g>| / (|h| |g|), and whether all rows were probabilities; -1 if nothing was seen.
+`symptoms` is a tensor of shape (3,) on the device: a sample's largest
+|<h, g>| / (|h| |g|), and whether all rows were probabilities, or their logarithms;
+-1 if nothing was seen.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ _MIN_COSINE = 1e-4
 _MAX_ERROR_OF_SUM = 1e-3
 
 
+def no_symptoms(device: torch.device) -> Tensor:
+    """Return what nothing was seen of."""
+    return torch.full((3,), -1.0, device=device)
+
+
 def watch(mask: Tensor, symptoms: Tensor) -> None:
     """Measure at a mask in the coming backward."""
     hidden = mask.detach()
 
     def hook(grad: Tensor) -> None:
         with torch.no_grad():
-            found = _measure(hidden.flatten(1).float(), grad.flatten(1).float())
+            found = _measure(hidden.float(), grad.float())
             torch.maximum(symptoms, found.to(symptoms.device), out=symptoms)
 
     if hidden.ndim > 1 and hidden.numel():
@@ -33,19 +39,25 @@ def watch(mask: Tensor, symptoms: Tensor) -> None:
 def _measure(hidden: Tensor, gradient: Tensor) -> Tensor:
     """Return the symptoms of one batch."""
     # Scaled before it is squared: a loss scale must not bring it to 0 or infinity.
-    h = hidden / hidden.abs().amax(1, keepdim=True)
-    g = gradient / gradient.abs().amax(1, keepdim=True)
+    h, g = hidden.flatten(1), gradient.flatten(1)
+    h = h / h.abs().amax(1, keepdim=True)
+    g = g / g.abs().amax(1, keepdim=True)
     cosine = (h * g).sum(1).abs() / (h.norm(dim=1) * g.norm(dim=1))
     largest = torch.where(cosine.isfinite(), cosine, -1.0).max()
-    errors = (hidden.sum(1) - 1).abs()
-    likely = (hidden >= 0).all() & (errors < _MAX_ERROR_OF_SUM).all()
-    several = hidden.shape[1] > 1
-    return torch.stack([largest, (likely & several).float()])
+    # Classes are the second axis, or of tokens the last.
+    likely, logs = torch.zeros(2, dtype=torch.bool, device=hidden.device)
+    for axis in {1, hidden.ndim - 1}:
+        several = hidden.shape[axis] > 1
+        of_sum = (hidden.sum(axis) - 1).abs().amax()
+        of_logs = hidden.logsumexp(axis).abs().amax()
+        likely |= (hidden >= 0).all() & (of_sum < _MAX_ERROR_OF_SUM) & several
+        logs |= (hidden <= 0).all() & (of_logs < _MAX_ERROR_OF_SUM) & several
+    return torch.stack([largest, likely.float(), logs.float()])
 
 
 def warn_of(symptoms: Tensor, epoch: int) -> None:
     """Warn of a mask before a norm or at probabilities, and forget the symptoms."""
-    cosine, likely = symptoms.tolist()
+    cosine, likely, logs = symptoms.tolist()
     symptoms.fill_(-1.0)
     if 0 <= cosine < _MIN_COSINE:
         msg = (
@@ -59,5 +71,12 @@ def warn_of(symptoms: Tensor, epoch: int) -> None:
         msg = (
             f"`mask` should hold logits, not probabilities as in epoch {epoch}: "
             "the mask gradient of softmax outputs is 1 for every sample"
+        )
+        warnings.warn(msg, TedWarning, stacklevel=4)
+    if logs > 0:
+        msg = (
+            f"`mask` should hold logits, not log-probabilities as in epoch {epoch}: "
+            "the mask gradient of log_softmax outputs is the loss itself; give the "
+            'tensor before `log_softmax`, or say `method="ted_loss"`'
         )
         warnings.warn(msg, TedWarning, stacklevel=4)

@@ -20,18 +20,27 @@ from torch import Tensor
 from ted_core import CheckpointError, Shard
 from ted_core.checkpoint import array_field, plain_field
 from ted_core.config import RunConfig
-from ted_core.typing import State
+from ted_core.typing import Ids, State
 from ted_torch.buffer import EpochBuffer
 from ted_torch.ranks import Ranks, all_gather, process_of
 
 FORMAT = "ted_torch.TED"
-VERSION = 1
+VERSION = 2
 
 # The buffer's tensors, and their names in files.
-_BUFFER = {"sums": "sums", "counts": "counts", "counters": "meters", "shares": "shares"}
+_BUFFER = {
+    "sums": "sums",
+    "counts": "counts",
+    "deliveries": "deliveries",
+    "weightless": "weightless",
+    "counters": "meters",
+    "shares": "shares",
+}
+# Version 1 knew a sample's values alone.
+_SINCE_VERSION_2 = ("deliveries", "weightless")
 _RANKS = ("num_replicas", "rank")
 _PLAIN = ("order", "position")
-_CHECKSUM = "checksum"
+_CHECKSUM, _VERSION = "checksum", "version"
 _CORE = "pruner."
 _OWN = ("buffer.", "position", "rank", _CHECKSUM)
 
@@ -103,11 +112,10 @@ def read_session(
         _check_shard(state, config.shard)
     arrays = {name: _to_array(value) for name, value in state.items()}
     plain = _read_plain(arrays)
-    buffer = _read_buffer(arrays, config.n)
+    buffer = _read_buffer(arrays, config.n, plain[_VERSION])
     if int(buffer["counters"][0]):
         _check_ranks(plain, ranks)
-    known = {"format", "version", *plain}
-    known |= {f"buffer.{_BUFFER[name]}" for name in buffer}
+    known = {"format", *plain, *(f"buffer.{_BUFFER[name]}" for name in buffer)}
     pruner: State = {}
     for name, value in arrays.items():
         if isinstance(name, str) and name.startswith(_CORE):
@@ -140,12 +148,17 @@ def _check_shard(state: Mapping[str, Any], shard: Shard) -> None:
 
 def _read_plain(state: Mapping[str, Any]) -> dict[str, int]:
     """Check format and version; return the fields of one number."""
-    for name, here in (("format", FORMAT), ("version", VERSION)):
-        saved = plain_field(state, name, type(here))
-        if saved != here:
-            msg = f"`{name}` must be {here!r}, saved {saved!r}"
-            raise CheckpointError(msg)
-    plain = {}
+    saved, version = (
+        plain_field(state, "format", str),
+        plain_field(state, _VERSION, int),
+    )
+    if saved != FORMAT:
+        msg = f"`format` must be {FORMAT!r}, saved {saved!r}"
+        raise CheckpointError(msg)
+    if version not in {1, VERSION}:
+        msg = f"`version` must be at most {VERSION}, saved {version}"
+        raise CheckpointError(msg)
+    plain = {_VERSION: version}
     for name in (_CHECKSUM, *_PLAIN, *_RANKS):
         plain[name] = plain_field(state, name, int)
         if plain[name] < 0:
@@ -154,24 +167,41 @@ def _read_plain(state: Mapping[str, Any]) -> dict[str, int]:
     return plain
 
 
-def _read_buffer(state: Mapping[str, Any], n: int) -> dict[str, Tensor]:
+def _read_buffer(state: Mapping[str, Any], n: int, version: int) -> dict[str, Tensor]:
     """Return the buffer's tensors, by their names there."""
     here = EpochBuffer(n)
     here.shares = here.sums if "buffer.shares" in state else None
     buffer = {}
     for name, saved in _BUFFER.items():
         like = getattr(here, name)
-        if like is not None:
+        if like is not None and not (version == 1 and name in _SINCE_VERSION_2):
             array = array_field(state, f"buffer.{saved}", like.numpy())
             buffer[name] = torch.from_numpy(array)
-    counted, recorded = int(buffer["counts"].sum()), int(buffer["counters"][2])
-    if int(buffer["counters"].min()) < 0 or counted % 256 != recorded % 256:
+    received, _, recorded = buffer["counters"].tolist()
+    pairs = [(int(buffer["counts"].sum()), recorded)]
+    if version > 1:
+        pairs.append((int(buffer["deliveries"].sum()), received))
+    # 8 bits may have run over.
+    agree = all((counted - saved) % 256 == 0 for counted, saved in pairs)
+    if int(buffer["counters"].min()) < 0 or not agree:
         msg = (
             "`buffer.meters` must agree with the counts, saved "
-            f"{buffer['counters'].tolist()} for a sum of {counted}"
+            f"{buffer['counters'].tolist()} for sums of "
+            f"{[counted for counted, _ in pairs]}"
         )
         raise CheckpointError(msg)
     return buffer
+
+
+def with_deliveries(buffer: Mapping[str, Tensor], order: Ids) -> dict[str, Tensor]:
+    """Return a buffer of version 1, whose values in the plan count as deliveries."""
+    counts, counters = buffer["counts"], buffer["counters"].clone()
+    deliveries = torch.zeros_like(counts)
+    planned = torch.from_numpy(order.astype(np.int64))
+    deliveries[planned] = counts[planned]
+    counters[0] = deliveries.sum()
+    added = {"deliveries": deliveries, "weightless": torch.zeros_like(counts)}
+    return {**buffer, **added, "counters": counters}
 
 
 def _check_ranks(plain: Mapping[str, int], ranks: Ranks) -> None:

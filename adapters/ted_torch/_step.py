@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from ted_core import EpochError, EpochPlan, signals
-from ted_core.config import RunConfig
-from ted_torch._losses import dense_weights, mean_loss, per_sample
-from ted_torch._mask_diagnostics import watch
+from ted_core.config import METHODS, RunConfig
+from ted_torch._losses import dense_weights, mean_loss, per_sample, weights_of_valid
+from ted_torch._mask_diagnostics import no_symptoms, watch
 from ted_torch._validation import (
     Ids,
     check_graph,
@@ -50,6 +50,9 @@ class SignalInputs(TypedDict, total=False):
     labels: Tensor
     hidden: Tensor
     bias: bool
+
+
+_INPUTS = tuple(SignalInputs.__annotations__)
 
 
 class _Observation:
@@ -113,10 +116,18 @@ class _Step:
         return tapped
 
 
+class _Delivery(NamedTuple):
+    """A batch that the loss received, and which of its samples have weight 0."""
+
+    ids: _CheckedIds
+    weightless: Tensor | None
+
+
 class _OpenMask(NamedTuple):
     """A mask whose losses are still to come."""
 
     ids: Any
+    kept: _CheckedIds
     tap: Callable[[Tensor], Tensor]
     watched: list[tuple[Tensor, int]]
 
@@ -132,44 +143,59 @@ class StepRecorder:
         buffer: EpochBuffer,
     ) -> None:
         self._config, self._sampler, self._buffer = config, sampler, buffer
+        self._device = device
         self._masked = config.signal == "mask_gradient"
-        self.symptoms = torch.full((2,), -1.0, device=device)
+        self.symptoms = no_symptoms(device)
         # A tensor too: one compiled step serves every keep ratio.
         self._factor, self._scale = 1.0, torch.ones((), device=device)
         self._zero = torch.zeros((), device=device, requires_grad=True)
         self._weights: Tensor | None = None
         self._waiting: list[_Observation] = []
+        self._deliveries: list[_Delivery] = []
         self._open: _OpenMask | None = None
         self._ready = self._watching = False
-        self._epoch, self._received = -1, 0
-        self._last: Tensor | None = None
+        self._epoch, self._asked_before = -1, 0
+        self._largest = torch.zeros((), dtype=torch.int64, device=device)
+        self.clear()
 
     def begin(self, plan: EpochPlan) -> None:
         """Take the scale and the weights of an epoch."""
         self._factor = plan.loss_scale
         self._scale.fill_(plan.loss_scale)
-        self._weights = dense_weights(plan, self._buffer.sums.device)
+        self._weights = dense_weights(plan, self._device)
         self._open, self._ready = None, True
         self._zero.grad = None
         if plan.epoch != self._epoch:
             self._epoch, self._watching = plan.epoch, self._masked
+            self._asked_before = self._sampler.asked
 
     def clear(self) -> None:
         """Forget the epoch and what it recorded."""
         self._buffer.clear()
         self._waiting.clear()
-        self._open, self._last, self._received = None, None, 0
-        self._ready, self._epoch = False, -1
+        self._deliveries.clear()
+        self._open, self._ready, self._epoch = None, False, -1
+        # The last batch, samples but for repeated calls with one batch, and whether
+        # the sampler was asked for its order before the first.
+        self._last: Tensor | None = None
+        self._of_last: Any = None
+        self._of_mask: Any = None
+        self.distinct, self._most, self.asked = 0, 0, True
+        self._largest.zero_()
+
+    @property
+    def begun(self) -> bool:
+        """Whether an epoch has begun."""
+        return self._ready
 
     def received(self) -> int:
         """Count the samples that the loss got, once all is in the buffer."""
         self.flush()
         return int(self._buffer.counters[0])
 
-    @property
-    def last_size(self) -> int:
-        """Samples of the last batch received; 0 if none was, or by a compiled step."""
-        return 0 if self._last is None else self._last.numel()
+    def largest_batch(self) -> int:
+        """Return the samples of the largest batch received; 0 if none was."""
+        return max(self._most, int(self._largest))
 
     def position(self) -> int | None:
         """Return the position in this process's share after the last batch received.
@@ -196,12 +222,13 @@ class StepRecorder:
         if not torch.is_grad_enabled() or not self._masked:
             return hidden
         masks = check_masks("hidden", hidden)
-        checked = check_ids(ids, masks[0].shape[0], self._config.n)
+        checked = check_ids(ids, masks[0].shape[0], self._config.n, self._device)
         out = [self._tracked(part) for part in masks]
-        tap_losses = self._attach(out, checked, out[0])
+        kept = checked if torch.compiler.is_compiling() else _copied(checked)
+        tap_losses = self._attach(out, kept, out[0])
         aliases = [part.detach() for part in out]
         watched = [(alias, version_of(alias)) for alias in aliases]
-        self._open = _OpenMask(ids, tap_losses, watched)
+        self._open = _OpenMask(ids, kept, tap_losses, watched)
         return out[0] if isinstance(hidden, Tensor) else out
 
     def _tracked(self, part: Tensor) -> Tensor:
@@ -226,48 +253,101 @@ class StepRecorder:
         if not self._ready:
             msg = "`loss` needs an epoch, got none; call `set_epoch` before each epoch"
             raise EpochError(msg)
+        _check_inputs(inputs)
         losses = per_sample(losses, valid=valid)
         size = losses.shape[0]
         check_graph("losses", losses)
         opened, self._open = self._open, None
         known = opened is not None and opened.ids is ids and mask is None
-        # After `mask` the very same ids were checked.
-        checked: Any = ids if known else check_ids(ids, size, self._config.n)
+        checked: Any
+        if opened is not None and known:  # `mask` has checked these very ids
+            checked = opened.kept
+        else:
+            checked = check_ids(ids, size, self._config.n, self._device)
+            if not torch.compiler.is_compiling():
+                checked = _copied(checked)
         if weights is not None:
             check_weights(weights, size)
         first = checked if isinstance(checked, Tensor) else checked[0][0]
-        self._count(size, first)
-        if self._weights is not None:
-            last = self._config.n
-            planned = self._weights[first.to(self._weights.device).clamp(0, last)]
-            weights = planned if weights is None else planned * weights
+        self._count(size, first, ids)
+        weights = self._all_weights(first, losses, weights, valid)
+        given_as, masked = self._mask_of(mask, inputs, opened=known)
         if opened is not None and known:
             for alias, version in opened.watched:
                 check_unchanged(alias, version)
             losses = opened.tap(losses)
-        elif mask is not None and self._masked:
-            masks = check_masks("mask", mask, size)
+            self._of_mask = ids
+        elif masked is not None:
+            masks = check_masks(given_as, masked, size)
             for one in masks:
-                check_graph("mask", one)
+                check_graph(given_as, one)
             losses = self._attach(masks, checked, losses)(losses)
         else:
-            self._observe(self._values(losses, inputs), checked, weights)
+            values = self._values(losses, inputs, ids, mask)
+            self._observe(values, checked, weights)
+        self._deliver(checked, weights)
         scale = self._scale if torch.compiler.is_compiling() else self._factor
         return mean_loss(losses, scale, weights)
 
-    def _count(self, size: int, ids: Tensor) -> None:
-        """Count the samples received, and notice a forgotten `set_epoch`."""
+    def _mask_of(
+        self, mask: Any, inputs: SignalInputs, *, opened: bool
+    ) -> tuple[str, Any]:
+        """Return where the mask stands, and by which name it was given."""
+        if not self._masked or opened:
+            return "mask", None
+        if mask is not None:
+            return "mask", mask
+        logits = inputs.get("logits")
+        # What ranks nothing takes logits of any kind.
+        graph = isinstance(logits, Tensor) and logits.requires_grad
+        return "logits", logits if graph or self._config.strategy.uses_scores else None
+
+    def _all_weights(
+        self,
+        first: Tensor,
+        losses: Tensor,
+        weights: Tensor | None,
+        valid: Tensor | None,
+    ) -> Tensor | None:
+        """Return the product of what weighs the samples; None if nothing does."""
+        if valid is not None:
+            some_valid = weights_of_valid(losses, valid)
+            weights = some_valid if weights is None else weights * some_valid
+        if self._weights is not None:
+            at = first.to(self._weights.device).clamp(0, self._config.n)
+            planned = self._weights[at].to(losses.device)
+            weights = planned if weights is None else planned * weights
+        return weights
+
+    def _deliver(self, ids: Any, weights: Tensor | None) -> None:
+        """Record that a batch has come, and which samples have weight 0."""
+        weightless = None if weights is None else weights.detach() == 0
         if torch.compiler.is_compiling():
-            self._buffer.counters[0].add_(size)
+            self._buffer.deliver(self._buffer.indices(ids), weightless=weightless)
             return
-        self._received += size
-        self._last = ids
+        self._deliveries.append(_Delivery(ids, weightless))
+        self._make_room()
+
+    def _count(self, size: int, first: Tensor, ids: Any) -> None:
+        """Notice a new batch, and a forgotten `set_epoch`."""
+        if torch.compiler.is_compiling():
+            self._largest.clamp_(min=size)
+            return
         sampler = self._sampler
-        if sampler.passes > 1 and self._received > 2 * sampler.share:
+        if self._last is None:
+            self.asked = sampler.asked > self._asked_before
+        given = ids if isinstance(ids, Tensor) else ids[0][0]
+        if given is not self._of_last:
+            self.distinct += size
+        self._last, self._of_last = first, given
+        self._most = max(self._most, size)
+        if sampler.passes > 1 and self.distinct > 2 * sampler.share:
             msg = (
-                f"`loss` must get an epoch's samples, got {self._received} after "
+                f"`loss` must get an epoch's samples, got {self.distinct} after "
                 f"{sampler.passes} passes over the {sampler.share} of one epoch; call "
-                "`set_epoch` before each epoch"
+                "`set_epoch` before each epoch, give a framework epochs of "
+                "`len(loader)` steps, and leave `ted.loss` out of passes that are no "
+                "epoch (a learning rate finder's): `losses.mean()` records nothing"
             )
             raise EpochError(msg)
 
@@ -277,7 +357,7 @@ class StepRecorder:
         """Put the hooks on the masks; return what puts one on the losses."""
         if not torch.compiler.is_compiling():
             self._make_room()
-            step = _Step(_copied(ids), masks, self._waiting)
+            step = _Step(ids, masks, self._waiting)
             if self._watching:
                 self._watching = False
                 for part in masks:
@@ -285,19 +365,42 @@ class StepRecorder:
             return step.tap
         several = [len(masks)] if len(masks) > 1 else []
         loss_gradient = new_loss_gradient(like, *several, masks[0].shape[0])
-        indices = self._buffer.indices(ids)
+        indices = self._buffer.find(ids)
         record(masks if several else masks[0], indices, loss_gradient, self._buffer)
         return partial(tap, loss_gradient=loss_gradient)
 
-    def _values(self, losses: Tensor, inputs: SignalInputs) -> Tensor:
+    def _values(
+        self, losses: Tensor, inputs: SignalInputs, ids: Any, mask: Any
+    ) -> Tensor:
         """Return a step's values of another signal; zeros if no strategy ranks them."""
         signal, ranks = self._config.signal, self._config.strategy.uses_scores
         if not ranks and signal != "loss":
             return torch.zeros_like(losses)
         if self._masked:
+            if ids is self._of_mask:
+                msg = (
+                    "`loss` must be called once for each `mask`, got a second call "
+                    "with the same `ids`; add the losses up, and call it once"
+                )
+                raise ValueError(msg)
             msg = (
                 "`mask` must be a tensor of this forward pass, got None; give the "
-                "logits, or call `ted.mask` before with the same `ids`"
+                "`logits`, or call `ted.mask` before with the same `ids`"
+            )
+            raise ValueError(msg)
+        missing = [
+            name
+            for name in signals.INPUTS[signal]
+            if name != "losses" and inputs.get(name) is None
+        ]
+        if missing:
+            methods = [name for name, (of, _) in METHODS.items() if of == signal]
+            by = f' of method="{methods[0]}"' if methods else ""
+            found = "None" if mask is None else "`mask` alone"
+            msg = (
+                f"`{missing[0]}` must be given for the signal {signal!r}{by}, got "
+                f"{found}; one call serves every method: `ted.loss(losses, ids=ids, "
+                "logits=logits, labels=y)`"
             )
             raise ValueError(msg)
         given: dict[str, Any] = {"losses": losses, **inputs}
@@ -312,30 +415,26 @@ class StepRecorder:
         seen = None if weights is None else weights.detach() != 0
         if not torch.compiler.is_compiling():
             self._make_room()
-            observation = _Observation(_copied(ids), seen)
+            observation = _Observation(ids, seen)
             observation.values = values
             self._waiting.append(observation)
             return
         seen = torch.ones_like(values, dtype=torch.bool) if seen is None else seen
         values = torch.where(seen, values, 0.0)
-        self._buffer.add(self._buffer.indices(ids), values, seen)
+        self._buffer.add(self._buffer.find(ids), values, seen)
 
     def _make_room(self) -> None:
-        """Bring the waiting observations into the buffer when there are many."""
-        if len(self._waiting) >= _MAX_WAITING:
-            self._add_waiting()
+        """Bring what waits into the buffer when there is much."""
+        if max(len(self._waiting), len(self._deliveries)) >= _MAX_WAITING:
+            self.flush()
 
     def flush(self) -> None:
-        """Bring everything into the buffer."""
-        self._add_waiting()
-        self._buffer.counters[0] += self._received
-        self._received = 0
-
-    def _add_waiting(self) -> None:
-        """Add the waiting observations to the buffer, in the order of their coming."""
-        waiting = list(self._waiting)
+        """Bring all that waits into the buffer, in the order of its coming."""
+        waiting, deliveries = list(self._waiting), list(self._deliveries)
         self._waiting.clear()
+        self._deliveries.clear()
         with torch.no_grad():
+            self._add_deliveries(deliveries)
             for plain, run in groupby(waiting, lambda one: isinstance(one.ids, Tensor)):
                 parts = [(one, one.total()) for one in run]
                 there = [(one, total) for one, total in parts if total is not None]
@@ -349,11 +448,44 @@ class StepRecorder:
                     for one, total in there:
                         self._add(one.ids, total, one.divisor(total))
 
+    def _add_deliveries(self, deliveries: list[_Delivery]) -> None:
+        """Add the batches received to the buffer."""
+        if not deliveries:
+            return
+        mixed = [ids for ids, _ in deliveries if not isinstance(ids, Tensor)]
+        partners = [part for ids in mixed for part, _ in ids[1:]]
+        if partners:
+            self._buffer.indices(torch.cat(partners))  # counts those out of range
+        firsts = [i if isinstance(i, Tensor) else i[0][0] for i, _ in deliveries]
+        flags = [flag for _, flag in deliveries]
+        weightless = None
+        if any(flag is not None for flag in flags):
+            weightless = torch.cat(
+                [
+                    torch.zeros_like(ids, dtype=torch.bool, device=self._device)
+                    if flag is None
+                    else flag.to(self._device)
+                    for ids, flag in zip(firsts, flags, strict=True)
+                ]
+            )
+        indices = self._buffer.indices(torch.cat(firsts))
+        self._buffer.deliver(indices, weightless=weightless)
+
     def _add(self, ids: _CheckedIds, totals: Tensor, divisors: Tensor) -> None:
         """Add observations of samples, whose value is total / divisor."""
         seen = divisors != 0
         values = torch.where(seen, totals / divisors, 0.0)
-        self._buffer.add(self._buffer.indices(ids), values, seen)
+        indices = self._buffer.find(ids)
+        self._buffer.add(indices, values, seen)
+        self._buffer.add_weightless(indices, ~seen)
+
+
+def _check_inputs(inputs: SignalInputs) -> None:
+    """Refuse an input of a name that no signal has."""
+    for name in inputs:
+        if name not in _INPUTS:
+            msg = f"`loss` must be given {', '.join(_INPUTS)} beside, got {name!r}"
+            raise TypeError(msg)
 
 
 def _copied(ids: _CheckedIds) -> _CheckedIds:

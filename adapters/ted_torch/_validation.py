@@ -14,6 +14,9 @@ Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
 
 
+_UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
+
+
 def found_kind(value: object) -> object:
     """Return a tensor's dtype, or the name of another value's type."""
     return getattr(value, "dtype", type(value).__name__)
@@ -93,26 +96,33 @@ def check_masks(name: str, mask: object, size: int | None = None) -> list[Tensor
     return list(masks)
 
 
-def check_ids(ids: Ids, size: int, n: int) -> Tensor | list[tuple[Tensor, Tensor]]:
+def check_ids(
+    ids: Ids, size: int, n: int, device: torch.device
+) -> Tensor | list[tuple[Tensor, Tensor]]:
     """Return checked ids, a mixed batch's weights as tensors of shape (B,)."""
     if isinstance(ids, Tensor) or not isinstance(ids, Sequence) or not ids:
-        return _check_part(ids, size, n)
+        return _check_part(ids, size, n, device)
     if torch.compiler.is_compiling():
         msg = "`ids` must be a tensor in a compiled step, got pairs; compile the model"
         raise TypeError(msg)
     pairs = []
     for pair in ids:
         if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004
-            return _check_part(ids, size, n)
+            return _check_part(ids, size, n, device)
         part, weights = pair
-        _check_part(part, size, n)
+        part = _check_part(part, size, n, device)
         pairs.append((part, _check_part_weights(weights, size, part.device)))
     return pairs
 
 
-def _check_part(value: object, size: int, n: int) -> Tensor:
+def _check_part(value: object, size: int, n: int, device: torch.device) -> Tensor:
     """Refuse ids of another shape or dtype, and on the CPU ids outside [0, n)."""
     ids = check_integers("ids", value, also=", or pairs (ids, weights)")
+    if ids.device.type == "meta" != device.type:
+        msg = f"`ids` must hold numbers, got a meta tensor for a session on {device}"
+        raise TypeError(msg)
+    if ids.dtype in _UNSIGNED:
+        ids = ids.long()  # PyTorch compares and indexes hardly any of these
     if tuple(ids.shape) != (size,):
         msg = f"`ids` must have shape ({size},), got shape {tuple(ids.shape)}"
         raise ValueError(msg)

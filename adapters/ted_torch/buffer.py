@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ted_core import EpochError, Shard
+from ted_core.scores import Received
+from ted_core.selection.top_k import pieces
+from ted_core.typing import Ids as PlannedIds
 from ted_torch.ranks import Ranks, merge
 
 __all__ = ["EpochBuffer"]
@@ -20,6 +23,15 @@ Indices: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor]]
 
 _MAX_SAMPLES = 2**53
 _MAX_TIMES = 255
+
+
+class Recorded(TypedDict):
+    """What an epoch recorded, as ``Pruner.observe_sums`` takes it."""
+
+    sums: NDArray[np.float32]
+    counts: NDArray[np.uint8]
+    deliveries: NDArray[np.uint8]
+    weightless: NDArray[np.uint8]
 
 
 class EpochBuffer:
@@ -37,7 +49,11 @@ class EpochBuffer:
     sums : Tensor of float32, shape (n + 1,)
         Sum of each sample's values; not finite where any value was not.
     counts : Tensor of uint8, shape (n + 1,)
-        Times each sample was recorded.
+        Times each sample was recorded; of a mixed batch those of the first part.
+    deliveries : Tensor of uint8, shape (n + 1,)
+        Times the loss received each sample.
+    weightless : Tensor of uint8, shape (n + 1,)
+        1 where a sample was received with weight 0.
     shares : Tensor of float32, shape (n + 1,), or None
         Sum of each sample's weights, from the first mixed batch on.
     counters : Tensor of int64, shape (3,)
@@ -50,16 +66,19 @@ class EpochBuffer:
 
     Notes
     -----
-    5 bytes a sample, 9 with mixed batches. No step waits for the device.
+    7 bytes a sample, 11 with mixed batches. No step waits for the device.
 
     Examples
     --------
     >>> import torch
     >>> from ted_torch import EpochBuffer
     >>> buffer = EpochBuffer(3)
-    >>> buffer.add(torch.tensor([2]), torch.tensor([0.5]), torch.tensor([True]))
-    >>> buffer.sums.tolist(), buffer.counts.tolist()
-    ([0.0, 0.0, 0.5, 0.0], [0, 0, 1, 0])
+    >>> indices = buffer.indices(torch.tensor([2]))
+    >>> buffer.deliver(indices)
+    >>> buffer.add(indices, torch.tensor([0.5]), torch.tensor([True]))
+    >>> recorded = buffer.read(0)
+    >>> recorded["sums"].tolist(), recorded["counts"].tolist()
+    ([0.0, 0.0, 0.5], [0, 0, 1])
     """
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu") -> None:
@@ -69,7 +88,9 @@ class EpochBuffer:
             raise ValueError(msg)
         self.n = n = int(n)
         self.sums = torch.zeros(n + 1, dtype=torch.float32, device=device)
-        self.counts = torch.zeros(n + 1, dtype=torch.uint8, device=device)
+        self.counts, self.deliveries, self.weightless = (
+            torch.zeros(n + 1, dtype=torch.uint8, device=device) for _ in range(3)
+        )
         self.shares: Tensor | None = None
         self.counters = torch.zeros(3, dtype=torch.int64, device=device)
 
@@ -87,16 +108,52 @@ class EpochBuffer:
             Indices on the buffer's device; n for an id out of [0, n), which is
             counted.
         """
-        if not isinstance(ids, Tensor):
-            return [(self._indices(part), weights) for part, weights in ids]
-        return self._indices(ids)
+        indices = self.find(ids)
+        parts = [indices] if isinstance(indices, Tensor) else [i for i, _ in indices]
+        for part in parts:
+            self.counters[1].add_((part == self.n).sum())
+        return indices
 
-    def _indices(self, ids: Tensor) -> Tensor:
-        """Return the indices of one part of a batch."""
+    def find(self, ids: Indices) -> Indices:
+        """Return what :meth:`indices` does, for ids that it has counted already."""
+        if not isinstance(ids, Tensor):
+            return [(self._find(part), weights) for part, weights in ids]
+        return self._find(ids)
+
+    def _find(self, ids: Tensor) -> Tensor:
         ids = ids.to(self.sums.device, torch.int64, non_blocking=True)
-        wrong = (ids < 0) | (ids >= self.n)
-        self.counters[1].add_(wrong.sum())
-        return torch.where(wrong, self.n, ids)
+        return torch.where((ids < 0) | (ids >= self.n), self.n, ids)
+
+    def deliver(self, indices: Indices, *, weightless: Tensor | None = None) -> None:
+        """Record that the loss received a batch, whether or not a backward follows.
+
+        Parameters
+        ----------
+        indices : Tensor of int64, shape (B,), or sequence of pairs (indices, weights)
+            What :meth:`indices` returned; of a mixed batch the first part counts.
+        weightless : Tensor of bool, shape (B,), optional
+            Which samples have weight 0.
+        """
+        first = indices if isinstance(indices, Tensor) else indices[0][0]
+        ones = torch.ones_like(first, dtype=torch.uint8)
+        self.deliveries.index_add_(0, first, ones)
+        self.counters[0].add_(first.shape[0])
+        if weightless is not None:
+            self.add_weightless(first, weightless)
+
+    def add_weightless(self, indices: Indices, weightless: Tensor) -> None:
+        """Record which samples of a batch have weight 0, once this is known.
+
+        Parameters
+        ----------
+        indices : Tensor of int64, shape (B,), or sequence of pairs (indices, weights)
+            What :meth:`indices` returned; of a mixed batch the first part counts.
+        weightless : Tensor of bool, shape (B,)
+            Which samples they are.
+        """
+        first = indices if isinstance(indices, Tensor) else indices[0][0]
+        flags = weightless.to(self.weightless.device, torch.uint8)
+        self.weightless.scatter_reduce_(0, first, flags, "amax")
 
     def add(self, indices: Indices, values: Tensor, counted: Tensor) -> None:
         """Add the values of a batch.
@@ -113,22 +170,26 @@ class EpochBuffer:
         device = self.sums.device
         values, counted = values.float().to(device), counted.to(device)
         if isinstance(indices, Tensor):
-            self._add(indices, values, counted)
+            self.sums.index_add_(0, indices, values)
             if self.shares is not None:
                 self.shares.index_add_(0, indices, counted.float())
+            self._count(indices, counted)
             return
         if self.shares is None:
             # What was recorded before weighs 1.
             self.shares = self.counts.float()
-        for part, given in indices:
+        for position, (part, given) in enumerate(indices):
             weights = given.float().to(device)
             drawn = weights != 0
-            self._add(part, torch.where(drawn, values * weights, 0.0), counted & drawn)
+            shared = torch.where(drawn, values * weights, 0.0)
+            self.sums.index_add_(0, part, shared)
             self.shares.index_add_(0, part, weights * counted)
+            # The other parts are in the shares alone: a partner may come any number
+            # of times.
+            if position == 0:
+                self._count(part, counted & drawn)
 
-    def _add(self, indices: Tensor, values: Tensor, counted: Tensor) -> None:
-        """Add values that are weighted already."""
-        self.sums.index_add_(0, indices, values)
+    def _count(self, indices: Tensor, counted: Tensor) -> None:
         self.counts.index_add_(0, indices, counted.to(torch.uint8))
         self.counters[2].add_(counted.sum())
 
@@ -139,8 +200,8 @@ class EpochBuffer:
         ranks: Ranks | None = None,
         optional: bool = False,
         shard: Shard | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Bring the epoch's sums and counts to NumPy, once it is over.
+    ) -> Recorded:
+        """Bring what the epoch recorded to NumPy, once it is over.
 
         Parameters
         ----------
@@ -156,11 +217,12 @@ class EpochBuffer:
 
         Returns
         -------
-        sums : ndarray of float32, shape (n,)
-            Sum of each sample's values; with mixed batches their weighted mean, times
-            the count.
-        counts : ndarray of uint8, shape (n,)
-            Times each sample was recorded. On the CPU both may be the buffer's own.
+        dict of str to ndarray, shape (n,)
+            To be given to ``Pruner.observe_sums`` as it is: `sums`, float32, the sum of
+            each sample's values (with mixed batches their weighted mean, times the
+            count); `counts`, `deliveries` and `weightless`, uint8. Where nothing was
+            delivered, the counts stand for the deliveries. On the CPU they may be the
+            buffer's own.
 
         Raises
         ------
@@ -170,22 +232,12 @@ class EpochBuffer:
 
         Notes
         -----
-        Waits for the device. O(n); 8 n bytes pass through a collective, or 56 of them.
+        Waits for the device. O(n); 12 n bytes pass through a collective, or 120.
         """
-        sums, counts = self.sums[: self.n], self.counts[: self.n]
-        if self.shares is not None:
-            means = sums / self.shares[: self.n]
-            sums = torch.where(counts > 0, means * counts, sums)
-        lost = self.counters[2] - self.counts.sum(dtype=torch.int64)
-        counters = torch.cat([self.counters, lost[None]])
-        if shard is None and ranks is not None and ranks.world_size > 1:
-            sums, counts, counters = merge(sums, counts, counters, group=ranks.group)
-        values, times = sums.cpu().numpy(), counts.cpu().numpy()
-        facts = _facts(values, times, counters)
-        facts = facts if shard is None else shard.all_sum(facts)
-        if facts[0] or not optional:
-            _check(facts.tolist(), self.n, epoch)
-        return values, times.astype(np.uint8, copy=False)
+        recorded, facts = collect(self, ranks=ranks, shard=shard)
+        if facts.received or facts.recorded or not optional:
+            facts.check(self.n, epoch)
+        return recorded
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what was recorded.
@@ -193,12 +245,11 @@ class EpochBuffer:
         Parameters
         ----------
         tensors : mapping of str to Tensor
-            ``sums``, ``counts``, ``counters``, and ``shares`` if there are any, on any
-            device; copied.
+            ``sums``, ``counts``, ``deliveries``, ``weightless``, ``counters``, and
+            ``shares`` if there are any, on any device; copied.
         """
-        self.sums.copy_(tensors["sums"])
-        self.counts.copy_(tensors["counts"])
-        self.counters.copy_(tensors["counters"])
+        for name in _TENSORS:
+            getattr(self, name).copy_(tensors[name])
         shares = tensors.get("shares")
         if shares is not None:
             shares = shares.to(self.sums.device, copy=True)
@@ -206,48 +257,147 @@ class EpochBuffer:
 
     def clear(self) -> None:
         """Forget everything, for the next epoch."""
-        self.sums.zero_()
-        self.counts.zero_()
-        self.counters.zero_()
+        for name in _TENSORS:
+            getattr(self, name).zero_()
         if self.shares is not None:
             self.shares.zero_()
 
 
-def _facts(
-    sums: NDArray[np.float32], counts: NDArray[Any], counters: Tensor
-) -> NDArray[np.int64]:
-    """Return what is wrong and right with an epoch, in numbers to be added up."""
-    seen = counts > 0
-    over = int(np.count_nonzero(counts > _MAX_TIMES))
-    # The first of several masks counts; the others add their values alone.
-    uncounted = int(np.count_nonzero(sums[~seen]))
-    finite = int(np.count_nonzero(np.isfinite(sums[seen])))
-    return np.array([*counters.tolist(), over, uncounted, finite], np.int64)
+_TENSORS = ("sums", "counts", "deliveries", "weightless", "counters")
 
 
-def _check(facts: Sequence[int], n: int, epoch: int) -> None:
-    """Refuse an epoch by its numbers, on all processes alike."""
-    received, wrong, recorded, lost, over, uncounted, finite = facts
-    if wrong:
-        msg = f"`ids` must be in [0, {n}), got {wrong} others in epoch {epoch}"
-    elif not recorded:
-        msg = (
-            f"an epoch must record values, got none from {received} samples in "
-            f"epoch {epoch}; `mask` must be a tensor that the loss depends on, and "
-            "`backward` must run"
-        )
-    elif lost or over:
-        msg = (
-            f"an epoch may record a sample at most {_MAX_TIMES} times, got more in "
-            f"epoch {epoch}; call `set_epoch` before each epoch"
-        )
-    elif uncounted:
-        msg = (
-            "each tensor of `mask` must get a gradient in the backward, got none at "
-            f"the first in epoch {epoch}"
-        )
-    elif not finite:
-        msg = f"an epoch must record finite values, got none in epoch {epoch}"
+class Facts(NamedTuple):
+    """What is right and wrong with an epoch, in numbers of all processes."""
+
+    received: int  # samples that the loss received
+    wrong: int  # ids out of range
+    recorded: int  # values
+    lost: int  # counts that 8 bits could not hold
+    forwarded: int  # samples of the shares that were received, each once a pass
+    asked: int  # processes whose sampler was asked before their first batch
+    over: int  # samples recorded or received too often
+    uncounted: int  # samples whose first mask had no gradient
+    samples: int  # received or recorded
+    finite: int  # with a finite value
+    weightless: int
+    nonfinite: int
+    unexpected: int  # received, and not in the plan
+
+    def check(self, n: int, epoch: int, *, needs_values: bool = True) -> None:
+        """Refuse an epoch by its numbers, on all processes alike."""
+        if self.wrong:
+            msg = f"`ids` must be in [0, {n}), got {self.wrong} others in epoch {epoch}"
+        elif not self.samples:
+            msg = (
+                f"an epoch must get samples, got none in epoch {epoch}; `deliver` and "
+                "`add` each batch"
+            )
+        elif self.lost or self.over:
+            msg = (
+                f"an epoch may record a sample at most {_MAX_TIMES} times, got more in "
+                f"epoch {epoch}; call `set_epoch` before each epoch"
+            )
+        elif self.uncounted:
+            msg = (
+                "each tensor of `mask` must get a gradient in the backward, got none "
+                f"at the first in epoch {epoch}"
+            )
+        elif needs_values and self._silent() == self.samples - self.weightless > 0:
+            msg = (
+                f"an epoch must record values, got none from {self._silent()} samples "
+                f"in epoch {epoch}; `mask` must be a tensor that the loss depends on, "
+                "and `backward` must run"
+            )
+            if self.weightless:
+                msg += f"; {self.weightless} more had weight 0"
+        else:
+            if needs_values or self.nonfinite:
+                received = self.samples, self.finite, self.weightless, self.nonfinite
+                Received(*received).check(f" in epoch {epoch}")
+            return
+        raise EpochError(msg)
+
+    def _silent(self) -> int:
+        """Count the samples without any value that had a weight."""
+        return self.samples - self.finite - self.nonfinite - self.weightless
+
+
+def collect(
+    buffer: EpochBuffer,
+    *,
+    ranks: Ranks | None = None,
+    shard: Shard | None = None,
+    order: PlannedIds | None = None,
+    expected: NDArray[np.uint8] | None = None,
+    asked: bool = True,
+) -> tuple[Recorded, Facts]:
+    """Return what all processes recorded, and its facts; the buffer stays as it is.
+
+    `order` is the epoch's plan, and `expected` how often this process's share of it
+    holds each sample. One collective.
+    """
+    n, processes = buffer.n, 1 if ranks is None else ranks.world_size
+    processes = 1 if shard is not None else processes
+    sums, counts, deliveries, weightless = (
+        getattr(buffer, name)[:n]
+        for name in ("sums", "counts", "deliveries", "weightless")
+    )
+    received, wrong, recorded = buffer.counters.tolist()
+    lost = recorded - int(buffer.counts.sum(dtype=torch.int64))
+    if received:
+        lost += received - int(buffer.deliveries.sum(dtype=torch.int64))
     else:
-        return
-    raise EpochError(msg)
+        deliveries = counts  # a loop of one's own that delivers nothing
+    if buffer.shares is not None:
+        # A partner comes any number of times: its count is no more than a weight.
+        shares, most = buffer.shares[:n], max(_MAX_TIMES // processes, 1)
+        counts = torch.where(shares > 0, shares.ceil().clamp(1, most), 0.0)
+        sums = torch.where(shares > 0, sums / shares * counts, sums)
+    forwarded = 0
+    if expected is not None:
+        once = np.minimum(deliveries.cpu().numpy(), expected)
+        forwarded = int(once.sum(dtype=np.int64))
+    here = torch.tensor([received, wrong, recorded, lost, forwarded, int(asked)])
+    parts = sums, counts, deliveries, weightless
+    if ranks is not None and processes > 1:
+        parts, here = merge(parts, here, group=ranks.group)
+    values, times, came, without = (part.cpu().numpy() for part in parts)
+    planned = np.zeros(n, bool) if expected is None else expected > 0
+    planned[[] if order is None else order] = True
+    found = np.zeros(7, np.int64)
+    for part in pieces(n):
+        found += _count_facts(
+            values[part], times[part], came[part], without[part], planned[part]
+        )
+    facts = np.array([*here.tolist(), *found.tolist()], np.int64)
+    if shard is not None:
+        facts = shard.all_sum(facts)
+    arrays_of: Recorded = {
+        "sums": values,
+        "counts": times.astype(np.uint8, copy=False),
+        "deliveries": came.astype(np.uint8, copy=False),
+        "weightless": without.astype(np.uint8, copy=False),
+    }
+    return arrays_of, Facts(*facts.tolist())
+
+
+def _count_facts(
+    values: NDArray[np.float32],
+    times: NDArray[Any],
+    came: NDArray[Any],
+    without: NDArray[Any],
+    planned: NDArray[np.bool_],
+) -> list[int]:
+    """Return the facts of some samples, from `over` on."""
+    valued, finite = times > 0, np.isfinite(values)
+    facts = (
+        (times > _MAX_TIMES) | (came > _MAX_TIMES),
+        # The first of several masks counts; the others add their values alone.
+        (values != 0) & ~valued,
+        valued | (came > 0),
+        valued & finite,
+        (without > 0) & ~valued,
+        valued & ~finite,
+        (came > 0) & ~planned,
+    )
+    return [int(np.count_nonzero(fact)) for fact in facts]

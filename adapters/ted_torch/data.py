@@ -42,6 +42,8 @@ class TEDSampler(Sampler[int]):
         resumed in the middle.
     passes : int
         How many iterators have given out all their ids since this was last set to 0.
+    asked : int
+        How many iterators were made.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class TEDSampler(Sampler[int]):
             if not isinstance(value, kind):
                 msg = f"`{name}` must be {kind.__name__}, got {type(value).__name__}"
                 raise TypeError(msg)
+        self.asked = 0
         self.restart()
 
     def restart(self, start: int = 0) -> None:
@@ -93,6 +96,7 @@ class TEDSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Return an iterator over the rest of this process's share of the order."""
+        self.asked += 1
         return _Visit(self)
 
     def ids(self) -> Ids:

@@ -84,7 +84,7 @@ def record(
     -----
     One hook on each tensor, which keeps no reference to its graph; O(size of `mask`)
     in the backward. The gradient at `mask` is that of the whole total: a second loss
-    added to it counts too. A sample with c_k = 0 is not observed.
+    added to it counts too. A sample with c_k = 0 has weight 0.
 
     References
     ----------
@@ -97,7 +97,9 @@ def record(
     >>> from ted_torch import EpochBuffer, record, tap
     >>> buffer, c = EpochBuffer(3), torch.zeros(2)
     >>> h = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    >>> record(h, buffer.indices(torch.tensor([2, 0])), c, buffer)
+    >>> indices = buffer.indices(torch.tensor([2, 0]))
+    >>> buffer.deliver(indices)
+    >>> record(h, indices, c, buffer)
     >>> tap((h * h).sum(1), c).mean().backward()
     >>> buffer.sums.tolist()
     [50.0, 0.0, 10.0, 0.0]
@@ -139,5 +141,8 @@ def _record_at(
                 before = total.abs()
                 values = total.add_(part).abs() - before
             buffer.add(indices, values, seen if counts else torch.zeros_like(seen))
+            if counts:
+                # A backward that did not pass the losses leaves 0 for all of them.
+                buffer.add_weightless(indices, ~seen & seen.any())
 
     mask.register_hook(hook)  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -118,24 +118,33 @@ def share_of(order: NDArray[Any], ranks: Ranks) -> NDArray[Any]:
     return np.append(part, again).astype(order.dtype, copy=False)
 
 
-def merge(
-    sums: Tensor, counts: Tensor, counters: Tensor, *, group: Any = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Add the buffers of all processes, in one collective.
+Parts: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Sums, counts, deliveries and weightless samples, each of shape (n,)."""
+
+
+def merge(parts: Parts, counters: Tensor, *, group: Any = None) -> tuple[Parts, Tensor]:
+    """Add the buffers of all processes, in one collective of 12 bytes a sample.
 
     The totals have the same bits on every process; those of counters in [0, 2^48) are
     exact, on up to 4,096 processes.
     """
+    sums, counts, deliveries, weightless = parts
+    # Weight 0 matters where there is no value: up to 255 the sum of the counts leaves
+    # it the last 12 bits.
+    marks = counts.float() + (weightless > 0) * 2.0**-_BITS
     # Ids are positions in the tensor and never numbers: they stay exact beyond 2^24.
     shifts = _BITS * torch.arange(_LIMBS, device="cpu")
     limbs = (counters.cpu()[:, None] >> shifts) & (2**_BITS - 1)
-    parts = [sums, counts.float(), limbs.flatten().to(sums.device, torch.float32)]
-    packed = torch.cat(parts).to(_group_device(sums.device, group))
+    limbs = limbs.flatten().to(sums.device, torch.float32)
+    packed = torch.cat([sums, marks, deliveries.float(), limbs])
+    packed = packed.to(_group_device(sums.device, group))
     dist.all_reduce(packed, group=group)
     n, m = sums.numel(), counters.numel()
-    sums, counts, flat = packed[:n], packed[n : 2 * n], packed[2 * n :]
+    sums, marks, deliveries = (packed[i * n : (i + 1) * n] for i in range(3))
+    flat = packed[3 * n :]
+    counts = marks.floor()
     limbs = flat.cpu().long().reshape(m, _LIMBS) << shifts
-    return sums, counts, limbs.sum(1)
+    return (sums, counts, deliveries, marks > counts), limbs.sum(1)
 
 
 def _group_device(device: torch.device, group: Any) -> torch.device:

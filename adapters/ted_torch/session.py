@@ -13,13 +13,19 @@ from torch.utils.data import Dataset
 
 from ted_core import CheckpointError, EpochError, Pruner, Report, Savings, TedWarning
 from ted_core.config import RunOptions
-from ted_core.history import EpochAccounts
+from ted_core.history import EpochAccounts, times_in
 from ted_core.schedules.counts import StepOptions
 from ted_torch._mask_diagnostics import warn_of
-from ted_torch._state import check_order, check_whole, read_session, write_session
+from ted_torch._state import (
+    check_order,
+    check_whole,
+    read_session,
+    with_deliveries,
+    write_session,
+)
 from ted_torch._step import SignalInputs, StepRecorder
 from ted_torch._validation import Ids
-from ted_torch.buffer import EpochBuffer
+from ted_torch.buffer import EpochBuffer, Facts, Recorded, collect
 from ted_torch.data import CollateWithIds, TEDSampler, WithIds
 from ted_torch.ranks import (
     check_equal_across_ranks,
@@ -43,7 +49,7 @@ class TED(Generic[Item]):
     device : torch.device or str, default "cpu"
         Where losses and masks live.
     buffer : {"device", "cpu"}, default "device"
-        Where values gather, 5 bytes a sample; for the CPU, steps wait now and then.
+        Where values gather, 7 bytes a sample; for the CPU, steps wait now and then.
     num_replicas, rank : int, optional
         Processes that share the order and this one among them; by default those of
         `group`; 1 and 0 where the framework deals out the batches.
@@ -130,6 +136,7 @@ class TED(Generic[Item]):
         # Whether the processes agree on the run, and what an epoch resumed in its
         # middle had received before.
         self._agreed, self._before = False, 0
+        self._loaded = self._warned = False
 
     @property
     def epoch(self) -> int:
@@ -149,8 +156,14 @@ class TED(Generic[Item]):
         ValueError
             `epoch` is neither.
         EpochError
-            The epoch to close recorded nothing, or got ids out of range; or the
-            run has finished.
+            The epoch to close recorded nothing, or got ids out of range or that it does
+            not keep; or the run has finished.
+
+        Warns
+        -----
+        TedWarning
+            The epoch to close left out more than an incomplete batch, went through its
+            samples again, or its loader did not ask the sampler.
         """
         here, size = self.pruner.epoch, len(self.dataset)
         known = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
@@ -168,9 +181,13 @@ class TED(Generic[Item]):
             raise ValueError(msg)
         check_made_in_time(self.ranks)
         if epoch > here:
-            self._observe()
-            self.pruner.advance()
-            self._clear()
+            if not (self._recorder.begun or self._loaded or here):
+                msg = (
+                    f"`epoch` must begin at 0, got {epoch} before any step; epochs are "
+                    "counted from 0"
+                )
+                raise ValueError(msg)
+            self._close()
         if not self._agreed:
             facts = run_facts(
                 self.pruner, self.ranks, epoch=epoch, position=self.sampler.start
@@ -179,6 +196,34 @@ class TED(Generic[Item]):
             self._agreed = True
         self._recorder.begin(self.pruner.plan())
 
+    def close_epoch(self) -> None:
+        """Close the open epoch, before its end is saved; harmless when repeated.
+
+        It does what ``set_epoch`` of the next epoch does first: what all processes have
+        recorded becomes scores, and the state is alike on all of them. Every process
+        must call it.
+
+        Raises
+        ------
+        EpochError
+            See :meth:`set_epoch`.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from ted_torch import TED
+        >>> ted, x = TED(range(4), epochs=5), torch.ones(4, 2, requires_grad=True)
+        >>> ted.set_epoch(0)
+        >>> ted.loss(x.exp().sum(1), mask=x, ids=torch.arange(4)).backward()
+        >>> ted.close_epoch()
+        >>> ted.epoch
+        1
+        """
+        if self.pruner.finished:
+            return
+        if self._recorder.begun or self._recorder.received():
+            self._close()
+
     def finish(self) -> None:
         """Close the last epoch, or an early stop; harmless when repeated.
 
@@ -186,45 +231,129 @@ class TED(Generic[Item]):
         ------
         EpochError
             The open epoch was trained without recorded values.
+
+        Warns
+        -----
+        TedWarning
+            The run ends before its last epoch, or see :meth:`set_epoch`.
         """
         if self.pruner.finished:
             return
         # Processes take part together, also one that has received nothing.
         together = self._agreed and self.ranks.world_size > 1
+        counted: dict[str, Any] = {}
         if self._recorder.received() or together:
-            self._observe(optional=True)
-        self.pruner.finish()
+            counted = self._observe(optional=True)
+        self.pruner.finish(**counted)
         self._clear()
 
-    def _observe(self, *, optional: bool = False) -> None:
-        """Give the pruner what all processes have recorded of the open epoch."""
-        self._recorder.flush()
-        epoch, shard = self.pruner.epoch, self.pruner.config.shard
-        sums, counts = self._buffer.read(
-            epoch, ranks=self.ranks, optional=optional, shard=shard
-        )
-        warn_of(self._recorder.symptoms, epoch)
-        accounts = EpochAccounts(self.pruner.plan().order, counts)
-        # What is mixed into a batch may come from anywhere.
-        mixed = self._buffer.shares is not None
-        unexpected = 0 if mixed else accounts.unexpected
-        unexpected = self.pruner.config.layout.sum(unexpected)
-        if unexpected:
+    def _close(self) -> None:
+        """Close the open epoch, go to the next."""
+        counted = self._observe()
+        try:
+            self.pruner.advance(**counted)
+        except EpochError:
+            if counted:
+                raise
+            plan = self.pruner.plan()
             msg = (
-                f"an epoch must visit its kept samples alone, got {unexpected} others "
-                f"in epoch {epoch}; give the loader `sampler=ted.sampler`"
+                f"an epoch must get samples, got none of the {len(plan)} planned in "
+                f"epoch {plan.epoch}: call `ted.loss` in every step of it, begin a "
+                "resumed run at `ted.epoch`, and with `drop_last=True` give the loader "
+                f"no batch above the {self.sampler.share} samples of this process"
+            )
+            raise EpochError(msg) from None
+        self._clear()
+
+    def _observe(self, *, optional: bool = False) -> dict[str, Any]:
+        """Give the pruner what all processes have recorded of the open epoch.
+
+        Return what it is to be closed with.
+        """
+        self._recorder.flush()
+        pruner, recorder = self.pruner, self._recorder
+        plan, shard = pruner.plan(), pruner.config.shard
+        recorded, facts = collect(
+            self._buffer,
+            ranks=self.ranks,
+            shard=shard,
+            order=plan.order,
+            expected=times_in(self.sampler.ids(), pruner.n),
+            asked=recorder.asked,
+        )
+        if not facts.samples and not facts.wrong:
+            return {}
+        ranks_values = pruner.config.strategy.uses_scores
+        facts.check(pruner.n, plan.epoch, needs_values=ranks_values)
+        warn_of(recorder.symptoms, plan.epoch)
+        self._check_sampler(facts, plan.epoch)
+        pruner.observe_sums(**recorded)
+        return {
+            "forwarded": None if shard else facts.forwarded,
+            "max_missing": self._max_missing(recorded, optional=optional),
+        }
+
+    def _check_sampler(self, facts: Facts, epoch: int) -> None:
+        """Refuse samples that are not the plan's; warn of a sampler not followed."""
+        sampler, recorder = self.sampler, self._recorder
+        if facts.asked:
+            remedy = "give the loader `sampler=ted.sampler`"
+        elif sampler.asked:
+            remedy = (
+                "its loader read `ted.sampler` before `set_epoch`; one that keeps its "
+                "iterator (timm's MultiEpochsDataLoader, Ultralytics' "
+                "InfiniteDataLoader) can't follow: take a DataLoader with "
+                "`persistent_workers=True`"
+            )
+        else:
+            remedy = (
+                "its loader does not ask `ted.sampler`: give it `sampler=ted.sampler`, "
+                "and have a framework leave it there (Ray: "
+                "`prepare_data_loader(..., add_dist_sampler=False)`)"
+            )
+        if facts.unexpected:
+            msg = (
+                "an epoch must visit its kept samples alone, got "
+                f"{facts.unexpected} others in epoch {epoch}; {remedy}"
             )
             raise EpochError(msg)
-        # A loader that drops its last batch leaves out less than a batch.
-        batch = self._recorder.last_size * self.ranks.num_replicas
-        if self.sampler.start and not optional and accounts.missing >= max(batch, 1):
+        several = recorder.distinct > recorder.largest_batch()
+        if not facts.asked and several and not self._warned:
+            self._warned = True
             msg = (
-                f"a resumed epoch must visit the rest of its samples, got "
-                f"{accounts.missing} left out in epoch {epoch}; if the loader has a "
-                "state of its own, its batch sampler must have one too"
+                "an epoch must follow `ted.sampler`, got samples in another order in "
+                f"epoch {epoch}: {remedy}"
             )
-            warnings.warn(msg, TedWarning, stacklevel=3)
-        self.pruner.observe_sums(sums, counts)
+            warnings.warn(msg, TedWarning, stacklevel=5)
+        if sampler.passes > 1 and recorder.distinct > len(sampler):
+            msg = (
+                f"epoch {epoch} must go once through its {len(sampler)} samples, got "
+                f"{recorder.distinct} in {sampler.passes} passes; give a framework "
+                "epochs of `len(loader)` steps, and leave `ted.loss` out of passes "
+                "that are no epoch"
+            )
+            warnings.warn(msg, TedWarning, stacklevel=5)
+
+    def _max_missing(self, recorded: Recorded, *, optional: bool) -> int | None:
+        """Return the samples of an incomplete batch of all processes; None if unknown.
+
+        An epoch resumed in its middle has a warning of its own.
+        """
+        ranks, batch = self.ranks, self._recorder.largest_batch()
+        together = 1 if self.pruner.config.shard else ranks.world_size
+        if not self.sampler.start:
+            merged = batch and ranks.num_replicas <= ranks.world_size
+            return batch * together if merged else None
+        plan = self.pruner.plan()
+        missing = EpochAccounts(plan.order, recorded["deliveries"]).missing
+        if not optional and missing >= max(batch * together, 1):
+            msg = (
+                f"a resumed epoch must visit the rest of its samples, got {missing} "
+                f"left out in epoch {plan.epoch}; if the loader has a state of its "
+                "own, its batch sampler must have one too"
+            )
+            warnings.warn(msg, TedWarning, stacklevel=5)
+        return None
 
     def _clear(self) -> None:
         """Begin with nothing recorded at the first position."""
@@ -311,14 +440,40 @@ class TED(Generic[Item]):
         """Return the counts of the closed epochs and the ids to look at."""
         return self.pruner.report()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the whole state, an open epoch's included: tensors, plain values."""
+    def state_dict(self, *, every_process: bool = False) -> dict[str, Any]:
+        """Return the whole state, an open epoch's included: tensors, plain values.
+
+        Parameters
+        ----------
+        every_process : bool, default False
+            Whether every process saves its own; without it an open epoch of several
+            processes warns.
+
+        Returns
+        -------
+        dict of str to Tensor, str, int, float or bool
+            To be given to :meth:`load_state_dict`; on the CPU, copied.
+
+        Warns
+        -----
+        TedWarning
+            The epoch is open and other processes have recorded a part of it.
+        """
         position = 0
         if not self.pruner.finished:
             received, found = self._recorder.received(), self._recorder.position()
             # Where no batch tells: as far as it went before, and what has come since.
             since = self.sampler.start + received - self._before
             position = since if found is None else found
+            several = self.ranks.world_size > 1 and self.pruner.config.shard is None
+            if received and several and not every_process:
+                msg = (
+                    f"the state of open epoch {self.epoch} should be saved on each of "
+                    f"the {self.ranks.world_size} processes, for it holds the values "
+                    "of this one alone: say `state_dict(every_process=True)` there, or "
+                    "call `ted.close_epoch()` on all of them before one saves"
+                )
+                warnings.warn(msg, TedWarning, stacklevel=2)
         plain = {"order": self._order(), "position": position}
         return write_session(self.pruner.state_dict(), self._buffer, self.ranks, plain)
 
@@ -332,7 +487,8 @@ class TED(Generic[Item]):
         state : mapping
             What :meth:`state_dict` returned; in the middle of an epoch by this process.
         allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``.
+            Fields that may differ on purpose: ``"epochs"``, of a state between epochs
+            or after :meth:`finish`; the run goes on to the new number.
 
         Raises
         ------
@@ -349,16 +505,31 @@ class TED(Generic[Item]):
         self.pruner.load_state_dict(pruner, allow=allow)
         try:
             if received:
-                check_order(plain["order"], self._order())
+                self._check_open(pruner, plain)
             check_whole(state)
         except CheckpointError:
             self.pruner.load_state_dict(before)
             raise
+        if plain["version"] == 1:
+            order = self.pruner.plan().order if received else np.empty(0, np.int64)
+            buffer = with_deliveries(buffer, order)
         self._recorder.clear()
         self._buffer.load(buffer)
-        self._before = received
+        self._before = int(buffer["counters"][0])
         self.sampler.restart(plain["position"])
-        self._agreed = False
+        self._agreed, self._loaded = False, True
+
+    def _check_open(self, pruner: Mapping[str, Any], plain: Mapping[str, int]) -> None:
+        """Refuse an open epoch that this run can't go on with."""
+        saved, here = pruner["epochs"], self.pruner.epochs
+        if saved != here:
+            msg = (
+                f"`epochs` may change between two epochs only, saved {saved} with "
+                f"epoch {self.epoch} open, here {here}; load the state into a run of "
+                f"{saved}, call `ted.close_epoch()`, and save it again"
+            )
+            raise CheckpointError(msg)
+        check_order(plain["order"], self._order())
 
     def _order(self) -> int:
         """Return the checksum of the open epoch's order; 0 if it is not known yet."""

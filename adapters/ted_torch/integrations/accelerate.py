@@ -146,9 +146,11 @@ class AcceleratedTED(TED[Any]):
         )
         return steps * self._shares
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, every_process: bool = True) -> dict[str, Any]:
         """Return the states of all processes; every process must ask for it."""
-        return gather_state(super().state_dict(), self.ranks, device=self._device)
+        del every_process
+        own = super().state_dict(every_process=True)
+        return gather_state(own, self.ranks, device=self._device)
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()

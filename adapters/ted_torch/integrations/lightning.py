@@ -258,7 +258,7 @@ class TEDCallback(Callback, Generic[Item]):
         if session is None or session.pruner.finished or not epoch:
             return False
         # In the middle of an epoch only a checkpoint has the loader's position.
-        position: int = session.state_dict()["position"]
+        position: int = session.state_dict(every_process=True)["position"]
         return (session.epoch, session.pruner.epochs, position) == (epoch, epochs, 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -277,7 +277,10 @@ class TEDCallback(Callback, Generic[Item]):
         del pl_module
         _check_loader(trainer.train_dataloader, self.sampler)
         session, epoch = self.session, trainer.current_epoch
-        if epoch == session.epoch + 1 and session.state_dict()["position"]:
+        if (
+            epoch == session.epoch + 1
+            and session.state_dict(every_process=True)["position"]
+        ):
             # Saved after an epoch's last step: Lightning takes the epoch for ended,
             # and its batches for the next one's.
             self._close_epoch()
@@ -340,7 +343,9 @@ class TEDCallback(Callback, Generic[Item]):
         session = self.sampler.session
         if session is None:
             return {}
-        return gather_state(session.state_dict(), session.ranks, device=self._device)
+        return gather_state(
+            session.state_dict(every_process=True), session.ranks, device=self._device
+        )
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state; outside of ``fit`` it is passed over.

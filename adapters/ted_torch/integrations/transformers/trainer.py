@@ -299,7 +299,9 @@ class TEDTrainerMixin(_Trainer):
                 ted.finish()
             self._epoch_start, self._epoch_updates = self.state.global_step, -1
             updates = 0
-        state = gather_state(ted.state_dict(), ted.ranks, device=args.device)
+        state = gather_state(
+            ted.state_dict(every_process=True), ted.ranks, device=args.device
+        )
         if args.should_save:
             write_checkpoint(folder, state, {**self._facts(), "updates": updates})
 
