@@ -113,6 +113,7 @@ class TEDTrainerMixin(_Trainer):
         # The step before the open epoch, and the epoch's steps; the updates that a
         # checkpoint has of its epoch.
         self._epoch_start, self._epoch_updates, self._done = 0, -1, 0
+        self._folder: Any = None
         self._kind, self._shift, self._compared = "", False, True
         if type(self).sample_losses is TEDTrainerMixin.sample_losses:
             check_loss_type(self.args)
@@ -175,13 +176,12 @@ class TEDTrainerMixin(_Trainer):
         self._trained = True
         if resume_from_checkpoint is True:
             resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) or True
-        if isinstance(resume_from_checkpoint, str | os.PathLike):
-            # Before the steps are counted: those of an extended run hold what ran.
-            self._load_session(resume_from_checkpoint)
+        named = isinstance(resume_from_checkpoint, str | os.PathLike)
+        self._folder = resume_from_checkpoint if named else None
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
-    def _load_session(self, folder: str | os.PathLike[str]) -> None:
-        """Take over the session of a checkpoint."""
+    def _load_session(self, folder: str | os.PathLike[str]) -> bool:
+        """Take over the session of a checkpoint; tell whether it extends that run."""
         saved, self._done = read_checkpoint(
             folder, self._facts(), process=self.args.process_index
         )
@@ -189,6 +189,7 @@ class TEDTrainerMixin(_Trainer):
         self.ted.load_state_dict(state, allow=self._allow)
         # The trainer passes over the batches itself.
         self.ted.sampler.restart()
+        return bool(saved["pruner.epochs"] != self.ted.pruner.epochs)
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
         """Return the trainer's counts, with the samples and steps of the whole run.
@@ -217,12 +218,19 @@ class TEDTrainerMixin(_Trainer):
             )
             raise ValueError(msg)
         samples = int(pruner.config.kept_counts.sum())
-        steps = pruner.max_total_steps(
+        steps = self._max_steps()
+        # A resumed run keeps the schedule that it had; an extended one counts what ran.
+        if self._folder is not None and self._load_session(self._folder):
+            steps = self._max_steps()
+        return (*values[:3], samples, *values[4:6], steps)
+
+    def _max_steps(self) -> int:
+        """Count the optimizer steps of the whole run, or bound them."""
+        return self.ted.pruner.max_total_steps(
             self._batch_size(),
             accumulation=self.args.gradient_accumulation_steps,
             drop_last=self.args.dataloader_drop_last,
         )
-        return (*values[:3], samples, *values[4:6], steps)
 
     def _init_training_state(
         self,
@@ -293,10 +301,7 @@ class TEDTrainerMixin(_Trainer):
         updates = self.state.global_step - self._epoch_start
         if updates == self._epoch_updates and not ted.pruner.finished:
             # Between epochs, where a run may be extended.
-            if ted.epoch + 1 < ted.pruner.epochs:
-                ted.set_epoch(ted.epoch + 1)
-            else:
-                ted.finish()
+            ted.close_epoch()
             self._epoch_start, self._epoch_updates = self.state.global_step, -1
             updates = 0
         state = gather_state(
