@@ -267,7 +267,7 @@ class RunConfig:
             options["world_size"] = 1
         steps = [steps_for(count, batch_size, **options) for count in visited.tolist()]
         if 0 in steps[first:] and self.known_count:
-            epoch = steps.index(0, first)
+            epoch = first + int(visited[first:].argmin())
             share = -(-int(visited[epoch]) // options.get("world_size", 1))
             msg = (
                 f"`batch_size` must be at most {share} with `drop_last`, the samples "

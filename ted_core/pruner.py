@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from ted_core._state import Progress, read_state, write_state
 from ted_core.config import RunOptions, make_config
 from ted_core.errors import EpochError, TedWarning
-from ted_core.history import HISTORY, EpochAccounts, Report, Rows, times_in
+from ted_core.history import (
+    HISTORY,
+    EpochAccounts,
+    Report,
+    Rows,
+    savings_of,
+    times_in,
+)
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules.counts import Savings, StepOptions
 from ted_core.scores import Received, ScoreTable
@@ -211,7 +218,7 @@ class Pruner:
             value were planned twice and not delivered: they rank first no more.
         """
         self._check_open("advance")
-        received, waits = self._received(self.config.layout.sum)
+        received, waits = self._received(self.config.layout.sums)
         self._check_values(received, waits=waits)
         accounts = self._close(forwarded, anything=waits or received.samples > 0)
         if max_missing is not None:
@@ -380,18 +387,8 @@ class Pruner:
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        planned, missing, forwarded = (
-            np.array(self._history[name], np.int64)
-            for name in ("planned", "missing", "forwarded")
-        )
-        # An epoch that was cut short counts as far as it went: that saved nothing.
-        delivered = planned - missing
-        full = np.rint(self.n * (delivered / np.maximum(planned, 1)))
-        return Savings(
-            full=int(full.sum()),
-            planned=int(delivered.sum()),
-            forwarded=int(forwarded.sum()),
-        )
+        counts = (self._history[name] for name in ("planned", "missing", "forwarded"))
+        return savings_of(self.n, *counts)
 
     @property
     def nonfinite_dropped(self) -> int:

@@ -184,6 +184,11 @@ class StepRecorder:
         self._largest.zero_()
 
     @property
+    def passes(self) -> int:
+        """Iterators over the samples that were made since the epoch began."""
+        return self._sampler.asked - self._asked_before
+
+    @property
     def begun(self) -> bool:
         """Whether an epoch has begun."""
         return self._ready

@@ -287,15 +287,15 @@ class Facts(NamedTuple):
         """Refuse an epoch by its numbers, on all processes alike."""
         if self.wrong:
             msg = f"`ids` must be in [0, {n}), got {self.wrong} others in epoch {epoch}"
-        elif not self.samples:
-            msg = (
-                f"an epoch must get samples, got none in epoch {epoch}; `deliver` and "
-                "`add` each batch"
-            )
         elif self.lost or self.over:
             msg = (
                 f"an epoch may record a sample at most {_MAX_TIMES} times, got more in "
                 f"epoch {epoch}; call `set_epoch` before each epoch"
+            )
+        elif not self.samples:
+            msg = (
+                f"an epoch must get samples, got none in epoch {epoch}; `deliver` and "
+                "`add` each batch"
             )
         elif self.uncounted:
             msg = (

@@ -281,7 +281,7 @@ class TED(Generic[Item]):
             expected=times_in(self.sampler.ids(), pruner.n),
             asked=recorder.asked,
         )
-        if not facts.samples and not facts.wrong:
+        if not (facts.samples or facts.wrong or facts.lost):
             return {}
         ranks_values = pruner.config.strategy.uses_scores
         facts.check(pruner.n, plan.epoch, needs_values=ranks_values)
@@ -317,18 +317,20 @@ class TED(Generic[Item]):
                 f"{facts.unexpected} others in epoch {epoch}; {remedy}"
             )
             raise EpochError(msg)
+        # A loop of one's own may go through the plan without the sampler.
         several = recorder.distinct > recorder.largest_batch()
-        if not facts.asked and several and not self._warned:
+        strays = several and (sampler.asked > 0 or recorder.position() is None)
+        if not facts.asked and strays and not self._warned:
             self._warned = True
             msg = (
-                "an epoch must follow `ted.sampler`, got samples in another order in "
-                f"epoch {epoch}: {remedy}"
+                "an epoch must follow `ted.sampler`, got another order, or one from "
+                f"before, in epoch {epoch}: {remedy}"
             )
             warnings.warn(msg, TedWarning, stacklevel=5)
-        if sampler.passes > 1 and recorder.distinct > len(sampler):
+        if recorder.passes > 1 and recorder.distinct > len(sampler):
             msg = (
                 f"epoch {epoch} must go once through its {len(sampler)} samples, got "
-                f"{recorder.distinct} in {sampler.passes} passes; give a framework "
+                f"{recorder.distinct} in {recorder.passes} passes; give a framework "
                 "epochs of `len(loader)` steps, and leave `ted.loss` out of passes "
                 "that are no epoch"
             )

@@ -19,6 +19,7 @@ from array_api_compat import (
 
 from ted_core.signals._formulas import Array, one_hot
 
+_MIN_CLASSES = 2
 _HALF = frozenset({"float16", "bfloat16"})
 _FLOATING = _HALF | {"float32", "float64"}
 _INTEGER = frozenset({f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)})
@@ -127,8 +128,8 @@ def as_losses(losses: Array) -> Array:
     return values
 
 
-def as_logits(logits: Array, classes: int = 1) -> Array:
-    """Return logits (B, C) with at least `classes` classes."""
+def as_logits(logits: Array) -> Array:
+    """Return logits (B, C) of at least two classes."""
     z = as_floating("logits", logits, minimum_ndim=2)
     if z.ndim != 2:  # noqa: PLR2004 - samples and classes
         msg = (
@@ -136,13 +137,19 @@ def as_logits(logits: Array, classes: int = 1) -> Array:
             "and pixels observe the loss or the mask gradient"
         )
         raise ValueError(msg)
-    if z.shape[-1] < classes:
-        noun = "class" if classes == 1 else "classes"
+    check_classes(z)
+    return z
+
+
+def check_classes(z: Array) -> None:
+    """Refuse fewer than two classes: their softmax is 1, whatever the logit."""
+    if z.shape[-1] is not None and z.shape[-1] < _MIN_CLASSES:
         msg = (
-            f"`logits` must have at least {classes} {noun}, got shape {tuple(z.shape)}"
+            f"`logits` must have at least {_MIN_CLASSES} classes, got shape "
+            f"{tuple(z.shape)}; for the one logit of a binary head give the columns "
+            "0 and `logits`, or observe the loss or the mask gradient"
         )
         raise ValueError(msg)
-    return z
 
 
 def as_soft_labels(z: Array, labels: Array) -> Array:

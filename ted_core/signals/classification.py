@@ -51,7 +51,7 @@ def el2n(logits: Array, labels: Array) -> Array:
     ------
     TypeError, ValueError
         An argument is no array of that dtype, or of another library than the others;
-        shapes do not match, or there is no class.
+        shapes do not match, or there are fewer than 2 classes.
 
     Notes
     -----
@@ -103,7 +103,7 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     ------
     TypeError, ValueError
         An argument is no array of that dtype, or of another library than the others;
-        shapes do not match, or there is no class.
+        shapes do not match, or there are fewer than 2 classes.
 
     Notes
     -----
@@ -168,7 +168,7 @@ def margin(logits: Array) -> Array:
     >>> margin(np.log([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0001]])).round(3).tolist()
     [0.5, 1.0]
     """
-    z = as_logits(logits, classes=2)
+    z = as_logits(logits)
     xp = namespace(logits=z)
     with quiet(xp):
         return _formulas.margin(xp, z)
@@ -277,7 +277,7 @@ def forgetting(logits: Array, labels: Array) -> Array:
     ------
     TypeError, ValueError
         An argument is no array of that dtype, or of another library than the others;
-        shapes do not match, or there is no class.
+        shapes do not match, or there are fewer than 2 classes.
 
     Notes
     -----

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ted_core.reductions import Count, Mean, Polyak
 from ted_core.signals import _formulas
+from ted_core.signals._arrays import check_classes
 from ted_core.signals._formulas import Array
 from ted_core.signals.classification import (
     el2n,
@@ -89,7 +90,8 @@ def compute(
     Raises
     ------
     ValueError
-        There is no such signal, an input that it needs is None, or shapes do not match.
+        There is no such signal, an input that it needs is None, shapes do not match, or
+        `logits` have one class alone: only `mask_gradient` takes that.
     TypeError
         An input is no array, has the wrong dtype or another library.
 
@@ -121,4 +123,6 @@ def compute(
     options = {"bias": bias} if signal == "grand" else {}
     if xp is None:
         return _REGISTRY[signal].function(*needed.values(), **options)
+    if signal != "mask_gradient" and "logits" in INPUTS[signal]:
+        check_classes(logits)
     return getattr(_formulas, signal)(xp, *needed.values(), **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from functools import partial
 
 import torch
@@ -76,13 +77,20 @@ def refusal(function, error):
     return None
 
 
+def warnings_of(function):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function()
+    return [str(one.message) for one in caught]
+
+
 def resumed_apart(rank):
     """Load what ranks saved at different moments, and what another version plans."""
     record, states = {}, []
     for stop in ((0, 1), (0, 2), (1, 1)):
         ted = session()
         run(ted, stop=stop)
-        states.append(ted.state_dict())
+        states.append(ted.state_dict(every_process=True))
     for name, other in (("other position", 1), ("other epoch", 2)):
         ted = session()
         ted.load_state_dict(states[other if rank == 1 else 0])
@@ -92,6 +100,23 @@ def resumed_apart(rank):
         check_equal_across_ranks, here, find_ranks(), device=torch.device("cpu")
     )
     record["other version"] = refusal(alone, EpochError)
+    return record
+
+
+def far_sums(rank, size):
+    """Merge buffers beyond the integers of float32."""
+    record = {}
+    far = 2**24 + 3
+    sums, none = torch.zeros(far), torch.zeros(far, dtype=torch.uint8)
+    counts, weightless = none.clone(), none.clone()
+    weightless[far - size] = 1
+    sums[far - 1 - rank], counts[far - 1 - rank] = rank + 0.5, 1
+    counters = torch.tensor([2**40 + 1, far])
+    parts, counters = merge((sums, counts, none, weightless), counters)
+    sums, counts, _, weightless = parts
+    record["far weightless"] = weightless.nonzero().ravel().tolist() == [far - size]
+    record["far"] = sums[-size:].tolist(), counts[-size:].tolist(), counters.tolist()
+    record["far sum"] = float(counts.double().sum())
     return record
 
 
@@ -106,8 +131,14 @@ def facts(rank, size, folder):
 
     broken = session()
     run(broken, stop=(3, 1))
-    state, calls = counted(broken.state_dict)
+    state, calls = counted(lambda: broken.state_dict(every_process=True))
     record["calls of state_dict"] = calls
+    record["open"] = warnings_of(broken.state_dict)
+    broken.close_epoch()
+    record["closed"] = warnings_of(broken.state_dict)
+    moved = session(num_replicas=1, rank=0)
+    moved.load_state_dict(broken.state_dict())
+    record["moved"] = moved.epoch
     again = session()
     again.load_state_dict(state)
     record["resumed"] = run(again)
@@ -143,17 +174,10 @@ def facts(rank, size, folder):
 
     idle = session()
     idle.set_epoch(0)
-    idle.finish()
+    record["idle warnings"] = warnings_of(idle.finish)
     record["idle"] = idle.savings().forwarded
 
-    far = 2**24 + 3
-    sums, counts = torch.zeros(far), torch.zeros(far, dtype=torch.uint8)
-    sums[far - 1 - rank], counts[far - 1 - rank] = rank + 0.5, 1
-    counters = torch.tensor([2**40 + 1, far])
-    sums, counts, counters = merge(sums, counts, counters)
-    record["far"] = sums[-size:].tolist(), counts[-size:].tolist(), counters.tolist()
-    record["far sum"] = float(counts.double().sum())
-    return record
+    return record | far_sums(rank, size)
 
 
 def main(rank, size, folder):

@@ -47,7 +47,23 @@ def test_a_mask_after_the_norm_or_before_a_sum_is_not(before):
         ted.set_epoch(1)
 
 
-def test_a_mask_of_probabilities_is_warned_of_and_their_logarithm_is_not():
+@pytest.mark.parametrize("shape", [(), (3,)], ids=["rows", "pixels"])
+def test_a_mask_of_log_probabilities_is_warned_of_for_it_scores_the_loss(shape):
+    torch.manual_seed(0)
+    y = torch.randint(0, 4, (N, *shape))
+    ted, ids = opened(labelled(N)), torch.arange(N)
+    logits = torch.randn(N, 4, *shape, requires_grad=True)
+    z = logits.log_softmax(1)
+    losses = F.nll_loss(z, y, reduction="none")
+    ted.loss(losses, mask=z, ids=ids).backward()
+    with pytest.warns(TedWarning, match="not log-probabilities as in epoch 0: .*loss"):
+        ted.set_epoch(1)
+    # What the warning says is so.
+    losses = losses.detach().flatten(1).mean(1) if shape else losses.detach()
+    torch.testing.assert_close(torch.from_numpy(ted.pruner.scores), losses)
+
+
+def test_a_mask_of_probabilities_is_warned_of():
     data = labelled(N)
     x, y = data.tensors
     torch.manual_seed(0)
@@ -60,10 +76,6 @@ def test_a_mask_of_probabilities_is_warned_of_and_their_logarithm_is_not():
         ted.set_epoch(1)
     # What the warning says is so.
     torch.testing.assert_close(torch.from_numpy(ted.pruner.scores), torch.ones(N))
-    kept = torch.from_numpy(ted.pruner.plan().kept.copy()).long()
-    z = net(x[kept]).log_softmax(1)
-    ted.loss(F.nll_loss(z, y[kept], reduction="none"), mask=z, ids=kept).backward()
-    ted.finish()
 
 
 def test_a_first_step_without_gradients_is_no_symptom():

@@ -103,6 +103,7 @@ def test_a_run_is_bit_for_bit_the_same_whoever_loads(plain, loading):
     assert run(**loading) == plain
 
 
+@pytest.mark.filterwarnings("ignore:planned samples must be delivered")
 @pytest.mark.parametrize("loading", [{}, {"batched": True}], ids=["loader", "batches"])
 def test_a_last_short_batch_is_dropped_on_demand_and_never_recorded(loading):
     session = start(drop_last=True, **loading)

@@ -72,10 +72,10 @@ def test_plain_and_mixed_batches_of_one_epoch_weigh_as_they_should():
     buffer.add(first, torch.tensor([1.0]), seen)
     buffer.add([(first, torch.tensor([0.5]))], torch.tensor([4.0]), seen)
     buffer.add(first, torch.tensor([3.0]), seen)
-    sums, counts = buffer.read(0)
+    recorded = buffer.read(0)
     # (1 + 0.5 * 4 + 3) / 2.5, three times.
-    assert counts.tolist() == [3, 0]
-    np.testing.assert_allclose(sums, [7.2, 0])
+    assert recorded["counts"].tolist() == [3, 0]
+    np.testing.assert_allclose(recorded["sums"], [7.2, 0])
 
 
 def test_a_mixed_epoch_resumes_in_the_middle():

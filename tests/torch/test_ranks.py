@@ -53,6 +53,15 @@ def test_a_run_killed_in_mid_epoch_resumes_on_every_rank(ranks):
         assert record["resumed scores"] == record["scores"]
 
 
+def test_a_state_of_one_rank_in_mid_epoch_warns_and_after_close_epoch_fits_any(ranks):
+    for record in ranks:
+        (told,) = record["open"]
+        assert f"on each of the {len(ranks)} processes" in told
+        assert "`ted.close_epoch()`" in told
+        assert record["closed"] == []
+        assert record["moved"] == 4
+
+
 def test_a_state_of_mid_epoch_from_another_rank_or_world_is_refused(ranks):
     for rank, record in enumerate(ranks):
         other = (rank + 1) % len(ranks)
@@ -68,6 +77,9 @@ def test_sharing_and_merging_are_separate(ranks):
 
 def test_ranks_that_stop_before_the_first_step_finish_together(ranks):
     assert [record["idle"] for record in ranks] == [0] * len(ranks)
+    for record in ranks:
+        (told,) = record["idle warnings"]
+        assert "got 0" in told
 
 
 def test_a_session_made_before_the_process_group_is_refused(ranks):
@@ -116,6 +128,7 @@ def test_ids_and_counters_beyond_the_integers_of_float32_stay_exact(ranks):
         assert sums == [rank + 0.5 for rank in reversed(range(size))]
         assert counts == [1.0] * size
         assert record["far sum"] == size
+        assert record["far weightless"]
         assert counters == [size * (2**40 + 1), size * (2**24 + 3)]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader
 
-from ted_core import EpochError
+from ted_core import EpochError, TedWarning
 
 IDS = torch.arange(4)
 
@@ -136,14 +136,14 @@ def test_set_epoch_neither_jumps_nor_goes_back(ted, train, make_net):
 
 
 def test_an_epoch_without_a_recorded_value_is_an_error(ted, data):
-    with pytest.raises(EpochError, match="got none from 0 samples in epoch 0"):
+    with pytest.raises(EpochError, match="got none of the 40 planned in epoch 0"):
         ted.set_epoch(1)
     net, other = nn.Linear(6, 4), nn.Linear(6, 4)
     x, y = data.tensors
     # This mask requires a gradient, but the loss does not depend on it.
     losses = F.cross_entropy(net(x), y, reduction="none")
     ted.loss(losses, mask=other(x), ids=torch.arange(40)).backward()
-    for close in (lambda: ted.set_epoch(1), ted.finish):
+    for close in (lambda: ted.set_epoch(1), ted.close_epoch, ted.finish):
         with pytest.raises(EpochError, match="got none from 40 samples in epoch 0"):
             close()
     assert ted.epoch == 0
@@ -152,22 +152,26 @@ def test_an_epoch_without_a_recorded_value_is_an_error(ted, data):
 def test_an_epoch_of_values_that_are_not_finite_is_an_error(ted, z):
     (ted.loss(losses_of(z), mask=z, ids=IDS) * float("nan")).backward()
     for _ in range(2):
-        with pytest.raises(EpochError, match="must record finite values"):
+        with pytest.raises(EpochError, match="must have a finite value, got 4 samples"):
             ted.set_epoch(1)
 
 
 def test_a_sample_seen_more_often_than_the_buffer_counts_is_an_error():
     buffer = EpochBuffer(2)
     for _ in range(256):
-        buffer.add(torch.tensor([1]), torch.ones(1), torch.tensor([True]))
+        indices = buffer.indices(torch.tensor([1]))
+        buffer.deliver(indices)
+        buffer.add(indices, torch.ones(1), torch.tensor([True]))
     with pytest.raises(EpochError, match="at most 255 times"):
         buffer.read(0)
 
 
 def test_finish_is_harmless_when_repeated_and_before_the_first_step(data):
     session = TED(data, epochs=5)
+    with pytest.warns(TedWarning, match="must have 5 epochs as planned, got 0"):
+        session.finish()
     session.finish()
-    session.finish()
+    session.close_epoch()
     assert session.pruner.finished
     with pytest.raises(EpochError, match="finished"):
         session.set_epoch(0)

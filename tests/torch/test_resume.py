@@ -105,7 +105,7 @@ def test_a_state_is_a_copy_of_tensors_and_plain_values(data, train, make_net):
     ("change", "match"),
     [
         ({"format": "other"}, "`format` must be 'ted_torch.TED', saved 'other'"),
-        ({"version": 2}, "`version` must be 1, saved 2"),
+        ({"version": 3}, "`version` must be at most 2, saved 3"),
         ({"order": 5}, "`order` must be this epoch's"),
         ({"extra": 1}, "known fields only, got extra"),
         ({"pruner.n": 41}, "`n` must equal the saved one"),

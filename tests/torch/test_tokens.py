@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ted_torch._losses import per_sample
 from torch import nn
@@ -42,6 +42,7 @@ def token_losses(z, labels):
 
 @settings(deadline=None)
 @given(lengths=st.lists(st.integers(0, 6), min_size=2, max_size=9).filter(any))
+@example(lengths=[0, 1])
 def test_a_sequences_value_is_that_of_its_mean_over_tokens_that_count(lengths):
     data = Sequences(lengths)
     torch.manual_seed(2)
@@ -56,17 +57,18 @@ def test_a_sequences_value_is_that_of_its_mean_over_tokens_that_count(lengths):
     for row, length in enumerate(lengths):
         one = embed(data.tokens[row, :length]).detach().double().requires_grad_()
         loss = one.sum() * 0
-        if length:
+        if length:  # without a token that counts there is no value
             z = one @ head.weight.double().T
             loss = F.cross_entropy(z, data.labels[row, :length])
         (slope,) = torch.autograd.grad(loss, one)
-        want.append((one * slope).sum().abs().item())
+        value = (one * slope).sum().abs().item()
+        want.append(value if length else np.nan)
         want_losses.append(loss.item())
     np.testing.assert_allclose(total.item(), np.mean(want_losses), rtol=1e-5)
     np.testing.assert_allclose(recorded(ted), want, rtol=1e-4, atol=1e-7)
 
 
-def test_a_sequence_of_ignored_tokens_alone_counts_with_value_zero():
+def test_a_sequence_of_ignored_tokens_alone_has_weight_zero_and_ranks_last():
     data = Sequences([4, 0])
     torch.manual_seed(2)
     model = nn.Sequential(nn.Embedding(WORDS, WIDTH), nn.Linear(WIDTH, WORDS))
@@ -76,8 +78,9 @@ def test_a_sequence_of_ignored_tokens_alone_counts_with_value_zero():
     losses = token_losses(z, data.labels)
     ted.loss(losses, mask=z, ids=torch.arange(2), valid=valid).backward()
     ted.set_epoch(1)
-    assert ted.pruner.update_counts.tolist() == [1, 1]
-    assert ted.pruner.scores[1] == 0
+    assert ted.pruner.update_counts.tolist() == [1, 0]
+    assert ted.report().weightless.tolist() == [1]
+    assert ted.pruner.plan().order.tolist() == [0]
 
 
 def test_padding_gives_no_gradient_even_where_its_loss_is_not_finite():

@@ -14,6 +14,7 @@ from ted_core.testing import (
     PAIRS,
     SIGNAL_PAIRS,
     ConformanceError,
+    check_resume,
     trains_or_refuses,
 )
 
@@ -112,6 +113,13 @@ class Resaves(TorchAdapter):
 @pytest.mark.parametrize("adapter", [TorchAdapter, Inner, Accumulates, Resaves])
 def test_the_session_conforms(adapter, name):
     CHECKS[name](adapter)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "every"), [(TorchAdapter, 1), (Inner, 7), (Accumulates, 7)]
+)
+def test_the_session_may_be_saved_at_every_step(adapter, every):
+    check_resume(adapter, every=every)
 
 
 class Ranked(TorchAdapter):
