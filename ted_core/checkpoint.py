@@ -231,6 +231,8 @@ def check_option(state: Mapping[str, Any], name: str, here: StateValue) -> None:
         saved = plain_field(state, name, type(here))
     if saved != here:
         msg = f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}"
+        if name == "epochs":
+            msg += "; `allow=('epochs',)` lets a run go on to another number of epochs"
         raise CheckpointError(msg)
 
 

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import warnings
 from collections import Counter
+from unittest.mock import patch
 
 import pytest
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.data_loader import BatchSamplerShard
 from accelerate.tracking import GeneralTracker
-from accelerate_runs import BATCH, EPOCHS, LOADING, N, Run, data, saved
+from accelerate_runs import ACCUMULATION, BATCH, EPOCHS, LOADING, N, Run, data, saved
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from ted_torch.integrations.accelerate import AcceleratedTED
+from torch.utils.data import BatchSampler
 
-from ted_core import CheckpointError, EpochError, run_metrics
+from ted_core import CheckpointError, EpochError, Random, TedWarning, run_metrics
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +167,77 @@ def test_a_forgotten_set_epoch_is_refused():
     losses = torch.ones(1, requires_grad=True) * 1
     with pytest.raises(EpochError, match="call `set_epoch`"):
         make().loss(losses, mask=losses, ids=torch.zeros(1, dtype=torch.int))
+
+
+@given(
+    n=st.integers(40, 150),
+    batch=st.integers(1, 8),
+    processes=st.integers(1, 4),
+    accumulation=st.integers(1, 3),
+    drop_last=st.booleans(),
+    split=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_steps_are_those_of_the_batches_that_accelerate_deals_out(  # noqa: PLR0917
+    n, batch, processes, accumulation, drop_last, split
+):
+    loading = DataLoaderConfiguration(split_batches=split)
+    size = batch * processes if split else batch
+    with patch.object(Accelerator, "num_processes", processes):
+        accelerator = Accelerator(
+            cpu=True,
+            gradient_accumulation_steps=accumulation,
+            dataloader_config=loading,
+        )
+        options = {"epochs": 5, "strategy": Random(), "multiple_of": 1}
+        ted = AcceleratedTED(accelerator, range(n), batch_size=size, **options)
+    kept = ted.pruner.schedule_table()["kept"].tolist()
+    assume(min(kept) >= batch * processes)
+    totals = {0: 0} | dict.fromkeys(range(processes), 0)
+    for count in kept:
+        batches = BatchSampler(range(count), size, drop_last)
+        for process in range(processes):
+            share = BatchSamplerShard(batches, processes, process, split_batches=split)
+            totals[process] += -(-len(list(share)) // accumulation)
+    (steps,) = set(totals.values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TedWarning)
+        assert ted.total_steps(size, drop_last=drop_last) == steps
+    times = 1 if split else processes
+    assert ted.scheduler_steps(drop_last=drop_last) == steps * times
+
+
+def test_a_finished_state_is_extended_by_load_state_where_it_is_allowed(tmp_path):
+    run = Run()()
+    run.accelerator.save_state(tmp_path)
+
+    def load(**options):
+        accelerator = Accelerator(cpu=True)
+        ted = make(accelerator, epochs=EPOCHS + 3, prune_ratio=0.6, **options)
+        accelerator.register_for_checkpointing(ted)
+        accelerator.prepare(run.net, run.optimizer, run.rates)
+        accelerator.load_state(tmp_path)
+        return ted
+
+    same = {"multiple_of": run.ted.pruner.config.multiple_of}
+    with pytest.raises(CheckpointError, match=r"`epochs` must .*, saved 5, here 8; "):
+        load(**same)
+    ted = load(allow=("epochs",), **same)
+    ted.set_epoch(EPOCHS)
+    assert (ted.epoch, ted.pruner.finished) == (EPOCHS, False)
+    ran = run.ted.total_steps(BATCH, accumulation=1)
+    assert ted.total_steps(BATCH) > ran
+
+
+def test_a_script_that_plans_fewer_epochs_than_the_session_is_warned():
+    """As transformers' scripts without a trainer recompute their epochs."""
+    run = Run()
+    steps_an_epoch = len(run.loader) // ACCUMULATION
+    epochs = -(-(EPOCHS - 1) * steps_an_epoch // steps_an_epoch)
+    for epoch in range(epochs):
+        run.ted.set_epoch(epoch)
+        run.seen[epoch] = []
+        for ids, (x, y) in run.loader:
+            run.step(ids, x, y)
+    with pytest.warns(TedWarning, match="must have 5 epochs as planned, got 4: 1 more"):
+        run.ted.finish()

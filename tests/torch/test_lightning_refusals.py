@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.tuner import Tuner
 from lightning_runs import BATCH, Classifier, FromOutside, fit, make_ted, make_trainer
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
@@ -62,6 +63,19 @@ def test_another_loader_is_refused_with_the_remedy(make):
     ted = make_ted()
     with pytest.raises(EpochError, match=r"the training loader must be `ted.loader"):
         make_trainer(ted).fit(FromOutside(ted), make(ted))
+
+
+@pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])
+def test_a_search_before_the_run_is_refused_by_name(search):
+    class Tuned(Classifier):
+        learning_rate = 0.5
+        batch_size = BATCH
+
+    ted = make_ted()
+    tuner = Tuner(make_trainer(ted))
+    says = "must have no (LearningRateFinder|BatchSizeFinder) beside TED's callback, "
+    with pytest.raises(ValueError, match=says):
+        getattr(tuner, search)(Tuned(ted))
 
 
 def test_a_second_fit_in_the_middle_of_an_epoch_needs_the_checkpoint():

@@ -8,7 +8,7 @@ from ted_torch.integrations.torchdata import stateful_loader
 from torch.utils.data import DataLoader
 from torch_runs import labelled
 
-from ted_core import CheckpointError, EpochError
+from ted_core import CheckpointError, EpochError, TedWarning
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many"),
@@ -181,3 +181,28 @@ def test_a_validation_from_a_checkpoint_needs_no_session(every_step):
     before = outcome(net, ted)[1:]
     trainer.validate(net, ckpt_path=files[13], verbose=False, weights_only=True)
     assert outcome(net, ted)[1:] == before
+
+
+def test_a_finished_run_is_extended_where_it_is_allowed(tmp_path):
+    fit(keeper(tmp_path, save_on_train_epoch_end=True))
+    files = list(saved(tmp_path).values())
+    longer = {"max_epochs": EPOCHS + 3}
+    for file, epoch in ((files[-1], EPOCHS), (files[3], 4)):
+        with pytest.raises(
+            CheckpointError, match=r"`epochs` must .*, saved 6, here 9; "
+        ):
+            fit(ckpt_path=file, **longer)
+        ted = make_ted(allow=("epochs",))
+        net, _, trainer = fit(ted=ted, ckpt_path=file, **longer)
+        assert sorted(net.seen) == list(range(epoch, EPOCHS + 3))
+        assert trainer.global_step == ted.total_steps(8)
+        assert ted.savings().full == (EPOCHS + 3) * 80
+
+
+def test_a_run_that_stops_early_warns_with_its_epochs():
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer, *_):
+            trainer.should_stop = trainer.current_epoch == 2
+
+    with pytest.warns(TedWarning, match="must have 6 epochs as planned, got 3: 3 more"):
+        fit(Stop())

@@ -3,9 +3,26 @@ from __future__ import annotations
 import pytest
 import torch
 from ted_torch.integrations.transformers import TEDTrainer, TEDTrainerMixin
-from torch.utils.data import IterableDataset, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+)
 from trainer_runs import EPOCHS, Rows, classifier, trainer
-from transformers import BertConfig, BertForNextSentencePrediction, Trainer
+from transformers import (
+    BertConfig,
+    BertForNextSentencePrediction,
+    Trainer,
+    default_data_collator,
+)
+
+
+class Bare(Rows):
+    def __getitem__(self, k):
+        row = super().__getitem__(k)
+        return {name: row[name] for name in ("input_ids", "labels")}
 
 
 class Stream(IterableDataset):
@@ -61,7 +78,9 @@ def test_a_model_whose_losses_are_not_known_is_refused(tmp_path):
         trainer(tmp_path, net)
 
 
-@pytest.mark.parametrize("name", ["_run_epoch", "_init_training_state"])
+@pytest.mark.parametrize(
+    "name", ["_run_epoch", "_init_training_state", "_save_checkpoint"]
+)
 def test_a_version_without_a_private_hook_is_refused_by_name(
     name, monkeypatch, tmp_path
 ):
@@ -89,6 +108,58 @@ class Half(TEDTrainer):
 def test_a_sampler_of_ones_own_is_refused(tmp_path):
     with pytest.raises(TypeError, match="random one, got SequentialSampler; TED"):
         trainer(tmp_path, kind=Sequential).train()
+
+
+class ByLength(BatchSampler):
+    """Batches of sentences of like lengths."""
+
+    def __iter__(self):
+        order = sorted(self.sampler, key=lambda k: k % 7)
+        yield from (order[k : k + 4] for k in range(0, len(order), 4))
+
+
+class Grouped(TEDTrainer):
+    def _get_dataloader(self, dataset, *_, **__):
+        batches = ByLength(RandomSampler(dataset), 4, drop_last=False)
+        return self.accelerator.prepare(DataLoader(dataset, batch_sampler=batches))
+
+
+def test_batches_of_like_lengths_are_refused_by_name(tmp_path):
+    says = "made by its own BatchSampler, got ByLength, which would be replaced; TED"
+    with pytest.raises(TypeError, match=says):
+        trainer(tmp_path, kind=Grouped).train()
+
+
+def sorting_in_place(rows):
+    rows.sort(key=lambda row: int(row["input_ids"][1]))
+    return default_data_collator(rows)
+
+
+def sorting_a_copy(rows):
+    return default_data_collator(sorted(rows, key=lambda row: int(row["input_ids"][1])))
+
+
+class Told(TEDTrainer):
+    """Hold each row against the sample whose id it has."""
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        if model.training:
+            words = self.train_dataset.words[inputs["ted_ids"]]
+            assert torch.equal(inputs["input_ids"], words)
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
+@pytest.mark.parametrize("unused", [False, True])
+def test_ids_follow_the_rows_that_a_collator_sorts_in_place(unused, tmp_path):
+    options = {"data_collator": sorting_in_place, "remove_unused_columns": unused}
+    data = Rows() if unused else Bare()
+    trainer(tmp_path, data=data, kind=Told, **options).train()
+
+
+def test_a_collator_that_sorts_a_copy_is_refused(tmp_path):
+    run = trainer(tmp_path, data_collator=sorting_a_copy, kind=Told)
+    with pytest.raises(ValueError, match="row"):
+        run.train()
 
 
 def test_a_loader_without_ids_is_refused(tmp_path):

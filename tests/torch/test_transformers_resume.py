@@ -1,14 +1,28 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from trainer_runs import EPOCHS, N, Rows, Texts, classifier, flat, language, trainer
+from trainer_runs import (
+    EPOCHS,
+    PAPER,
+    N,
+    Rows,
+    Texts,
+    classifier,
+    flat,
+    language,
+    trainer,
+)
+from transformers import TrainerCallback
+from transformers.trainer_jit_checkpoint import CheckpointManager
 
-from ted_core import CheckpointError, InfoBatch
+from ted_core import CheckpointError, InfoBatch, TedWarning
 
 STEPS = {"save_strategy": "steps", "save_steps": 1}
 
@@ -124,3 +138,67 @@ def test_a_trainer_that_saves_models_only_saves_no_session(tmp_path):
     run = trainer(tmp_path, save_strategy="epoch", save_only_model=True)
     run.train()
     assert not list(tmp_path.glob("*/ted*.pt"))
+
+
+@pytest.mark.parametrize("step", [20, 35])
+def test_a_run_is_extended_where_it_is_allowed(step, whole, tmp_path):
+    longer = {"num_train_epochs": EPOCHS + 3, **STEPS}
+    saved = f"{whole().args.output_dir}/checkpoint-{step}"
+    with pytest.raises(
+        CheckpointError, match=r"`epochs` must .* saved 5, here 8; .*allow"
+    ):
+        trainer(tmp_path, **longer).train(resume_from_checkpoint=saved)
+    run = trainer(tmp_path, ted=PAPER | {"allow": ("epochs",)}, **longer)
+    run.train(resume_from_checkpoint=saved)
+    assert run.state.global_step == run.state.max_steps == run.ted.total_steps(4)
+    assert set(run.lr_scheduler.get_last_lr()) == {0.0}
+    assert sorted(run.seen) == list(range({20: 3, 35: 5}[step], EPOCHS + 3))
+    assert run.ted.savings().full == (EPOCHS + 3) * N
+
+
+class Terminate(TrainerCallback):
+    """Send a signal as a scheduler of jobs does, and wait until it is heard."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, _args, state, _control, **_):
+        if state.global_step == self.step:
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(0.5)
+
+
+@pytest.mark.filterwarnings("ignore:epoch 1 must deliver its 20 planned samples")
+@pytest.mark.parametrize("step", [12])
+def test_a_checkpoint_at_a_signal_holds_the_session(step, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(CheckpointManager.__init__, "__defaults__", (0.1,))
+    # The callback that saves hears of the step before the one that sends.
+    run = trainer(
+        tmp_path, enable_jit_checkpoint=True, callbacks=[Terminate(step)], **STEPS
+    )
+    run.args.save_steps = 1000
+    with pytest.warns(TedWarning, match="must have 5 epochs as planned, got"):
+        run.train()
+    (folder,) = tmp_path.glob("checkpoint-*")
+    assert (folder / "ted.pt").is_file()
+    again = trainer(tmp_path, **STEPS)
+    again.train(resume_from_checkpoint=str(folder))
+    same_ids(whole(), again)
+
+
+def same_ids(first, again):
+    """Hold the ids of the epochs that both trained against each other."""
+    for epoch, batches in again.seen.items():
+        went = flat(batches)
+        assert flat(first.seen[epoch])[-len(went) :] == went
+
+
+def test_a_run_that_stops_early_warns_with_its_epochs(tmp_path):
+    class Stop(TrainerCallback):
+        def on_epoch_end(self, _args, state, control, **_):
+            control.should_training_stop = state.epoch >= 3
+
+    run = trainer(tmp_path, callbacks=[Stop()])
+    says = "must have 5 epochs as planned, got 3: 2 more, 1 of them on all data, did"
+    with pytest.warns(TedWarning, match=says):
+        run.train()

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from ted_core import CheckpointError
 from ted_core.config import RunOptions
+from ted_core.schedules.counts import StepOptions
 from ted_torch._state import gather_state, is_open, own_state
 from ted_torch._validation import check_no_shard
 from ted_torch.session import TED
@@ -33,6 +34,10 @@ class AcceleratedTED(TED[Any]):
         Where values gather.
     group : torch.distributed.ProcessGroup, optional
         Processes whose scores are merged; None is the default group.
+    allow : sequence of str, default ()
+        ``("epochs",)`` lets ``accelerator.load_state`` take the state of a run with
+        another number of epochs, finished or between two of them; the run goes on to
+        this number.
     **options : RunOptions
         All of :class:`ted_core.Pruner`; `multiple_of` is by default the samples of
         one optimizer step, so that every pruned epoch is made of whole steps.
@@ -73,8 +78,10 @@ class AcceleratedTED(TED[Any]):
         batch_size: int,
         buffer: str = "device",
         group: Any = None,
+        allow: Sequence[str] = (),
         **options: Unpack[RunOptions],
     ) -> None:
+        self._allow = tuple(allow)
         _check_accelerator(accelerator)
         check_no_shard(options, "Accelerate")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int):
@@ -98,6 +105,26 @@ class AcceleratedTED(TED[Any]):
             group=group,
             **options,
         )
+
+    def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
+        """Count the run's optimizer steps, with Accelerate's way to deal batches out.
+
+        Parameters
+        ----------
+        batch_size : int
+            The loader's.
+        **options : StepOptions
+            `drop_last`; `accumulation` and `world_size` are the accelerator's.
+
+        Returns
+        -------
+        int
+            Steps of each process.
+        """
+        options.setdefault("accumulation", self._accumulation)
+        # Whole batches go to the processes, also where some of the last are dropped.
+        shares = options.pop("world_size", self._shares)
+        return self.pruner.total_steps(batch_size * shares, **options)
 
     def scheduler_steps(self, *, drop_last: bool = False) -> int:
         """Count how often a prepared scheduler steps in the whole run.
@@ -135,7 +162,8 @@ class AcceleratedTED(TED[Any]):
         state : mapping
             What :meth:`state_dict` returned.
         allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``.
+            Fields that may differ on purpose: ``"epochs"``; beside those that the
+            session was made with.
 
         Raises
         ------
@@ -148,6 +176,7 @@ class AcceleratedTED(TED[Any]):
         Go on with ``set_epoch(ted.epoch)`` and the loader as it is: the sampler
         passes over what was trained on, and ``skip_first_batches`` would do so again.
         """
+        allow = (*self._allow, *allow)
         if not isinstance(state, Mapping):
             super().load_state_dict(state, allow=allow)
             return
@@ -168,7 +197,11 @@ class AcceleratedTED(TED[Any]):
     def _position_of(self, parts: Sequence[Mapping[str, Any]]) -> int:
         """Return how many ids of the order all processes together have passed."""
         order = self.pruner.plan().order
-        counts = [part["buffer.counts"].numpy() for part in parts]
+        # Older states have no deliveries.
+        names = ("buffer.deliveries", "buffer.counts")
+        counts = [
+            next(part[name] for name in names if name in part).numpy() for part in parts
+        ]
         if np.any(counts, axis=0)[order].all():
             return order.size
         # They go in step: all are where the last of them is, at the end of a step.

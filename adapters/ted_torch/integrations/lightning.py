@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from ted_core import EpochError, Pruner, Report, Savings, run_metrics
+from ted_core import EpochError, Pruner, Report, Savings, TedWarning, run_metrics
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
 from ted_core.schedules.counts import StepOptions
@@ -91,6 +93,9 @@ class TEDCallback(Callback, Generic[Item]):
         Map-style data set to train on.
     buffer : {"device", "cpu"}, default "device"
         Where values gather, 5 bytes a sample; for the CPU, steps wait now and then.
+    allow : sequence of str, default ()
+        ``("epochs",)`` lets a checkpoint of a run with another number of epochs be
+        resumed, finished or between two of them; the run goes on to `max_epochs`.
     **options : RunOptions
         All of :class:`ted_core.Pruner`: `prune_ratio`, `strategy`, `signal`, ... The
         number of epochs, the device and the processes are the trainer's.
@@ -131,9 +136,11 @@ class TEDCallback(Callback, Generic[Item]):
         dataset: Dataset[Item] | Sequence[Item],
         *,
         buffer: str = "device",
+        allow: Sequence[str] = (),
         **options: Unpack[RunOptions],
     ) -> None:
         check_no_shard(options, "Lightning")
+        self._allow = tuple(allow)
         self.dataset = WithIds(dataset)
         self.sampler = _EpochSampler(self.dataset)
         self._buffer, self._options = buffer, options
@@ -303,6 +310,26 @@ class TEDCallback(Callback, Generic[Item]):
         metrics |= closed_metrics(self.pruner)
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn of epochs that were planned and did not run.
+
+        Parameters
+        ----------
+        trainer, pl_module : see above
+            What Lightning gives to every callback.
+        """
+        del pl_module
+        pruner = self.pruner
+        if not pruner.finished and trainer.state.fn == "fit":
+            left = pruner.config.keep_ratios[pruner.epoch :]
+            msg = (
+                f"the run must have {pruner.epochs} epochs as planned, got "
+                f"{pruner.epoch}: {left.size} more, {int((left == 1).sum())} of them "
+                "on all data, did not run; fit on, or plan for the `max_epochs` that "
+                "will run"
+            )
+            warnings.warn(msg, TedWarning, stacklevel=2)
+
     def _close_epoch(self) -> None:
         """Close the open epoch, and open the next if there is one."""
         session = self.session
@@ -329,11 +356,22 @@ class TEDCallback(Callback, Generic[Item]):
             What :meth:`state_dict` returned.
         """
         if self._fits and state_dict:
-            self.session.load_state_dict(own_state(state_dict, self.session.ranks))
+            session = self.session
+            session.load_state_dict(
+                own_state(state_dict, session.ranks), allow=self._allow
+            )
 
 
 def _check_trainer(trainer: Trainer) -> int:
     """Return the trainer's epochs; it must train whole ones, each of its length."""
+    for one in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(one, LearningRateFinder | BatchSizeFinder):
+            msg = (
+                f"the trainer must have no {type(one).__name__} beside TED's callback, "
+                "got one; it trains steps of no planned epoch: search with a trainer "
+                "and a loader without TED, then fit with what was found"
+            )
+            raise ValueError(msg)  # noqa: TRY004 - its presence is at fault
     for name, needed, remedy in _NEEDED:
         found = getattr(trainer, name)
         # `limit_train_batches=1` is one batch, 1.0 all of them.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
+from transformers.trainer_utils import RemoveColumnsCollator
 
 from ted_torch.data import CollateWithIds
 
@@ -17,9 +19,18 @@ class IdColumn:
 
     # A class, for workers that are spawned need what can be pickled.
     def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+        self._columns: Callable[[list[Any]], list[Any]] | None = None
+        if isinstance(collate, RemoveColumnsCollator):
+            # It makes new items, and ids follow the items that a collator sorts.
+            columns = copy.copy(collate)
+            columns.data_collator, collate = list, collate.data_collator
+            self._columns = columns
         self._collate = CollateWithIds(collate)
 
     def __call__(self, pairs: Sequence[tuple[int, Any]]) -> dict[str, Any]:
+        if self._columns is not None:
+            items = self._columns([item for _, item in pairs])
+            pairs = [(k, item) for (k, _), item in zip(pairs, items, strict=True)]
         ids, batch = self._collate(pairs)
         if not isinstance(batch, Mapping) or IDS in batch:
             msg = (

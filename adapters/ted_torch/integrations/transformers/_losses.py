@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+)
 
 _IGNORED = -100
 
@@ -18,18 +27,40 @@ SHIFTED = ("ForCausalLM", "ForConditionalGeneration")
 LANGUAGE = (*SHIFTED, "ForMaskedLM")
 TOKENS = (*LANGUAGE, "ForTokenClassification")
 SPANS = "ForQuestionAnswering"
+CHOICES = "ForMultipleChoice"
 _CLASSES = (
     "ForSequenceClassification",
     "ForImageClassification",
     "ForVideoClassification",
     "ForAudioClassification",
+    CHOICES,
 )
+# Models whose names do not say what they are for. Those of masked words come first:
+# XLM is in two mappings, and does not shift.
+_MAPPINGS = (
+    ("ForMaskedLM", MODEL_FOR_MASKED_LM_MAPPING_NAMES),
+    ("ForCausalLM", MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+    ("ForConditionalGeneration", MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+    ("ForConditionalGeneration", MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
+    (CHOICES, MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES),
+)
+# Causal models that leave the shift of the labels to the user.
+_UNSHIFTED = {
+    f"{name}ForCausalLM"
+    for name in (
+        *("Bart", "BigBirdPegasus", "Blenderbot", "BlenderbotSmall", "CpmAnt"),
+        *("MBart", "Marian", "Mvp", "PLBart", "Pegasus", "ProphetNet", "TrOCR"),
+        "Whisper",
+    )
+} | {"XLNetLMHeadModel"}
 
 
 def kind_of(model: Any) -> str:
     """Return the model's kind, whose losses of the samples must be known."""
-    found = getattr(model, "loss_type", None)
-    known = (*TOKENS, SPANS, *_CLASSES)
+    found, known = getattr(model, "loss_type", None), (*TOKENS, SPANS, *_CLASSES)
+    if found is None:
+        kinds = (_kind_of_class(name, known) for name in _class_names(model))
+        found = next(filter(None, kinds), None)
     if found not in known:
         msg = (
             f"`model` must have a loss of {', '.join(known)}, got "
@@ -37,6 +68,46 @@ def kind_of(model: Any) -> str:
         )
         raise TypeError(msg)
     return str(found)
+
+
+def _class_names(model: Any) -> list[str]:
+    """Return the names of a model's class and its bases, PEFT's wrapper taken off."""
+    inside = getattr(model, "get_base_model", None)
+    return [one.__name__ for one in type(inside() if inside else model).__mro__]
+
+
+def _kind_of_class(name: str, known: tuple[str, ...]) -> str | None:
+    """Return what a class of transformers is for, by its name or a mapping."""
+    mapped = [
+        kind
+        for kind, mapping in _MAPPINGS
+        for names in mapping.values()
+        # Some models have a tuple of classes.
+        if name in ((names,) if isinstance(names, str) else names)
+    ]
+    named = [kind for kind in known if kind in name]
+    return next(iter(named + mapped), None)
+
+
+def shifts_labels(model: Any, kind: str) -> bool:
+    """Tell whether the scores at a token are of the next one."""
+    config = getattr(model, "config", None)
+    if kind not in SHIFTED or getattr(config, "is_encoder_decoder", False):
+        return False
+    return _UNSHIFTED.isdisjoint(_class_names(model))
+
+
+@contextmanager
+def same_randomness(device: torch.device) -> Iterator[None]:
+    """Leave the generators that models draw from as they were."""
+    # Some models mask spectra with NumPy's.
+    numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    here = device.type not in {"cpu", "mps"}
+    kind = device.type if here else "cuda"
+    with torch.random.fork_rng([device] if here else [], device_type=kind):
+        yield
+    np.random.set_state(numpy)  # noqa: NPY002
+    random.setstate(python)
 
 
 def token_losses(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import warnings
 from collections.abc import Mapping
+from types import CodeType
 from typing import Any
 
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler
+from transformers import Trainer
 
 from ted_core import Pruner, TedWarning
 from ted_core.config import RunConfig
 from ted_torch._validation import check_no_shard
 
-_HOOKS = ("_init_training_state", "_run_epoch")
+_HOOKS = ("_init_training_state", "_run_epoch", "_save_checkpoint")
+# Trainers whose `compute_loss` is the model's own loss, with what TRL's must be set to.
+_KNOWN = ("transformers.trainer.Trainer", "trl.trainer.sft_trainer.SFTTrainer")
+_LOSSES_OF_TRL = ("nll", "chunked_nll")
 _TAKEN = ("epochs", "device", "num_replicas", "rank")
 
 
@@ -27,6 +33,55 @@ def check_hooks(trainer: object) -> None:
             "the page of the integration says which versions do"
         )
         raise ImportError(msg)
+
+
+def check_bases(cls: type, mixin: type) -> None:
+    """Refuse a trainer before the mixin in the order of methods."""
+    for base in cls.__mro__[: cls.__mro__.index(mixin)]:
+        if issubclass(base, Trainer) and not issubclass(base, mixin):
+            msg = (
+                f"`{cls.__name__}` must have {mixin.__name__} first among its base "
+                f"classes, got {base.__name__} before it; write `class {cls.__name__}"
+                f"({mixin.__name__}, {base.__name__})`"
+            )
+            raise TypeError(msg)
+
+
+def check_loss_methods(cls: Any, mixin: Any) -> None:
+    """Refuse a `compute_loss` that hides the mixin's, or that the mixin would hide."""
+    order = cls.__mro__
+    place = order.index(mixin)
+    for owner in order[:place]:
+        method = vars(owner).get("compute_loss")
+        if method is not None and not _goes_on(method):
+            msg = (
+                f"`compute_loss` of {owner.__name__} must call "
+                "`super().compute_loss(...)`, which records the scores, got one that "
+                "does not; for another loss override `sample_losses`"
+            )
+            raise TypeError(msg)
+    if cls.sample_losses is not mixin.sample_losses:
+        return
+    owner = next(
+        (one for one in order[place + 1 :] if "compute_loss" in vars(one)), None
+    )
+    if owner is not None and f"{owner.__module__}.{owner.__qualname__}" not in _KNOWN:
+        msg = (
+            f"`compute_loss` must be that of Trainer, got that of {owner.__name__}, "
+            "whose loss would not be trained on; say each sample's part of it in "
+            "`sample_losses`"
+        )
+        raise TypeError(msg)
+
+
+def _goes_on(method: object) -> bool:
+    """Tell whether a method may call another `compute_loss`."""
+    codes = [getattr(inspect.unwrap(method), "__code__", None)]  # type: ignore[arg-type]
+    for code in codes:
+        if code is None or "compute_loss" in code.co_names:
+            return True
+        codes += [one for one in code.co_consts if isinstance(one, CodeType)]
+    return False
 
 
 def check_options(ted: object) -> dict[str, Any]:
@@ -88,6 +143,13 @@ def check_arguments(trainer: Any) -> None:
             value, (must, _, remedy) = getattr(args, name), rule.partition(";")
             msg = f"`{name}` must {must}, got {value!r}" + (remedy and f";{remedy}")
             raise ValueError(msg)
+    loading = args.accelerator_config
+    if args.world_size > 1 and not loading.even_batches:
+        msg = (
+            "`even_batches` must be True, got False; processes that step unequally "
+            "often would wait for each other"
+        )
+        raise ValueError(msg)
     if trainer.compute_loss_func is not None:
         msg = (
             "`compute_loss_func` must be left out, got "
@@ -95,6 +157,28 @@ def check_arguments(trainer: Any) -> None:
             "override `sample_losses`"
         )
         raise ValueError(msg)
+
+
+def check_loss_type(args: Any) -> None:
+    """Refuse arguments of TRL's trainer that ask for another loss than the model's."""
+    loss = getattr(args, "loss_type", "nll")
+    if loss not in _LOSSES_OF_TRL:
+        msg = (
+            f"`loss_type` must be 'nll', got {loss!r}; for another loss override "
+            "`sample_losses`"
+        )
+        raise ValueError(msg)
+
+
+def warn_of_other_loss(ours: float, theirs: float, model: object) -> None:
+    """Warn that the samples' losses do not make the framework's."""
+    msg = (
+        f"the samples' losses must make the loss of the trainer and its "
+        f"{type(model).__name__}, {theirs:.6g} in the first step, got {ours:.6g}: what "
+        "the framework weighs, shifts or adds is not trained on; override "
+        "`sample_losses`"
+    )
+    warnings.warn(msg, TedWarning, stacklevel=4)
 
 
 def check_prunes(pruner: Pruner, step: int) -> None:
@@ -116,6 +200,13 @@ def own_batches(loader: DataLoader[Any], n: int) -> Any:
     while hasattr(batches, "batch_sampler"):
         batches = batches.batch_sampler
     sampler = getattr(batches, "sampler", None)
+    if isinstance(sampler, RandomSampler) and type(batches) is not BatchSampler:
+        msg = (
+            "the trainer's batches must be made by its own BatchSampler, got "
+            f"{type(batches).__name__}, which would be replaced; TED chooses the "
+            "samples and their order: leave batches of like lengths out"
+        )
+        raise TypeError(msg)
     if not isinstance(sampler, RandomSampler):
         msg = (
             "the trainer's sampler must be its own random one, got "

@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from ted_core import run_metrics, steps_for
 from ted_core.config import RunOptions
+from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
 from ted_torch.data import WithIds
-from ted_torch.integrations.transformers._batches import IdColumn, split_columns
+from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
 from ted_torch.integrations.transformers._checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
 from ted_torch.integrations.transformers._losses import (
-    LANGUAGE,
-    SHIFTED,
+    CHOICES,
     SPANS,
     TOKENS,
     class_losses,
     head_input,
     kind_of,
     router_loss,
+    same_randomness,
+    shifts_labels,
     span_losses,
     token_losses,
     token_weights,
 )
 from ted_torch.integrations.transformers._validation import (
     check_arguments,
+    check_bases,
     check_dataset,
     check_hooks,
+    check_loss_methods,
+    check_loss_type,
     check_options,
     check_prunes,
     check_signal,
     own_batches,
+    warn_of_other_loss,
     warn_of_regression,
 )
 from ted_torch.session import TED
 
 __all__ = ["TEDTrainer", "TEDTrainerMixin", "TrainerOptions"]
+
+# How far the samples' losses may be from the framework's: half precision rounds.
+_NEAR, _NEAR_IN_HALF = 1e-3, 2e-2
 
 if TYPE_CHECKING:
     _Trainer = Trainer
@@ -59,6 +70,7 @@ class TrainerOptions(RunOptions, total=False):
 
     buffer: str
     group: Any
+    allow: Sequence[str]
 
 
 class TEDTrainerMixin(_Trainer):
@@ -80,24 +92,36 @@ class TEDTrainerMixin(_Trainer):
 
     ted: TED[Any]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse base classes in the other order."""
+        super().__init_subclass__(**kwargs)
+        check_bases(cls, TEDTrainerMixin)
+
     def __init__(
         self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
     ) -> None:
         self._options = check_options(ted)
+        self._allow = tuple(self._options.pop("allow", ()))
         check_hooks(super())
+        check_loss_methods(type(self), TEDTrainerMixin)
         if "train_dataset" in kwargs:
             check_dataset(kwargs["train_dataset"])
         super().__init__(*args, **kwargs)
         check_dataset(self.train_dataset)
         check_arguments(self)
-        self.ted, self._trained, self._epoch_start = self._make_session(), False, 0
-        self.add_callback(_SaveSession(self))
-        self._kind = str(getattr(self.model, "loss_type", ""))
+        self.ted, self._trained = self._make_session(), False
+        # The step before the open epoch, and the epoch's steps; the updates that a
+        # checkpoint has of its epoch.
+        self._epoch_start, self._epoch_updates, self._done = 0, -1, 0
+        self._folder: Any = None
+        self._kind, self._shift, self._compared = "", False, True
         if type(self).sample_losses is TEDTrainerMixin.sample_losses:
-            self._kind = kind_of(self.model)
+            check_loss_type(self.args)
+            self._kind, self._compared = kind_of(self.model), False
+            self._shift = shifts_labels(self.model, self._kind)
             if self._kind in {*TOKENS, SPANS}:
                 check_signal("tokens", self.ted.pruner.config)
-            else:
+            elif self._kind != CHOICES:
                 warn_of_regression(self.model, self.ted.pruner.config)
 
     def _make_session(self) -> TED[Any]:
@@ -125,13 +149,17 @@ class TEDTrainerMixin(_Trainer):
         processes = 1 if loading.split_batches else self.args.world_size
         return int(self.args.train_batch_size * processes)
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
+    def train(
+        self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         """Train, or resume from a checkpoint's folder, as ``Trainer.train`` does.
 
         Parameters
         ----------
+        resume_from_checkpoint : str or bool, optional
+            A checkpoint's folder; True is the last one in the output folder.
         *args, **kwargs : any
-            What the trainer takes.
+            What else the trainer takes.
 
         Returns
         -------
@@ -146,7 +174,22 @@ class TEDTrainerMixin(_Trainer):
         if self._trained:
             self.ted = self._make_session()
         self._trained = True
-        return super().train(*args, **kwargs)
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) or True
+        named = isinstance(resume_from_checkpoint, str | os.PathLike)
+        self._folder = resume_from_checkpoint if named else None
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _load_session(self, folder: str | os.PathLike[str]) -> bool:
+        """Take over the session of a checkpoint; tell whether it extends that run."""
+        saved, self._done = read_checkpoint(
+            folder, self._facts(), process=self.args.process_index
+        )
+        state = own_state(saved, self.ted.ranks)
+        self.ted.load_state_dict(state, allow=self._allow)
+        # The trainer passes over the batches itself.
+        self.ted.sampler.restart()
+        return bool(saved["pruner.epochs"] != self.ted.pruner.epochs)
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
         """Return the trainer's counts, with the samples and steps of the whole run.
@@ -175,12 +218,19 @@ class TEDTrainerMixin(_Trainer):
             )
             raise ValueError(msg)
         samples = int(pruner.config.kept_counts.sum())
-        steps = pruner.max_total_steps(
+        steps = self._max_steps()
+        # A resumed run keeps the schedule that it had; an extended one counts what ran.
+        if self._folder is not None and self._load_session(self._folder):
+            steps = self._max_steps()
+        return (*values[:3], samples, *values[4:6], steps)
+
+    def _max_steps(self) -> int:
+        """Count the optimizer steps of the whole run, or bound them."""
+        return self.ted.pruner.max_total_steps(
             self._batch_size(),
             accumulation=self.args.gradient_accumulation_steps,
             drop_last=self.args.dataloader_drop_last,
         )
-        return (*values[:3], samples, *values[4:6], steps)
 
     def _init_training_state(
         self,
@@ -200,12 +250,6 @@ class TEDTrainerMixin(_Trainer):
         )
         if resume_from_checkpoint is None:
             return found
-        saved, done = read_checkpoint(
-            resume_from_checkpoint, self._facts(), process=self.args.process_index
-        )
-        self.ted.load_state_dict(own_state(saved, self.ted.ranks))
-        # The trainer passes over the batches itself.
-        self.ted.sampler.restart()
         pruner, accumulation = self.ted.pruner, self.args.gradient_accumulation_steps
         if pruner.finished:
             return pruner.epochs, 0
@@ -215,8 +259,8 @@ class TEDTrainerMixin(_Trainer):
             accumulation=accumulation,
             drop_last=self.args.dataloader_drop_last,
         )
-        if done < updates:
-            return self.ted.epoch, done * accumulation
+        if self._done < updates:
+            return self.ted.epoch, self._done * accumulation
         if self.ted.epoch + 1 == pruner.epochs:
             self.ted.finish()
             return pruner.epochs, 0
@@ -232,6 +276,7 @@ class TEDTrainerMixin(_Trainer):
         resumed = epoch == given["epochs_trained"]
         passed = given["steps_trained_in_current_epoch"] * resumed // accumulation
         self._epoch_start = self.state.global_step - passed
+        self._epoch_updates = given["num_update_steps_per_epoch"]
         super()._run_epoch(*args, **given)  # type: ignore[no-untyped-call]
         if epoch + 1 == self.ted.pruner.epochs or self.control.should_training_stop:
             self.ted.finish()
@@ -253,12 +298,25 @@ class TEDTrainerMixin(_Trainer):
             The checkpoint's folder; the trainer's own checkpoints have it already.
         """
         ted, args = self.ted, self.args
+        updates = self.state.global_step - self._epoch_start
+        if updates == self._epoch_updates and not ted.pruner.finished:
+            # Between epochs, where a run may be extended.
+            ted.close_epoch()
+            self._epoch_start, self._epoch_updates = self.state.global_step, -1
+            updates = 0
         state = gather_state(
             ted.state_dict(every_process=True), ted.ranks, device=args.device
         )
         if args.should_save:
-            updates = self.state.global_step - self._epoch_start
             write_checkpoint(folder, state, {**self._facts(), "updates": updates})
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save a checkpoint, the session in it before anything is done with it."""
+        # Not in a callback: a checkpoint at a SIGTERM calls none.
+        if not (self.state.is_hyper_param_search or self.args.save_only_model):
+            name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            self.save_session(Path(self.args.output_dir) / name)
+        super()._save_checkpoint(model, trial)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the trainer's own loader, of the kept samples and with their ids."""
@@ -292,7 +350,8 @@ class TEDTrainerMixin(_Trainer):
         labels : mapping of str to Tensor
             The batch's columns of labels, mostly ``labels`` alone.
         hidden : sequence of Tensor of float, shape (B, T, d)
-            Inputs of the head of a language model; empty for other models.
+            Inputs of the head of ``get_output_embeddings``; empty for models without
+            one, and under ``torch_compile``.
 
         Returns
         -------
@@ -307,11 +366,12 @@ class TEDTrainerMixin(_Trainer):
         z, y = outputs["logits"], labels["labels"]
         smoothing = self.args.label_smoothing_factor
         if self._kind in TOKENS:
-            shift = self._kind in SHIFTED and not self._has_encoder()
-            given = token_losses(z, y, shift=shift, smoothing=smoothing)
+            given = token_losses(z, y, shift=self._shift, smoothing=smoothing)
             return {**given, "mask": list(hidden) or z}
         model: Any = self.model
         problem = model.config.problem_type
+        if self._kind == CHOICES:
+            problem = "single_label_classification"
         given = class_losses(z, y, problem=problem, smoothing=smoothing)
         if "valid" not in given:
             check_signal("numbers or several labels", self.ted.pruner.config)
@@ -361,20 +421,66 @@ class TEDTrainerMixin(_Trainer):
         ids, labels, columns = split_columns(
             inputs, self.label_names, keep_labels=self._has_encoder()
         )
-        net: Any = self.model
-        at_head = self._kind in LANGUAGE and not self.args.torch_compile
-        with head_input(net.get_output_embeddings() if at_head else None) as hidden:
+        theirs = None
+        if not self._compared:
+            theirs = self._framework_loss(model, inputs, num_items_in_batch)
+        head = getattr(self.model, "get_output_embeddings", None)
+        at_head = head is not None and not self.args.torch_compile
+        with head_input(head() if at_head else None) as hidden:
             outputs = model(**columns)
         given = self.sample_losses(outputs, labels, hidden)
         items = num_items_in_batch if self.model_accepts_loss_kwargs else None
+        if theirs is not None:
+            self._compare(given, outputs, items, theirs)
         weights = token_weights(given["losses"], given.get("valid"), items)
         loss = self.ted.loss(ids=ids, weights=weights, **given)
+        loss = self._whole_loss(loss, outputs, items)
+        return (loss, outputs) if return_outputs else loss
+
+    def _whole_loss(self, loss: Tensor, outputs: Any, items: Any) -> Tensor:
+        """Return the loss as the framework's is: of all processes, with its balance."""
         if items is not None and self.args.average_tokens_across_devices:
             # The processes' gradients will be averaged; `items` counts all of them.
             loss = loss * self.accelerator.num_processes
         balance = router_loss(outputs, self.model)
-        loss = loss if balance is None else loss + balance
-        return (loss, outputs) if return_outputs else loss
+        return loss if balance is None else loss + balance
+
+    def _framework_loss(
+        self, model: nn.Module, inputs: dict[str, Any], items: Any
+    ) -> float:
+        """Return the loss that the trainer would take; all else stays as it was."""
+        net: Any = self.model if self.args.torch_compile else model
+        columns = {name: value for name, value in inputs.items() if name != IDS}
+        # Running statistics would move twice.
+        kept = [(buffer, buffer.clone()) for buffer in net.buffers()]
+        with same_randomness(self.args.device), torch.no_grad():
+            loss = super().compute_loss(net, columns, num_items_in_batch=items)
+            for buffer, value in kept:
+                buffer.copy_(value)
+        return float(loss)
+
+    def _compare(
+        self, given: Mapping[str, Any], outputs: Any, items: Any, theirs: float
+    ) -> None:
+        """Warn once if the samples' losses, undivided, are not the framework's."""
+        valid = given.get("valid")
+        found = []
+        # A model that takes `items` may leave them, and return a mean.
+        for count in {id(items): items, id(None): None}.values():
+            weights = token_weights(given["losses"], valid, count)
+            losses = per_sample(given["losses"].detach(), valid=valid)
+            loss = mean_loss(losses, 1.0, weights)
+            found.append(float(self._whole_loss(loss, outputs, items)))
+        if not math.isfinite(theirs) or not math.isfinite(found[0]):
+            return
+        self._compared = True
+        kinds = {one.dtype for one in self.model.parameters()}
+        half = self.args.fp16 or self.args.bf16 or kinds - {torch.float32}
+        near = _NEAR_IN_HALF if half else _NEAR
+        if not any(
+            math.isclose(one, theirs, rel_tol=near, abs_tol=1e-6) for one in found
+        ):
+            warn_of_other_loss(found[0], theirs, self.model)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log keep ratio and savings beside what the trainer logs of the training.
@@ -402,7 +508,8 @@ class TEDTrainer(TEDTrainerMixin, Trainer):
         Options of the run: all of :class:`ted_core.Pruner`, and `buffer` and `group`
         of :class:`ted_torch.TED`. `seed` is the trainer's by default, and
         `multiple_of` the samples of one optimizer step, so that every pruned epoch is
-        made of whole steps.
+        made of whole steps. ``"allow": ("epochs",)`` lets a checkpoint of a run with
+        another number of epochs be resumed, and the run go on to this number.
     **kwargs : any
         What the trainer takes.
 
@@ -418,26 +525,13 @@ class TEDTrainer(TEDTrainerMixin, Trainer):
 
     Notes
     -----
-    The loss is the trainer's own, each sample's part divided by r_t. Two hooks of the
-    trainer are private: `_run_epoch`, for the length of each epoch, and
-    `_init_training_state`, for the epoch of a checkpoint.
+    The loss is the trainer's own, each sample's part divided by r_t; the first step
+    compares the two, and warns where they differ. Three hooks of the trainer are
+    private: `_run_epoch`, for the length of each epoch, `_init_training_state`, for
+    the epoch of a checkpoint, and `_save_checkpoint`, for the session in it.
 
     References
     ----------
     J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
     Generalization, ECAI 2024, Algorithm 1.
     """
-
-
-class _SaveSession(TrainerCallback):
-    """Write the session beside each checkpoint."""
-
-    def __init__(self, trainer: TEDTrainerMixin) -> None:
-        self._trainer = trainer
-
-    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        """Write the session into the folder just made."""
-        if state.is_hyper_param_search or args.save_only_model:
-            return
-        name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        self._trainer.save_session(Path(args.output_dir) / name)
