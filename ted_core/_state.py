@@ -47,6 +47,9 @@ for _kind in (
     register_kind(_kind)
 
 
+_OPEN = ("sums", "counts", "deliveries", "weightless")
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a run is: what a state holds beside its configuration."""
@@ -78,8 +81,8 @@ def write_state(config: RunConfig, run: Progress) -> State:
             state["plan.weights"] = _little(plan.weights)
     if plan is not None and table.observed:
         state["open.checksum"] = plan.checksum
-        state["open.sums"] = _little(table.buffer.sums)
-        state["open.counts"] = _little(table.buffer.counts)
+        for name in _OPEN:
+            state[f"open.{name}"] = _little(getattr(table.buffer, name))
     return state
 
 
@@ -117,7 +120,7 @@ def read_state(
     if plan is not None:
         known |= {"plan.order", "plan.kept_by_rank", "plan.weights"}
     if observed:
-        known |= {"open.checksum", "open.sums", "open.counts"}
+        known |= {"open.checksum", *(f"open.{name}" for name in _OPEN)}
     check_known(state, known)
     run = Progress(table, history, epoch, stopped, plan)
     if observed:
@@ -127,6 +130,12 @@ def read_state(
 
 def _read_history(state: Mapping[str, Any], epochs: int) -> Rows:
     rows = {}
+    # Version 1 counted no weights, and what it observed as forwarded.
+    state = {
+        "history.weightless": np.zeros(epochs, "<i8"),
+        "history.forwarded": state.get("history.observed"),
+        **state,
+    }
     for name in HISTORY:
         row = array_field(state, f"history.{name}", np.empty(epochs, np.int64))
         if np.any(row < 0):

@@ -106,10 +106,16 @@ def check_kind(name: str, value: object, kind: type) -> None:
 
 
 def as_array(name: str, value: object) -> NDArray[Any]:
-    """Return `value` as NumPy, or say that it is no array."""
+    """Return `value` as NumPy, or say that it is no array; a masked number is NaN."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        if value.dtype.kind != "f":
+            masked = int(np.ma.getmaskarray(value).sum())
+            msg = f"`{name}` must have a value everywhere, got {masked} masked"
+            raise ValueError(msg)
+        return value.filled(np.nan)
     try:
         return to_numpy(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         msg = f"`{name}` must be an array, got {type(value).__name__}: {error}"
         raise TypeError(msg) from None
 
@@ -163,6 +169,8 @@ def check_ids(name: str, ids: object, n: int) -> NDArray[np.signedinteger[Any]]:
 
 def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32 of shape (size,); not-finite values are allowed."""
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iu":
+        values = values.astype(np.float32)
     array = as_array(name, values)
     if array.shape != (size,):
         msg = f"`{name}` must have shape ({size},) like `ids`, got shape {array.shape}"
@@ -172,6 +180,18 @@ def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
         raise TypeError(msg)
     with np.errstate(over="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def check_mask(name: str, value: object, size: int) -> NDArray[np.bool_]:
+    """Return `value` as bool of shape (size,), or say why it is not that."""
+    array = as_array(name, value)
+    if array.shape != (size,) or (array.dtype != bool and size):
+        msg = (
+            f"`{name}` must hold True or False of shape ({size},) like `ids`, got "
+            f"{array.dtype} of shape {array.shape}"
+        )
+        raise ValueError(msg)
+    return array.astype(bool, copy=False)
 
 
 def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:

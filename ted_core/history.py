@@ -14,7 +14,15 @@ from ted_core.typing import Counts, Ids
 
 __all__ = ["Report"]
 
-HISTORY = ("planned", "observed", "distinct", "nonfinite", "missing")
+HISTORY = (
+    "planned",
+    "observed",
+    "distinct",
+    "forwarded",
+    "weightless",
+    "nonfinite",
+    "missing",
+)
 """Names of the counts of each closed epoch."""
 
 Rows: TypeAlias = dict[str, list[int]]
@@ -22,19 +30,28 @@ Rows: TypeAlias = dict[str, list[int]]
 
 
 class EpochAccounts:
-    """Hold the plan of an epoch against how often each sample was delivered."""
+    """Hold the plan of an epoch against how often each sample was delivered.
 
-    # Samples are in one of two states today: delivered, or planned and not delivered.
-    # A third, delivered without a value, is one more array beside `times`.
+    `order` is the plan, shape (k,); `deliveries`, shape (n,), how often the loss
+    received each sample; `expected`, uint8 of shape (n,), how often one pass over this
+    process's share of the order holds each, by default once each of the plan.
+    """
 
-    def __init__(self, order: Ids, times: Counts) -> None:
-        self._order, self._planned_times = order, times[order]
+    def __init__(
+        self, order: Ids, deliveries: Counts, *, expected: Counts | None = None
+    ) -> None:
+        self._order, self._planned_times = order, deliveries[order]
         self.planned = order.size
-        self.observed = int(times.sum(dtype=np.int64))
-        self.distinct = int(np.count_nonzero(times))
+        self.observed = int(deliveries.sum(dtype=np.int64))
+        self.distinct = int(np.count_nonzero(deliveries))
         self.delivered = int(np.count_nonzero(self._planned_times))
         self.missing = self.planned - self.delivered
         self.unexpected = self.distinct - self.delivered
+        # Samples of the plan that were received, each once a pass.
+        self.forwarded = self.delivered
+        if expected is not None:
+            once = np.minimum(deliveries, expected)
+            self.forwarded = int(once.sum(dtype=np.int64))
 
     @property
     def exact(self) -> bool:
@@ -53,6 +70,24 @@ class EpochAccounts:
         repeated: Ids = self._order[self._planned_times > 1]
         return repeated
 
+    def missing_warning(self, epoch: int, max_missing: int) -> str:
+        """Return what to say of more missing samples than `max_missing`, or ""."""
+        if self.missing <= max_missing:
+            return ""
+        return (
+            f"epoch {epoch} must deliver its {self.planned} planned samples, got "
+            f"{self.delivered}: {self.missing} are missing, more than {max_missing} of "
+            "an incomplete batch; look for a loop that ends early, a sampler that was "
+            "replaced, or items that were filtered out"
+        )
+
+
+def times_in(order: Ids, n: int) -> Counts:
+    """Return how often an order holds each of n samples: `expected` of the accounts."""
+    times = np.zeros(n, np.uint8)
+    np.add.at(times, order, np.uint8(1))
+    return times
+
 
 @dataclass(frozen=True, eq=False)
 class Report:
@@ -65,15 +100,24 @@ class Report:
     planned : ndarray of int64, shape (e,)
         Samples the plan kept.
     observed : ndarray of int64, shape (e,)
-        Observations, repeats included: the samples forwarded.
+        Deliveries: how often the loss received a sample, repeats included.
     distinct : ndarray of int64, shape (e,)
-        Samples observed at least once.
+        Samples delivered at least once.
+    forwarded : ndarray of int64, shape (e,)
+        Samples of the plan that were delivered, each once a pass of each process.
+    weightless : ndarray of int64, shape (e,)
+        Kept samples delivered with weight 0 alone, which yields no value.
     nonfinite : ndarray of int64, shape (e,)
-        Samples whose value was not finite and was dropped.
+        Samples delivered whose value was not finite, or was never recorded because no
+        backward pass followed.
     missing : ndarray of int64, shape (e,)
-        Kept samples that were never observed.
+        Kept samples that were never delivered.
     nonfinite_ids : ndarray of int64
-        Ids not finite in two epochs or more, ascending.
+        Ids without a finite value in two epochs or more, ascending.
+    weightless_ids : ndarray of int64
+        Ids delivered with weight 0 in two epochs or more since their last value.
+    undelivered_ids : ndarray of int64
+        Ids planned in two epochs or more since they were last delivered.
 
     Examples
     --------
@@ -88,13 +132,17 @@ class Report:
     planned: NDArray[np.int64]
     observed: NDArray[np.int64]
     distinct: NDArray[np.int64]
+    forwarded: NDArray[np.int64]
+    weightless: NDArray[np.int64]
     nonfinite: NDArray[np.int64]
     missing: NDArray[np.int64]
     nonfinite_ids: NDArray[np.int64]
+    weightless_ids: NDArray[np.int64]
+    undelivered_ids: NDArray[np.int64]
 
     @property
     def repeated(self) -> NDArray[np.int64]:
-        """Observations beyond the first of a sample, shape (e,)."""
+        """Deliveries beyond the first of a sample, shape (e,)."""
         return self.observed - self.distinct
 
     def to_dataframe(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
@@ -10,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core._state import Progress, read_state, write_state
 from ted_core.config import RunOptions, make_config
-from ted_core.errors import EpochError
-from ted_core.history import HISTORY, EpochAccounts, Report, Rows
+from ted_core.errors import EpochError, TedWarning
+from ted_core.history import HISTORY, EpochAccounts, Report, Rows, times_in
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules.counts import Savings, StepOptions
-from ted_core.scores import ScoreTable
+from ted_core.scores import Received, ScoreTable
+from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Scores, State
 
 __all__ = ["Pruner"]
@@ -23,7 +25,7 @@ __all__ = ["Pruner"]
 class Pruner:
     r"""Plan every epoch of a run from what was observed before (Algorithm 1).
 
-    O(n) an epoch; 7 bytes a sample between epochs, 5 + 4 r_t more during one.
+    O(n) an epoch; 7 bytes a sample between epochs, 7 + 4 r_t more during one.
 
     Parameters
     ----------
@@ -134,7 +136,9 @@ class Pruner:
             self._plan = make_plan(self.config, self._table, self._epoch)
         return self._plan
 
-    def observe(self, ids: ArrayLike, values: ArrayLike) -> None:
+    def observe(
+        self, ids: ArrayLike, values: ArrayLike, *, valid: ArrayLike | None = None
+    ) -> None:
         """Take the values of one step of the current epoch, or of many: O(m).
 
         Parameters
@@ -142,69 +146,151 @@ class Pruner:
         ids : array_like of int, shape (m,)
             Sample ids in [0, n); any array, on any device.
         values : array_like of float, shape (m,)
-            Unscaled values of the signal; one that is not finite is dropped.
+            Unscaled values of the signal; one that is not finite, or masked in a NumPy
+            masked array, is dropped.
+        valid : array_like of bool, shape (m,), optional
+            False for a sample that came with weight 0: it has no value, and ranks last
+            until it has one.
 
         Raises
         ------
         ValueError, TypeError, EpochError
-            An id is out of range, shapes or dtypes do not fit, the run has finished.
+            An id is out of range, shapes or dtypes do not fit, a sample comes more than
+            255 times in the epoch, or the run has finished.
         """
         self._check_open("observe")
-        self._table.observe(ids, values)
+        self._table.observe(ids, values, valid=valid)
 
-    def observe_sums(self, sums: ArrayLike, counts: ArrayLike) -> None:
+    def observe_sums(
+        self,
+        sums: ArrayLike,
+        counts: ArrayLike,
+        *,
+        deliveries: ArrayLike | None = None,
+        weightless: ArrayLike | None = None,
+    ) -> None:
         """Take an epoch's whole buffer; see :meth:`ScoreTable.observe_sums`."""
         self._check_open("observe_sums")
-        self._table.observe_sums(sums, counts)
+        self._table.observe_sums(
+            sums, counts, deliveries=deliveries, weightless=weightless
+        )
 
     def _check_open(self, name: str) -> None:
         if self.finished:
             msg = f"`{name}` needs an open epoch, got a run finished at {self._epoch}"
             raise EpochError(msg)
 
-    def advance(self) -> None:
+    def advance(
+        self, *, forwarded: int | None = None, max_missing: int | None = None
+    ) -> None:
         """Close the current epoch: update the scores, go to the next.
+
+        Parameters
+        ----------
+        forwarded : int, optional
+            Samples of the plan that all processes forwarded, each once a pass; counted
+            from what was observed by default, which is right for one process.
+        max_missing : int, optional
+            Planned samples that may be missing without a warning: those of an
+            incomplete batch, of all processes. Any number by default.
 
         Raises
         ------
         EpochError
-            The run has finished, nothing was observed for a strategy that needs it, or
-            no observed value is finite; the state is unchanged then.
+            The run has finished, or no sample has a finite value and the strategy needs
+            values; the state is unchanged then.
+
+        Warns
+        -----
+        TedWarning
+            More samples are missing than `max_missing`, or samples that never had a
+            value were planned twice and not delivered: they rank first no more.
         """
         self._check_open("advance")
-        observed = self.config.layout.sum(self._table.observed)
-        if self.config.strategy.uses_scores and not observed:
-            got = f"got none in epoch {self._epoch}; call `observe` in every step"
-            msg = f"an epoch must have observed values, {got}"
-            raise EpochError(msg)
-        self._close()
+        self._check_values(together=True)
+        accounts = self._close(forwarded)
+        if max_missing is not None:
+            _warn(accounts.missing_warning(self._epoch - 1, max_missing))
 
-    def finish(self) -> None:
+    def finish(
+        self, *, forwarded: int | None = None, max_missing: int | None = None
+    ) -> None:
         """Close the last epoch, or an early stop; harmless when repeated.
+
+        Parameters
+        ----------
+        forwarded, max_missing : int, optional
+            See :meth:`advance`.
 
         Raises
         ------
         EpochError
             No observed value of the open epoch is finite.
-        """
-        if not self.finished:
-            if self._table.observed:
-                self._close()
-            self._stopped = True
 
-    def _close(self) -> None:
-        plan = self.plan()
-        accounts = EpochAccounts(plan.order, self._table.times)
-        nonfinite = self._table.close(whole=not plan.kept_by_rank)
-        planned, observed, distinct = (
-            plan.order.size,
-            accounts.observed,
-            accounts.distinct,
-        )
-        row = (planned, observed, distinct, nonfinite, accounts.missing)
-        for name, count in zip(HISTORY, row, strict=True):
-            self._history[name].append(count)
+        Warns
+        -----
+        TedWarning
+            The run ends before its last epoch; and see :meth:`advance`.
+        """
+        if self.finished:
+            return
+        missing = ""
+        if self._table.observed:
+            self._check_values()
+            epoch, accounts = self._epoch, self._close(forwarded)
+            if max_missing is not None:
+                missing = accounts.missing_warning(epoch, max_missing)
+        self._stopped = True
+        _warn(missing)
+        if self._epoch < self.epochs:
+            left = self.config.keep_ratios[self._epoch :]
+            _warn(
+                f"the run must have {self.epochs} epochs as planned, got "
+                f"{self._epoch}: {left.size} more, {int((left == 1).sum())} of them on "
+                "all data, did not run; give `epochs` the number that the training has"
+            )
+
+    def _check_values(self, *, together: bool = False) -> None:
+        """Refuse an open epoch without a finite value; of all processes together."""
+        if self._table.waits_for(self.plan().order) and self.config.shard is None:
+            return
+        if together:
+            received = Received(*self.config.layout.sum(self._table.received()))
+        elif self.config.shard is None:
+            received = self._table.received()
+        else:
+            return  # another process may have one
+        if self.config.strategy.uses_scores or received.nonfinite:
+            received.check(f" in epoch {self._epoch}")
+
+    def _close(self, forwarded: int | None) -> EpochAccounts:
+        plan, expected = self.plan(), None
+        if plan.visited > plan.order.size:
+            # This process repeats samples of its shard to keep in step.
+            repeated = repeat_order(plan.order, plan.visited, self.n)
+            expected = times_in(repeated, self.n)
+        accounts = EpochAccounts(plan.order, self._table.deliveries, expected=expected)
+        closed = self._table.close(plan.order, needs_value=False)
+        row = {
+            "planned": accounts.planned,
+            "observed": accounts.observed,
+            "distinct": accounts.distinct,
+            "forwarded": accounts.forwarded if forwarded is None else forwarded,
+            "weightless": closed.weightless,
+            "nonfinite": closed.nonfinite,
+            "missing": accounts.missing,
+        }
+        for name in HISTORY:
+            self._history[name].append(row[name])
         self._plan, self._epoch = None, self._epoch + 1
+        if closed.given_up:
+            _warn(
+                f"planned samples must be delivered, got {closed.given_up} that were "
+                "not in two epochs: they rank at the median from now on; see "
+                "`report().undelivered_ids`",
+                stacklevel=4,
+            )
+        return accounts
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the optimizer steps of the run; see `RunConfig.total_steps`."""
@@ -220,9 +306,18 @@ class Pruner:
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        planned, observed = self._history["planned"], self._history["observed"]
-        full = self.n * len(planned)
-        return Savings(full=full, planned=sum(planned), forwarded=sum(observed))
+        planned, missing, forwarded = (
+            np.array(self._history[name], np.int64)
+            for name in ("planned", "missing", "forwarded")
+        )
+        # An epoch that was cut short counts as far as it went: that saved nothing.
+        delivered = planned - missing
+        full = np.rint(self.n * (delivered / np.maximum(planned, 1)))
+        return Savings(
+            full=int(full.sum()),
+            planned=int(delivered.sum()),
+            forwarded=int(forwarded.sum()),
+        )
 
     @property
     def nonfinite_dropped(self) -> int:
@@ -232,7 +327,12 @@ class Pruner:
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
         counts = {k: np.array(row, np.int64) for k, row in self._history.items()}
-        return Report(**counts, nonfinite_ids=self._table.nonfinite_ids)
+        return Report(
+            **counts,
+            nonfinite_ids=self._table.nonfinite_ids,
+            weightless_ids=self._table.weightless_ids,
+            undelivered_ids=self._table.undelivered_ids,
+        )
 
     def state_dict(self) -> State:
         """Return the state: flat, little-endian, copied; an open epoch included.
@@ -273,3 +373,9 @@ class Pruner:
         self._table.take_over(run.table)
         self._history, self._plan = run.history, run.plan
         self._epoch, self._stopped = run.epoch, run.stopped
+
+
+def _warn(message: str, *, stacklevel: int = 3) -> None:
+    """Warn where the pruner's user called it."""
+    if message:
+        warnings.warn(message, TedWarning, stacklevel=stacklevel)

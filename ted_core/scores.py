@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from ted_core._validation import (
     check_finite,
     check_ids,
     check_kind,
+    check_mask,
     check_samples,
     check_values,
 )
@@ -22,93 +23,189 @@ from ted_core.errors import CheckpointError, EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
 from ted_core.selection.sharded import LocalSelector, Selector
 from ted_core.selection.top_k import pieces
-from ted_core.typing import Counts, Scores
+from ted_core.typing import Counts, Ids, Scores
 
 __all__ = ["ScoreTable"]
 
-_CHUNK = 1 << 18
 _MAX_TIMES = np.iinfo(np.uint8).max
 _MAX_UPDATES = np.iinfo(np.uint16).max
-_SEEN, _NONFINITE, _NONFINITE_TWICE = 1, 2, 4
-_ALL_FLAGS = _SEEN | _NONFINITE | _NONFINITE_TWICE
+# Bits of a sample's flags; the bit after one is for a second epoch of the same.
+_SEEN, _NONFINITE, _WEIGHTLESS, _UNDELIVERED = 1, 2, 8, 32
+_SINCE_VALUE = _WEIGHTLESS * 3 | _UNDELIVERED * 3
+_ALL_FLAGS = _SEEN | _NONFINITE * 3 | _SINCE_VALUE
+
+
+class Closed(NamedTuple):
+    """How many samples an epoch left without a value, by the reason."""
+
+    nonfinite: int = 0  # delivered, and the value not finite or never recorded
+    weightless: int = 0  # delivered with weight 0
+    given_up: int = 0  # never delivered though planned twice: they rank first no more
+
+
+class Received(NamedTuple):
+    """How many samples an epoch has received, and what came of them."""
+
+    samples: int
+    finite: int
+    weightless: int
+    nonfinite: int
+
+    def check(self, where: str = "") -> None:
+        """Refuse an epoch that has not one finite value, and say why."""
+        if self.finite:
+            return
+        if not self.samples:
+            msg = f"an epoch must have observed values, got none{where}; call "
+            msg += "`observe` in every step"
+            raise EpochError(msg)
+        silent = self.samples - self.weightless - self.nonfinite
+        msg = (
+            f"an epoch must have a finite value, got {self.samples} samples{where} and "
+            f"none finite: {self.weightless} with weight 0, {self.nonfinite} not "
+            f"finite, {silent} without a backward pass; "
+        )
+        if self.weightless == self.samples:
+            msg += "give samples to train on a weight above 0"
+        else:
+            msg += "look for NaN in the loss, and for steps that skip the backward"
+        raise EpochError(msg)
 
 
 class EpochBuffer:
-    """Sum (float32) and count (uint8) of each sample's values in one epoch."""
+    """What an epoch brought of each sample, in 7 bytes.
+
+    `sums` and `counts` of its values; `deliveries`, how often the loss received it;
+    `weightless`, how often with weight 0, which brings no value.
+    """
 
     def __init__(self, n: int) -> None:
         self.n = n
         self.sums = np.zeros(n, np.float32)
-        self.counts = np.zeros(n, np.uint8)
+        self.counts, self.deliveries, self.weightless = np.zeros((3, n), np.uint8)
         self.observed = 0
 
-    def observe(self, ids: ArrayLike, values: ArrayLike) -> None:
+    def observe(
+        self, ids: ArrayLike, values: ArrayLike, *, valid: ArrayLike | None = None
+    ) -> None:
         """Add the values of one step, or of many."""
         checked = check_ids("ids", ids, self.n)
         numbers = check_values("values", values, checked.size)
+        given = None if valid is None else check_mask("valid", valid, checked.size)
+        self._check_room(checked)
+        np.add.at(self.deliveries, checked, np.uint8(1))
+        self.observed += checked.size
+        if given is not None:
+            np.add.at(self.weightless, checked[~given], np.uint8(1))
+            checked, numbers = checked[given], numbers[given]
         with np.errstate(invalid="ignore", over="ignore"):
             np.add.at(self.sums, checked, numbers)
         np.add.at(self.counts, checked, np.uint8(1))
-        self.observed += checked.size
 
-    def observe_sums(self, sums: ArrayLike, counts: ArrayLike) -> None:
-        """Add the sum of values and the count of each sample."""
+    def _check_room(self, ids: NDArray[Any]) -> None:
+        """Refuse ids that would not fit the counts, which have 8 bits."""
+        most = max(int(c[ids].max(initial=0)) for c in (self.deliveries, self.counts))
+        if most + ids.size <= _MAX_TIMES:
+            return
+        distinct, more = np.unique(ids, return_counts=True)
+        for counts in (self.deliveries, self.counts):
+            _check_times(counts[distinct], more, distinct)
+
+    def observe_sums(
+        self,
+        sums: ArrayLike,
+        counts: ArrayLike,
+        *,
+        deliveries: ArrayLike | None = None,
+        weightless: ArrayLike | None = None,
+    ) -> None:
+        """Add the sum of values and the counts of each sample."""
         numbers = check_values("sums", sums, self.n)
-        times = as_array("counts", counts)
-        if times.shape != (self.n,):
-            msg = f"`counts` must have shape ({self.n},), got shape {times.shape}"
-            raise ValueError(msg)
-        if times.dtype.kind not in "iu":
-            msg = f"`counts` must hold integers, got dtype {times.dtype}"
-            raise TypeError(msg)
-        if times.min() < 0 or times.max() > _MAX_TIMES:
-            msg = f"`counts` must be in [0, 255], got {times.min()} to {times.max()}"
-            raise ValueError(msg)
+        times = _as_times("counts", counts, self.n)
+        received = times
+        if deliveries is not None:
+            received = _as_times("deliveries", deliveries, self.n)
+        without = None
+        if weightless is not None:
+            without = _as_times("weightless", weightless, self.n)
+        added = [(self.counts, times), (self.deliveries, received)]
+        if without is not None:
+            added.append((self.weightless, without))
         for part in pieces(self.n):
             wrong = np.flatnonzero((times[part] == 0) & (numbers[part] != 0))
             if wrong.size:
                 at = int(wrong[0]) + part.start
                 msg = f"`sums` must be 0 where `counts` is 0, got {numbers[at]} at {at}"
                 raise ValueError(msg)
+            for mine, more in added:
+                _check_times(mine[part], more[part], range(part.start, part.stop))
         with np.errstate(invalid="ignore", over="ignore"):
             self.sums += numbers
-        self.counts += times.astype(np.uint8, copy=False)
-        self.observed += int(times.sum(dtype=np.int64))
+        for mine, more in added:
+            np.add(mine, more, out=mine)
+        self.observed += int(received.sum(dtype=np.int64))
 
     def load(self, state: Mapping[str, Any], observed: int) -> None:
         """Take over the buffer of a state."""
         self.sums[...] = array_field(state, "open.sums", self.sums)
         self.counts[...] = array_field(state, "open.counts", self.counts)
-        counted = int(self.counts.sum(dtype=np.int64))
+        self.deliveries[...] = self.counts  # version 1 has no others
+        for name in ("deliveries", "weightless"):
+            mine = getattr(self, name)
+            if f"open.{name}" in state:
+                mine[...] = array_field(state, f"open.{name}", mine)
+        counted = int(self.deliveries.sum(dtype=np.int64))
         if observed < 0 or counted != observed:
-            msg = "`open.observed` must equal the sum of its counts, saved "
+            msg = "`open.observed` must equal the sum of its deliveries, saved "
             msg += f"{observed}, {counted}"
             raise CheckpointError(msg)
         self.observed = observed
 
-    def check(self, *, whole: bool = True) -> None:
-        """Refuse counts that ran over, and an epoch without a finite value."""
-        if int(self.counts.sum(dtype=np.int64)) != self.observed:
-            msg = f"an epoch may observe a sample at most {_MAX_TIMES} times, got more"
-            raise EpochError(msg)
-        finite = (np.isfinite(means).any() for _, means in self.means())
-        if whole and not any(finite):
-            msg = (
-                f"an epoch must have a finite value, got {self.observed} observations "
-                "and none finite; look for NaN in the loss"
-            )
-            raise EpochError(msg)
+    def received(self) -> Received:
+        """Count the samples received, and those with a value: O(n)."""
+        found = np.zeros(4, np.int64)
+        for part in pieces(self.n):
+            finite = np.isfinite(self.means(part))
+            valued, delivered = self.counts[part] > 0, self.deliveries[part] > 0
+            weightless = (self.weightless[part] > 0) & ~valued
+            facts = (valued | delivered | weightless, finite, weightless)
+            found += [np.count_nonzero(f) for f in (*facts, valued & ~finite)]
+        return Received(*found.tolist())
 
-    def means(self) -> Iterator[tuple[NDArray[np.int64], Scores]]:
-        """Yield ids and mean values of the samples seen, ascending, in pieces."""
-        for start in range(0, self.n, _CHUNK):
-            stop = start + _CHUNK
-            seen = np.flatnonzero(self.counts[start:stop])
-            if seen.size:
-                sums = self.sums[start:stop][seen]
-                counts = self.counts[start:stop][seen].astype(np.float32)
-                means = np.asarray(sums / counts, np.float32)
-                yield seen + start, means
+    def means(self, part: slice) -> Scores:
+        """Return the mean value of each sample of a piece; NaN without any."""
+        counts = self.counts[part].astype(np.float32)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(counts > 0, self.sums[part] / counts, np.float32(np.nan))
+
+
+def _as_times(name: str, value: ArrayLike, n: int) -> Counts:
+    """Return how often each sample came, uint8, or say why it is not that."""
+    times = as_array(name, value)
+    if times.shape != (n,):
+        msg = f"`{name}` must have shape ({n},), got shape {times.shape}"
+        raise ValueError(msg)
+    if times.dtype.kind not in "iu":
+        msg = f"`{name}` must hold integers, got dtype {times.dtype}"
+        raise TypeError(msg)
+    if times.min() < 0 or times.max() > _MAX_TIMES:
+        msg = f"`{name}` must be in [0, 255], got {times.min()} to {times.max()}"
+        raise ValueError(msg)
+    return times.astype(np.uint8, copy=False)
+
+
+def _check_times(
+    before: Counts, more: NDArray[Any], ids: NDArray[Any] | Sequence[int]
+) -> None:
+    """Refuse counts whose sum does not fit 8 bits, and name the sample."""
+    total = before.astype(np.int64) + more
+    if total.max(initial=0) > _MAX_TIMES:
+        at = int(total.argmax())
+        msg = (
+            f"an epoch may observe a sample at most {_MAX_TIMES} times, got "
+            f"{total[at]} of sample {ids[at]}"
+        )
+        raise EpochError(msg)
 
 
 class ScoreTable:
@@ -131,8 +228,14 @@ class ScoreTable:
     Notes
     -----
     7 bytes a sample between epochs (float32 score, uint16 update count, uint8 flags)
-    and what the reduction adds; 5 more (float32 sum, uint8 count) while an epoch is
-    open. Closing an epoch is one pass, O(n), with constant scratch space.
+    and what the reduction adds; 7 more (float32 sum; uint8 counts of values, deliveries
+    and deliveries with weight 0) while an epoch is open. Closing an epoch is one pass,
+    O(n), with constant scratch space.
+
+    A sample is in one of four states. With a value, it has a score. Delivered without a
+    finite value, it keeps its score, or ranks at the median. Delivered with weight 0
+    and without a value, it ranks last until it has one. Planned and not delivered, it
+    keeps its score; without one it ranks first for one more epoch, then at the median.
 
     References
     ----------
@@ -144,7 +247,7 @@ class ScoreTable:
     >>> from ted_core import ScoreTable
     >>> table = ScoreTable(3)
     >>> table.observe([0, 2], [1.0, 3.0])
-    >>> table.close()
+    >>> table.close().nonfinite
     0
     >>> table.scores.tolist()
     [1.0, nan, 3.0]
@@ -190,19 +293,29 @@ class ScoreTable:
 
     @property
     def nonfinite_ids(self) -> NDArray[np.int64]:
-        """Ids whose value was not finite in two epochs or more, ascending."""
-        return np.flatnonzero(self._flags & _NONFINITE_TWICE)
+        """Ids delivered without a finite value in two epochs or more, ascending."""
+        return np.flatnonzero(self._flags & 2 * _NONFINITE)
+
+    @property
+    def weightless_ids(self) -> NDArray[np.int64]:
+        """Ids delivered with weight 0 in two epochs or more since their last value."""
+        return np.flatnonzero(self._flags & 2 * _WEIGHTLESS)
+
+    @property
+    def undelivered_ids(self) -> NDArray[np.int64]:
+        """Ids planned in two epochs or more since they were last delivered."""
+        return np.flatnonzero(self._flags & 2 * _UNDELIVERED)
 
     @property
     def observed(self) -> int:
-        """Observations of the open epoch, repeats included."""
+        """Deliveries of the open epoch, repeats included."""
         return 0 if self._buffer is None else self._buffer.observed
 
     @property
-    def times(self) -> Counts:
-        """How often the open epoch observed each sample, shape (n,); not copied."""
+    def deliveries(self) -> Counts:
+        """How often the open epoch delivered each sample, shape (n,); not copied."""
         none: Counts = np.broadcast_to(np.uint8(0), self.n)
-        return none if self._buffer is None else self._buffer.counts
+        return none if self._buffer is None else self._buffer.deliveries
 
     @property
     def buffer(self) -> EpochBuffer:
@@ -211,7 +324,22 @@ class ScoreTable:
             self._buffer = EpochBuffer(self.n)
         return self._buffer
 
-    def observe(self, ids: ArrayLike, values: ArrayLike) -> None:
+    def waits_for(self, order: Ids) -> bool:
+        """Tell whether all of an epoch's samples were planned before, and never came.
+
+        An epoch that receives none of them loses nothing but these.
+        """
+        flags = self._flags[order] & (_SEEN | _UNDELIVERED * 3)
+        return bool((flags == _UNDELIVERED).all() and not self.observed)
+
+    def received(self) -> Received:
+        """Count the samples that the open epoch received, and their values: O(n)."""
+        none = Received(0, 0, 0, 0)
+        return none if self._buffer is None else self._buffer.received()
+
+    def observe(
+        self, ids: ArrayLike, values: ArrayLike, *, valid: ArrayLike | None = None
+    ) -> None:
         """Take the values of one step, or of many.
 
         Parameters
@@ -219,76 +347,126 @@ class ScoreTable:
         ids : array_like of int, shape (m,)
             Sample ids in [0, n); an id may stand several times.
         values : array_like of float, shape (m,)
-            Their values; a value that is not finite voids the sample's epoch.
+            Their values; a value that is not finite, or masked in a NumPy masked
+            array, voids the sample's epoch.
+        valid : array_like of bool, shape (m,), optional
+            False for a sample that was delivered with weight 0: its value is not read.
 
         Raises
         ------
-        ValueError, TypeError
-            An id is out of range, or the shapes or dtypes do not fit; nothing of
-            the call is taken then.
+        ValueError, TypeError, EpochError
+            An id is out of range, the shapes or dtypes do not fit, or a sample comes
+            more than 255 times in the epoch; nothing of the call is taken then.
 
         Notes
         -----
         O(m). Within an epoch a sample's value is the mean of its observed values.
         """
-        self.buffer.observe(ids, values)
+        self.buffer.observe(ids, values, valid=valid)
 
-    def observe_sums(self, sums: ArrayLike, counts: ArrayLike) -> None:
-        """Take a whole buffer: the sum of values and the count of each sample.
+    def observe_sums(
+        self,
+        sums: ArrayLike,
+        counts: ArrayLike,
+        *,
+        deliveries: ArrayLike | None = None,
+        weightless: ArrayLike | None = None,
+    ) -> None:
+        """Take a whole buffer: the sum of values and the counts of each sample.
 
         Parameters
         ----------
         sums : array_like of float, shape (n,)
-            Sum of the values of each sample; 0 where it was not observed.
+            Sum of the values of each sample; 0 where it has none.
         counts : array_like of int, shape (n,)
-            How often each was observed, in [0, 255].
+            How many values each has, in [0, 255]; those not finite among them.
+        deliveries : array_like of int, shape (n,), optional
+            How often the loss received each sample, in [0, 255], with a value or
+            without; `counts` by default.
+        weightless : array_like of int, shape (n,), optional
+            How often it was received with weight 0, in [0, 255]; 0 by default.
 
         Raises
         ------
-        ValueError, TypeError
-            The shapes or dtypes do not fit, or a count is out of range.
+        ValueError, TypeError, EpochError
+            The shapes or dtypes do not fit, a count is out of range, or a sample comes
+            more than 255 times in the epoch; nothing of the call is taken then.
 
         Notes
         -----
         O(n).
         """
-        self.buffer.observe_sums(sums, counts)
+        self.buffer.observe_sums(
+            sums, counts, deliveries=deliveries, weightless=weightless
+        )
 
-    def close(self, *, whole: bool = True) -> int:
+    def close(self, order: Ids | None = None, *, needs_value: bool = True) -> Closed:
         """Write the epoch's means into the scores (Eq. 19) and clear the buffer.
 
         Parameters
         ----------
-        whole : bool, default True
-            Whether these are all samples, so that no finite value is an error.
+        order : ndarray of int, shape (k,), optional
+            Ids that the epoch planned: those not delivered are remembered, and weight 0
+            counts for them alone. Without it nothing was planned.
+        needs_value : bool, default True
+            Whether an epoch without a finite value is an error.
 
         Returns
         -------
-        int
-            Samples whose value of the epoch was not finite, and was dropped.
+        named tuple of int
+            Samples without a finite value (`nonfinite`), with weight 0 (`weightless`),
+            and no longer ranked first because they were not delivered (`given_up`).
 
         Raises
         ------
         EpochError
-            Not one observed value is finite, or a sample was observed more than 255
-            times. The table is unchanged then.
+            Not one observed value is finite. The table is unchanged then.
         """
-        nonfinite = 0
-        if self.observed:
-            self.buffer.check(whole=whole)
-            for ids, means in self.buffer.means():
-                valid = np.isfinite(means)
-                self._flag(ids, ids[~valid])
-                self._update(ids[valid], means[valid])
-                nonfinite += int(ids.size - valid.sum())
+        closed = np.zeros(3, np.int64)
+        waited = order is not None and self.waits_for(order)
+        if self.observed or waited:
+            buffer = self.buffer
+            if needs_value and not waited:
+                buffer.received().check()
+            due = np.zeros(self.n, bool)
+            due[[] if order is None else order] = True
+            planned = np.ones(self.n, bool) if order is None else due
+            for part in pieces(self.n):
+                closed += self._close(part, buffer, planned[part], due[part])
         self._buffer = None
-        return nonfinite
+        return Closed(*closed.tolist())
 
-    def _flag(self, seen: NDArray[np.int64], wrong: NDArray[np.int64]) -> None:
-        self._flags[seen] |= _SEEN
-        again = self._flags[wrong] & _NONFINITE
-        flags = np.where(again, _NONFINITE_TWICE, _NONFINITE)
-        self._flags[wrong] |= flags.astype(np.uint8)
+    def _close(
+        self,
+        part: slice,
+        buffer: EpochBuffer,
+        planned: NDArray[np.bool_],
+        due: NDArray[np.bool_],
+    ) -> list[int]:
+        """Give each sample of a piece its new score or state; count the states."""
+        flags, means = self._flags[part], buffer.means(part)
+        finite = np.isfinite(means)
+        valued, delivered = buffer.counts[part] > 0, buffer.deliveries[part] > 0
+        without_weight = buffer.weightless[part] > 0
+        # Samples that fill a short shard have weight 0 and are not planned.
+        weightless = planned & ~valued & without_weight
+        nonfinite = ~finite & (valued | delivered & ~without_weight)
+        undelivered = due & ~(valued | delivered | without_weight)
+        never = undelivered & (flags & _SEEN == 0)
+        given_up = never & (flags & _UNDELIVERED > 0) & (flags & 2 * _UNDELIVERED == 0)
+        flags[finite | nonfinite | weightless] |= _SEEN
+        flags[finite] &= ~np.uint8(_SINCE_VALUE)
+        flags[nonfinite | weightless] &= ~np.uint8(_UNDELIVERED * 3)
+        for bit, where in (
+            (_NONFINITE, nonfinite),
+            (_WEIGHTLESS, weightless),
+            (_UNDELIVERED, undelivered),
+        ):
+            once = flags[where] & bit
+            flags[where] |= once << np.uint8(1) | np.uint8(bit)
+        ids = np.flatnonzero(finite)
+        self._update(ids + part.start, means[ids])
+        return [int(x.sum()) for x in (nonfinite, weightless, given_up)]
 
     def _update(self, ids: NDArray[np.int64], values: Scores) -> None:
         counts = self._update_counts[ids]
@@ -309,8 +487,9 @@ class ScoreTable:
         Returns
         -------
         ndarray of float32, shape (n,)
-            The score; ``inf`` for a sample never seen; the median of the valid
-            scores for one without a valid value. Read-only: it may be a column.
+            The score; ``inf`` for a sample never seen; the median of the scores for one
+            without a valid value; ``-inf`` for one that has come with weight 0 since
+            its last value. Read-only: it may be a column.
 
         Notes
         -----
@@ -318,16 +497,19 @@ class ScoreTable:
         """
         ranking = self.reduction.rank(self.columns, self._update_counts).view()
         missing = self._update_counts == 0
-        if missing.any():
+        weightless = (self._flags & _WEIGHTLESS).astype(bool)
+        if missing.any() or weightless.any():  # else it may be a column
             ranking = ranking.copy()
             ranking[missing] = np.inf
-            missing &= self.seen
+        missing &= (self._flags & (_SEEN | 2 * _UNDELIVERED)).astype(bool)
         selector = LocalSelector(self.n) if selector is None else selector
         # Another process may need the median, to which all contribute.
         if selector.sum([np.count_nonzero(missing)])[0]:
             middle = selector.median(ranking[self._update_counts > 0])
-            if missing.any():  # else it may be a column
+            if missing.any():
                 ranking[missing] = middle
+        if weightless.any():
+            ranking[weightless] = -np.inf
         ranking.setflags(write=False)
         return ranking
 

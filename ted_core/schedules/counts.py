@@ -205,11 +205,12 @@ class Savings:
     Parameters
     ----------
     full : int
-        Samples of the closed epochs in full training.
+        Samples of the closed epochs in full training; of an epoch that ended early, by
+        the share of its plan that was delivered.
     planned : int
-        Samples that the plans of those epochs kept.
+        Samples that the plans of those epochs kept and that were delivered.
     forwarded : int
-        Samples observed in them, repeats included; what was counted.
+        Samples of the plan that the loss received, each once a pass of each process.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -131,8 +131,7 @@ class Shard:
     Notes
     -----
     A process that observes nothing in an epoch, or nothing finite, is no error as long
-    as another one does; that all values of all processes are not finite is for the
-    caller to find.
+    as another one does.
 
     Examples
     --------
@@ -381,9 +380,9 @@ class Layout:
         """Return the seed of the shuffle."""
         return seed
 
-    def sum(self, number: int) -> int:
-        """Return the sum of a number over the processes that have shards."""
-        return number
+    def sum(self, numbers: Sequence[int]) -> list[int]:
+        """Return the sum of each number over the processes that have shards."""
+        return list(numbers)
 
     def kept_by_rank(self, kept: int) -> tuple[int, ...]:
         """Return how many samples each process keeps; empty without shards."""
@@ -434,9 +433,10 @@ class ShardedLayout(Layout):
         """Return this process's own."""
         return first_word(seed, purpose=SHARD, epoch=self._shard.rank)
 
-    def sum(self, number: int) -> int:
-        """Return the sum over the processes."""
-        return int(self._over_all.sum([number])[0])
+    def sum(self, numbers: Sequence[int]) -> list[int]:
+        """Return the sum of each number over the processes."""
+        sums: list[int] = self._over_all.sum(numbers).tolist()
+        return sums
 
     def kept_by_rank(self, kept: int) -> tuple[int, ...]:
         """Return how many samples each process keeps."""

@@ -36,8 +36,8 @@ class Request:
     epoch, seed : int
         Key of the hash and of :meth:`generator`.
     ranking : callable
-        Returns float32, shape (n,): the scores, ``inf`` where never seen;
-        read-only, perhaps the state's own column.
+        Returns float32, shape (n,): the scores, ``inf`` where never seen, ``-inf``
+        where the sample comes with weight 0; read-only, perhaps the state's own column.
     columns : mapping of str to ndarray
         The reduction's state columns, shape (n,); read-only by contract.
     labels : ndarray of int, shape (n,), or None
@@ -288,6 +288,7 @@ def keep_highest(
 ) -> Ids:
     """Return the ids of the highest keys: each class's to its floor, then the best.
 
+    A floor holds no sample of the key ``-inf``, which has nothing to be trained on.
     `epoch` is the key of the hash among equal keys, the request's by default. O(n);
     with floors O(n log n) and 33 bytes a sample.
     """
@@ -301,7 +302,8 @@ def keep_highest(
     sizes, minimums = _minimums(labels, floor)
     index_in_class = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     kept = np.zeros(n, dtype=bool)
-    kept[by_class[index_in_class < np.repeat(minimums, sizes)]] = True
+    held = index_in_class < np.repeat(minimums, sizes)
+    kept[by_class[held & (keys[by_class] > -np.inf)]] = True
     rest = best_first[~kept[best_first]]
     kept[rest[: request.count - int(kept.sum())]] = True
     return np.flatnonzero(kept).astype(id_dtype(n))

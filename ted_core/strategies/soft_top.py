@@ -84,12 +84,13 @@ class SoftTop(Floored):
         if request.count == request.total:
             return Selection(request.all_ids)
         ranking = request.ranking()
-        ranks = request.selector.mid_ranks(ranking)
-        ids = request.global_ids(request.all_ids)
-        keys = np.empty(request.n, np.float32)
-        for part in pieces(request.n):
+        ranked = request.all_ids[ranking > -np.inf]
+        ranks = request.selector.mid_ranks(ranking[ranked])
+        ids = request.global_ids(ranked)
+        keys = np.full(request.n, -np.inf, np.float32)
+        for part in pieces(ranked.size):
             weights = self.sharpness * np.log(ranks[part])
-            keys[part] = weights - _noise(ids[part], request)
+            keys[ranked[part]] = weights - _noise(ids[part], request)
         keys[np.isposinf(ranking)] = np.inf
         return Selection(keep_highest(keys, request, floor=self.class_floor))
 

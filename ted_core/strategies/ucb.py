@@ -92,5 +92,5 @@ class UCB(Floored):
             spread = np.sqrt(spread)
         with np.errstate(over="ignore"):
             bound = np.clip(ranking + self.confidence * spread, -MAX_FLOAT, MAX_FLOAT)
-        keys = np.where(np.isposinf(ranking), ranking, bound).astype(np.float32)
+        keys = np.where(np.isinf(ranking), ranking, bound).astype(np.float32)
         return Selection(keep_highest(keys, request, floor=self.class_floor))

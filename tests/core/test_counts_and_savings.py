@@ -133,15 +133,20 @@ def test_before_the_first_epoch_closes_nothing_is_saved():
     assert savings.ratio == savings.planned_ratio == 0.0
 
 
-def test_savings_count_what_was_forwarded_repeats_and_omissions_included():
+def test_savings_count_each_planned_sample_once_and_an_epoch_as_far_as_it_went():
     pruner = ted.Pruner(10, epochs=5, schedule=ted.Constant(0.5, anneal=0))
-    pruner.observe([0, 0, 0, 1, 2, 3], np.ones(6))
+    order = pruner.plan().order
+    pruner.observe([*order[:4], order[0], order[0]], np.ones(6))  # one is missing
     pruner.advance()
-    pruner.observe([4, 5, 6], np.ones(3))
+    order = pruner.plan().order
+    pruner.observe(order, np.ones(5), valid=[True, False, True, False, True])
+    pruner.observe(order[:1], [np.nan])
     pruner.advance()
     savings = pruner.savings()
-    assert (savings.full, savings.planned, savings.forwarded) == (20, 10, 9)
-    assert (savings.ratio, savings.planned_ratio) == (11 / 20, 0.5)
+    assert (savings.full, savings.planned, savings.forwarded) == (18, 9, 9)
+    assert (savings.ratio, savings.planned_ratio) == (0.5, 0.5)
+    assert pruner.report().forwarded.tolist() == [4, 5]
+    assert pruner.report().repeated.tolist() == [2, 1]
 
 
 def test_an_open_epoch_is_not_counted_yet():

@@ -140,7 +140,8 @@ def test_what_the_pruner_shows_is_a_copy():
 
 def test_finishing_before_anything_was_observed_closes_no_epoch():
     pruner = ted.Pruner(3, epochs=5)
-    pruner.finish()
+    with pytest.warns(ted.TedWarning, match="must have 5 epochs as planned, got 0"):
+        pruner.finish()
     assert (pruner.finished, pruner.epoch) == (True, 0)
     assert pruner.report().planned.size == 0
 

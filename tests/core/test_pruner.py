@@ -158,7 +158,9 @@ def test_the_report_counts_missing_repeated_and_not_finite_samples():
 def test_finish_closes_an_early_stop_and_is_harmless_when_repeated():
     pruner = ted.Pruner(4, epochs=5)
     pruner.observe([0], [1.0])
-    pruner.finish()
+    early = r"must have 5 epochs as planned, got 1: 4 more, 1 of them on all data, did"
+    with pytest.warns(ted.TedWarning, match=early):
+        pruner.finish()
     pruner.finish()
     assert pruner.finished
     assert pruner.scores[0] == 1.0

@@ -62,8 +62,8 @@ def test_count_is_the_number_of_forgetting_events(epochs):
 def test_a_sample_observed_twice_counts_once_with_the_mean():
     table = ted.ScoreTable(2)
     table.observe([0, 1, 0], [1.0, 5.0, 3.0])
-    assert table.times.tolist() == [2, 1]
-    assert table.close() == 0
+    assert table.deliveries.tolist() == [2, 1]
+    assert table.close().nonfinite == 0
     assert table.scores.tolist() == [2.0, 5.0]
     assert table.update_counts.tolist() == [1, 1]
 
@@ -91,7 +91,7 @@ def test_a_value_that_is_not_finite_is_dropped_counted_and_never_written(bad):
     table.close()
     for _ in range(2):
         table.observe([0, 1], np.array([bad, 2.0]))
-        assert table.close() == 1
+        assert table.close().nonfinite == 1
     assert table.scores[0] == 1.0
     assert table.update_counts.tolist() == [1, 3, 1]
     assert table.nonfinite_ids.tolist() == [0]
@@ -124,10 +124,21 @@ def test_nobody_can_write_a_score_through_the_ranking(seen):
 
 
 def test_more_than_255_observations_of_a_sample_are_an_error():
-    table = ted.ScoreTable(1)
-    table.observe(np.zeros(256, int), np.ones(256))
-    with pytest.raises(ted.EpochError, match="at most 255 times"):
-        table.close()
+    table, named = ted.ScoreTable(9), "at most 255 times, got 25[67] of sample 7"
+    table.observe(np.full(255, 7), np.ones(255))
+    more = (np.arange(9) == 7).astype(int)
+    for take in (
+        lambda: table.observe([2, 7], [1.0, 1.0]),
+        lambda: table.observe([7, 7], [1.0, 1.0], valid=[False, False]),
+        lambda: table.observe(np.repeat([2, 7], 2), np.ones(4)),
+        lambda: table.observe_sums(more, more),
+        lambda: table.observe_sums(np.zeros(9), np.zeros(9, int), deliveries=2 * more),
+    ):
+        with pytest.raises(ted.EpochError, match=named):
+            take()
+    assert (table.observed, table.deliveries[2]) == (255, 0)
+    table.close()
+    assert table.scores[7] == 1
 
 
 def test_update_counts_saturate():
@@ -174,11 +185,11 @@ def test_bad_observations_are_refused_by_name_and_nothing_is_taken(
 
 def test_every_integer_dtype_and_byte_order_of_ids_is_taken():
     table = ted.ScoreTable(300)
-    for dtype in ("u1", "i2", ">i4", "<i8", ">u8"):
+    for dtype in ("u1", "u2", "i2", ">i4", "<i8", ">u8"):
         table.observe(np.array([7], dtype), np.array([1], ">f8"))
-    assert table.times[7] == 5
+    assert table.deliveries[7] == 6
     table.observe([], [])
-    assert table.observed == 5
+    assert table.observed == 6
 
 
 @pytest.mark.parametrize(
