@@ -21,16 +21,20 @@ from ted_core import (
 )
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
+from ted_core.reports.preflight import Preflight
 from ted_core.typing import State
 from ted_keras._objective import check_activation
 from ted_keras._overrides import Attachment
+from ted_keras._preflight import Look
 from ted_keras._session import Session
 from ted_keras._validation import (
     check_count,
     check_fit,
     check_model,
+    check_train_step,
     default_multiple,
     probes_data,
+    warn_of_early_end,
     warn_of_shapes,
 )
 from ted_keras.data import Fetch, TEDData, make_source
@@ -126,6 +130,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         check_model(model)
+        check_train_step(model)
         check_activation(activation)
         batch_size = check_count("batch_size", batch_size)
         source = make_source(data, n=n, class_weight=class_weight)
@@ -150,6 +155,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             model, self._session, mask=mask, output=output, activation=activation
         )
         self._look_for_backup = True
+        self._checked = False
 
     @property
     def total_steps(self) -> int:
@@ -160,6 +166,25 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     def epoch(self) -> int:
         """Where a resumed fit starts: its ``initial_epoch``."""
         return self._session.epoch
+
+    def check(self) -> Preflight:
+        """Look at model, data and learning rate before the first step.
+
+        ``fit`` looks too, before it trains, and refuses what fails here; it says
+        nothing of the rest.
+
+        Returns
+        -------
+        Preflight
+            A line for each thing that was looked at; ``print`` it.
+
+        Notes
+        -----
+        The function of ids is asked for one batch, three times at most, and the model
+        makes one forward pass on it. Weights, metrics and random numbers stay as they
+        are.
+        """
+        return self._look().findings()
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
@@ -227,6 +252,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         ------
         EpochError
             It is not this session's model, data or number of epochs.
+        ValueError
+            What :meth:`check` finds makes the training wrong.
         """
         del logs
         epochs = self.params["epochs"]
@@ -239,6 +266,11 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             raise EpochError(msg)
         multiple_of = self.pruner.config.multiple_of
         warn_of_shapes(self._trained, multiple_of, self.data.batch_size)
+        if not self._checked and not self.pruner.finished:
+            failures = self._look().failures()
+            failures.raise_failures()
+            failures.warn()
+            self._checked = True
         self._attachment.renew()
         self._look_for_backup = True
 
@@ -289,10 +321,16 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         ----------
         logs : dict, optional
             Not used.
+
+        Warns
+        -----
+        TedWarning
+            The training ends before the last epoch that was planned.
         """
         del logs
         self._restore_backup(self.pruner.epochs)  # killed after the last epoch
         self._detach()
+        warn_of_early_end(self.pruner)
         if self._backup is not None:
             self._backup.remove()
 
@@ -303,6 +341,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         state = None if backup is None else backup.find(epoch, self.model)
         if state is not None:
             self.load_state_dict(state)
+
+    def _look(self) -> Look:
+        return Look(self._trained, self.pruner, self.data, self._attachment)
 
     def _attach(self) -> None:
         self._attachment.open()
