@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core._validation import MAX_EPOCHS
 from ted_core.checkpoint import (
     FORMAT,
     ROLES,
@@ -26,7 +27,14 @@ from ted_core.errors import CheckpointError
 from ted_core.history import HISTORY, Rows
 from ted_core.plan import EpochPlan, make_plan, whole_plan
 from ted_core.reductions import Count, Last, Mean, MeanAndVariance, Polyak
-from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster
+from ted_core.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    RollerCoaster,
+    Schedule,
+    keep_ratios,
+)
 from ted_core.scores import ScoreTable
 from ted_core.strategies import (
     UCB,
@@ -47,6 +55,7 @@ for _kind in (
     register_kind(_kind)
 
 
+_LATER = ("forwarded", "weightless")  # counts that version 1 does not have
 _OPEN = ("sums", "counts", "deliveries", "weightless")
 
 
@@ -70,6 +79,7 @@ def write_state(config: RunConfig, run: Progress) -> State:
     state |= {"epoch": run.epoch, "stopped": run.stopped}
     for name in HISTORY:
         state[f"history.{name}"] = np.array(run.history[name], "<i8")
+    state["history.keep_ratio"] = np.array(run.history["keep_ratio"], "<f8")
     for name, array in table.arrays().items():
         state[f"scores.{name}"] = _little(array)
     state["open.observed"] = table.observed
@@ -105,17 +115,20 @@ def read_state(
             plain_field(state, name, type(here))
         else:
             check_option(state, name, here)
-    epoch = plain_field(state, "epoch", int)
-    if not 0 <= epoch <= config.epochs:
-        msg = f"`epoch` must be in [0, {config.epochs}], saved {epoch}"
+    epoch, epochs = plain_field(state, "epoch", int), state["epochs"]
+    if not 0 <= epoch <= epochs <= MAX_EPOCHS:
+        msg = f"`epoch` must be in [0, {epochs}], saved {epoch}"
         raise CheckpointError(msg)
-    history = _read_history(state, epoch)
-    stopped = plain_field(state, "stopped", bool)
+    if epoch > config.epochs:
+        msg = f"`epochs` must be at least the {epoch} that ran, got {config.epochs}"
+        raise CheckpointError(msg)
+    history = _read_history(state, config.schedule, epoch)
+    stopped = plain_field(state, "stopped", bool) and "epochs" not in allow
     table = like.of_state(state)
     observed = table.observed
     plan = _read_plan(state, config, epoch) if "plan.order" in state else None
     known = {"format", "version", "epoch", "stopped", "open.observed", *options}
-    known |= {f"history.{name}" for name in HISTORY}
+    known |= {f"history.{name}" for name in (*HISTORY, "keep_ratio")}
     known |= {f"scores.{name}" for name in table.arrays()}
     if plan is not None:
         known |= {"plan.order", "plan.kept_by_rank", "plan.weights"}
@@ -128,21 +141,26 @@ def read_state(
     return run
 
 
-def _read_history(state: Mapping[str, Any], epochs: int) -> Rows:
-    rows = {}
-    # Version 1 counted no weights, and what it observed as forwarded.
-    state = {
-        "history.weightless": np.zeros(epochs, "<i8"),
-        "history.forwarded": state.get("history.observed"),
-        **state,
-    }
+def _read_history(state: Mapping[str, Any], schedule: Schedule, epochs: int) -> Rows:
+    rows: Rows = {}
     for name in HISTORY:
+        if name in _LATER and f"history.{name}" not in state:
+            continue
         row = array_field(state, f"history.{name}", np.empty(epochs, np.int64))
         if np.any(row < 0):
             msg = f"`history.{name}` must be at least 0, saved {int(row.min())}"
             raise CheckpointError(msg)
         rows[name] = row.tolist()
-    return rows
+    delivered = np.array(rows["planned"], np.int64) - rows["missing"]
+    rows.setdefault("forwarded", delivered.tolist())
+    rows.setdefault("weightless", [0] * epochs)
+    planned_ratios = keep_ratios(schedule, max(state["epochs"], 1))[:epochs]
+    ratios = {"history.keep_ratio": planned_ratios, **state}
+    ran = array_field(ratios, "history.keep_ratio", np.empty(epochs, np.float64))
+    if not np.all((ran > 0) & (ran <= 1)):
+        msg = f"`history.keep_ratio` must be in (0, 1], saved {ran.min()}"
+        raise CheckpointError(msg)
+    return rows | {"keep_ratio": ran.tolist()}
 
 
 def _options(state: Mapping[str, Any], config: RunConfig) -> State:
@@ -171,7 +189,8 @@ def _check_open_epoch(
     if state["epochs"] != config.epochs:
         msg = (
             f"`epochs` may change between two epochs only, saved {state['epochs']} "
-            f"with {observed} observations of epoch {epoch}, here {config.epochs}"
+            f"with {observed} observations of epoch {epoch}, here {config.epochs}; "
+            f"load it into a run of {state['epochs']}, close the epoch, save it again"
         )
         raise CheckpointError(msg)
     saved = plain_field(state, "open.checksum", int)

@@ -6,6 +6,7 @@ import ast
 import inspect
 import os
 import secrets
+import stat
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._validation import check_kind
+from ted_core._validation import check_kind, to_numpy
 from ted_core.errors import CheckpointError
 from ted_core.typing import State, StateValue
 
@@ -25,6 +26,8 @@ __all__ = ["atomic_write", "load_state", "register_kind", "save_state"]
 FORMAT, VERSION = "ted_core.Pruner", 2
 ROLES = ("schedule", "strategy", "reduction")
 """Parts of a run that are objects: a state holds the kind and the fields of each."""
+
+_SESSION = "pruner."
 
 Kind = TypeVar("Kind", bound=type)
 _KINDS: dict[str, type] = {}
@@ -46,6 +49,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises
     ------
+    TypeError
+        `path` is no str and no path.
     OSError
         The disk is full or the folder can't be written. After this and after any other
         error in the block an older file is as it was, and the new one is gone.
@@ -67,12 +72,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     Path(f"{folder}/run.pt").read_bytes()
     b'all of it'
     """
-    target = Path(path)
+    target = as_path(path).resolve()  # the file that a link leads to
     beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     new = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(beside, new, 0o666)
     try:
         with os.fdopen(descriptor, "w+b") as file:
+            if target.exists():
+                beside.chmod(stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -81,6 +88,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         beside.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def as_path(path: object) -> Path:
+    """Return a path given as str or path, or say that it is none."""
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        msg = f"`path` must be a str or a path, got {path!r}"
+        raise TypeError(msg)
+    return Path(path)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -234,6 +249,24 @@ _RENAMED = {
     "pending.counts": "open.counts",
 }
 """Fields of version 1 with another name today; all `book.*` are `scores.*` as well."""
+
+
+def is_session(state: object) -> bool:
+    """Tell whether this is a state of `ted_torch`, which holds the pruner's."""
+    return isinstance(state, Mapping) and f"{_SESSION}format" in state
+
+
+def pruner_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the pruner's state of a session's, where it lies as tensors."""
+    if not is_session(state):
+        return state
+    return {
+        str(name).removeprefix(_SESSION): (
+            to_numpy(value) if hasattr(value, "detach") else value
+        )
+        for name, value in state.items()
+        if str(name).startswith(_SESSION)
+    }
 
 
 def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -404,9 +437,11 @@ def load_state(path: str | os.PathLike[str]) -> State:
     10
     """
     try:
-        with Path(path).open("rb") as file:
+        with as_path(path).open("rb") as file:
             state = _read(file)
-    except (FileNotFoundError, PermissionError, IsADirectoryError, CheckpointError):
+    except (TypeError, CheckpointError):
+        raise
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except Exception as error:
         msg = f"`{path}` must be a whole saved state, got: {error}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,13 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core import __version__
-from ted_core.checkpoint import atomic_write, current_state, load_state
+from ted_core.checkpoint import (
+    FORMAT,
+    atomic_write,
+    current_state,
+    is_session,
+    load_state,
+    pruner_state,
+)
 from ted_core.config import make_config
 from ted_core.errors import CheckpointError, TedWarning
+from ted_core.history import HISTORY, import_optional, savings_of
 from ted_core.reports.sample_table import ordered
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
-from ted_core.schedules.counts import planned_save_ratio, save_ratio, steps_for
-from ted_core.typing import State
+from ted_core.schedules.counts import planned_save_ratio, steps_for
 
 __all__ = ["main"]
 
@@ -135,7 +143,13 @@ def _parser() -> argparse.ArgumentParser:
         "values and the scores of a saved state, after checking that it is whole.",
         epilog="example: ted inspect run.ted --csv samples.csv",
     )
-    inspect.add_argument("file", type=Path, metavar="FILE", help="a saved state")
+    inspect.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a saved state, a file of torch.save with one inside, or a checkpoint's "
+        "folder",
+    )
     every = "write every sample, most kept first"
     inspect.add_argument("--csv", type=Path, metavar="OUT", help=every)
     inspect.add_argument(
@@ -172,7 +186,12 @@ def _plan(arguments: argparse.Namespace) -> None:
         run.schedule, run.epochs, n=run.n, multiple_of=run.multiple_of
     )
     table = run.schedule_table()
-    total = sum(steps(int(kept)) for kept in table["kept"])
+    total = run.total_steps(
+        arguments.batch_size,
+        accumulation=arguments.accumulation,
+        world_size=arguments.world_size,
+        drop_last=arguments.drop_last,
+    )
     print(
         f"samples {run.n}, epochs {run.epochs}, planned save ratio {100 * saved:.1f} %"
     )
@@ -210,27 +229,28 @@ def _plot(path: Path, table: NDArray[np.void]) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    saved = load_state(arguments.file)
+    saved = _read(arguments.file)
     state = {**current_state(saved), "version": saved["version"]}
     for name, value in state.items():
         if not isinstance(value, np.ndarray):
             _tell(name, value)
-    for name, value in state.items():
-        if name.startswith("history.") and isinstance(value, np.ndarray):
-            _tell(name, f"{int(value.sum())} in {value.size} epochs")
-    score, updates, planned, observed = (
+    for name in HISTORY:
+        row = state.get(f"history.{name}")
+        if isinstance(row, np.ndarray):
+            _tell(f"history.{name}", f"{int(row.sum())} in {row.size} epochs")
+    score, updates, planned, missing = (
         _array(arguments.file, state, name)
         for name in (
             "scores.score",
             "scores.update_counts",
             "history.planned",
-            "history.observed",
+            "history.missing",
         )
     )
-    for word, done in (("planned", planned), ("observed", observed)):
-        full = score.size * done.size
-        ratio = save_ratio(full, int(done.sum())) if full else 0.0
-        _tell(f"saved, {word}", f"{100 * ratio:.1f} %")
+    forwarded = state.get("history.forwarded", planned - missing)
+    savings = savings_of(score.size, planned, missing, forwarded)
+    _tell("saved, planned", f"{100 * savings.planned_ratio:.1f} %")
+    _tell("saved, forwarded", f"{100 * savings.ratio:.1f} %")
     valid = score[np.isfinite(score)]
     _tell("scored samples", f"{valid.size} of {score.size}")
     if valid.size:
@@ -244,11 +264,75 @@ def _inspect(arguments: argparse.Namespace) -> None:
             print(f"wrote {path}")
 
 
+def _read(path: Path) -> Mapping[str, Any]:
+    """Read a pruner's state from any file that the pages say how to write."""
+    if path.is_dir():
+        path = _session_of(path)
+    if not _is_of_torch(path):
+        return load_state(path)
+    torch = import_optional("torch", needed_by=f"ted inspect {path.name}")
+    try:
+        read = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        msg = (
+            f"`{path}` must hold tensors and plain values, which are all that is read "
+            f"from a file of torch.save, got: {str(error).splitlines()[0]}"
+        )
+        raise CheckpointError(msg) from error
+    found = list(_sessions(read))
+    if not found:
+        inside = sorted(map(str, read)) if isinstance(read, Mapping) else type(read)
+        msg = f"`{path}` must hold what `ted.state_dict()` returned, got {inside}"
+        raise CheckpointError(msg)
+    where, state = found[0]
+    _tell("found in", " > ".join([path.name, *where]))
+    for other, _ in found[1:]:
+        _tell("not shown", " > ".join([path.name, *other]))
+    return state
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Tell a file of torch.save, a zip with other members than ours has."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _session_of(folder: Path) -> Path:
+    """Return the session's file in the folder of a checkpoint."""
+    files = [*sorted(folder.glob("ted*.pt")), *sorted(folder.glob("*.pkl"))]
+    if not files:
+        there = sorted(path.name for path in folder.iterdir())
+        msg = (
+            f"`{folder}` must be a file or a checkpoint's folder with a session, "
+            f"`ted.pt` or `custom_checkpoint_0.pkl`, got {there}"
+        )
+        raise CheckpointError(msg)
+    return files[0]
+
+
+def _sessions(
+    value: object, where: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Yield the pruners' states in nested mappings, and the names that lead there."""
+    if not isinstance(value, Mapping):
+        return
+    if is_session(value):
+        yield where, pruner_state(value)
+    elif value.get("format") == FORMAT:
+        yield where, value
+    else:
+        for name, inner in value.items():
+            yield from _sessions(inner, (*where, str(name)))
+
+
 def _tell(name: str, value: object) -> None:
     print(f"{name:20} {value}")
 
 
-def _array(path: Path, state: State, name: str) -> NDArray[Any]:
+def _array(path: Path, state: Mapping[str, Any], name: str) -> NDArray[Any]:
     array = state.get(name)
     if not isinstance(array, np.ndarray):
         msg = f"`{name}` must be an array in {path}, got {array!r}"

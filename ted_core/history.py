@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ted_core.schedules.counts import Savings
 from ted_core.typing import Counts, Ids
 
 __all__ = ["Report"]
@@ -25,8 +26,8 @@ HISTORY = (
 )
 """Names of the counts of each closed epoch."""
 
-Rows: TypeAlias = dict[str, list[int]]
-"""The counts by name, one entry an epoch."""
+Rows: TypeAlias = dict[str, list[Any]]
+"""The counts by name, and the nominal ``"keep_ratio"``, one entry an epoch."""
 
 
 class EpochAccounts:
@@ -87,6 +88,21 @@ def times_in(order: Ids, n: int) -> Counts:
     times = np.zeros(n, np.uint8)
     np.add.at(times, order, np.uint8(1))
     return times
+
+
+def savings_of(
+    n: int, planned: ArrayLike, missing: ArrayLike, forwarded: ArrayLike
+) -> Savings:
+    """Return the savings of closed epochs over `n` samples."""
+    # An epoch that was cut short counts as far as it went: that saved nothing.
+    kept = np.asarray(planned, np.int64)
+    delivered = kept - np.asarray(missing, np.int64)
+    full = np.rint(n * (delivered / np.maximum(kept, 1)))
+    return Savings(
+        full=int(full.sum()),
+        planned=int(delivered.sum()),
+        forwarded=int(np.sum(forwarded, dtype=np.int64)),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from ted_core._state import Progress, read_state, write_state
 from ted_core.config import RunOptions, make_config
 from ted_core.errors import EpochError, TedWarning
-from ted_core.history import HISTORY, EpochAccounts, Report, Rows, times_in
+from ted_core.history import (
+    HISTORY,
+    EpochAccounts,
+    Report,
+    Rows,
+    savings_of,
+    times_in,
+)
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules.counts import Savings, StepOptions
 from ted_core.scores import Received, ScoreTable
@@ -88,8 +95,9 @@ class Pruner:
             reduction=run.reduction,
             initial_scores=options.get("initial_scores"),
         )
-        self._history: Rows = {name: [] for name in HISTORY}
+        self._history: Rows = {name: [] for name in (*HISTORY, "keep_ratio")}
         self._epoch, self._stopped = 0, False
+        self._warned_of_single = False
         self._plan: EpochPlan | None = None
 
     @property
@@ -177,7 +185,10 @@ class Pruner:
 
     def _check_open(self, name: str) -> None:
         if self.finished:
-            msg = f"`{name}` needs an open epoch, got a run finished at {self._epoch}"
+            msg = (
+                f"`{name}` needs an open epoch, got a run finished at {self._epoch}; a "
+                'saved state goes on in a run of more epochs, with `allow=("epochs",)`'
+            )
             raise EpochError(msg)
 
     def advance(
@@ -207,8 +218,9 @@ class Pruner:
             value were planned twice and not delivered: they rank first no more.
         """
         self._check_open("advance")
-        self._check_values(together=True)
-        accounts = self._close(forwarded)
+        received, waits = self._received(self.config.layout.sums)
+        self._check_values(received, waits=waits)
+        accounts = self._close(forwarded, anything=waits or received.samples > 0)
         if max_missing is not None:
             _warn(accounts.missing_warning(self._epoch - 1, max_missing))
 
@@ -236,8 +248,10 @@ class Pruner:
             return
         missing = ""
         if self._table.observed:
-            self._check_values()
-            epoch, accounts = self._epoch, self._close(forwarded)
+            if self.config.shard is None:  # else another process may have a value
+                received, waits = self._received(list)
+                self._check_values(received, waits=waits)
+            epoch, accounts = self._epoch, self._close(forwarded, anything=True)
             if max_missing is not None:
                 missing = accounts.missing_warning(epoch, max_missing)
         self._stopped = True
@@ -250,28 +264,33 @@ class Pruner:
                 "all data, did not run; give `epochs` the number that the training has"
             )
 
-    def _check_values(self, *, together: bool = False) -> None:
-        """Refuse an open epoch without a finite value; of all processes together."""
-        if self._table.waits_for(self.plan().order) and self.config.shard is None:
-            return
-        if together:
-            received = Received(*self.config.layout.sum(self._table.received()))
-        elif self.config.shard is None:
-            received = self._table.received()
-        else:
-            return  # another process may have one
+    def _received(
+        self, sum_over: Callable[[Sequence[int]], list[int]]
+    ) -> tuple[Received, bool]:
+        """Return what the processes received, and whether they wait for all of it."""
+        table = self._table
+        other = int(not table.waits_for(self.plan().order))
+        *counts, other = sum_over([*table.received(), other])
+        return Received(*counts), not other
+
+    def _check_values(self, received: Received, *, waits: bool) -> None:
+        """Refuse an open epoch without a finite value."""
+        if waits:
+            return  # they never came, and rank first no more
         if self.config.strategy.uses_scores or received.nonfinite:
             received.check(f" in epoch {self._epoch}")
 
-    def _close(self, forwarded: int | None) -> EpochAccounts:
+    def _close(self, forwarded: int | None, *, anything: bool) -> EpochAccounts:
         plan, expected = self.plan(), None
         if plan.visited > plan.order.size:
             # This process repeats samples of its shard to keep in step.
             repeated = repeat_order(plan.order, plan.visited, self.n)
             expected = times_in(repeated, self.n)
         accounts = EpochAccounts(plan.order, self._table.deliveries, expected=expected)
-        closed = self._table.close(plan.order, needs_value=False)
-        row = {
+        # Where nothing was observed at all, nothing is known of who was delivered.
+        order = plan.order if anything else None
+        closed = self._table.close(order, needs_value=False)
+        row: dict[str, float] = {
             "planned": accounts.planned,
             "observed": accounts.observed,
             "distinct": accounts.distinct,
@@ -280,8 +299,8 @@ class Pruner:
             "nonfinite": closed.nonfinite,
             "missing": accounts.missing,
         }
-        for name in HISTORY:
-            self._history[name].append(row[name])
+        for name, count in (row | {"keep_ratio": plan.keep_ratio}).items():
+            self._history[name].append(count)
         self._plan, self._epoch = None, self._epoch + 1
         if closed.given_up:
             _warn(
@@ -293,40 +312,92 @@ class Pruner:
         return accounts
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the optimizer steps of the run; see `RunConfig.total_steps`."""
-        return self.config.total_steps(batch_size, **options)
+        """Count the optimizer steps of the run: what ran, and what is to come.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples of one batch on one process.
+        **options : int, int and bool
+            ``accumulation``, ``world_size``, ``drop_last`` of
+            :func:`ted_core.steps_for`.
+
+        Returns
+        -------
+        int
+            Optimizer steps of all epochs; after :meth:`finish`, of those that ran.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument is out of range, an epoch has no whole batch for `drop_last`, or
+            the counts depend on the scores, as over shards: :meth:`max_total_steps`
+            gives the bound then.
+
+        Warns
+        -----
+        TedWarning
+            Once: the last batch of a pruned epoch has one sample.
+        """
+        self.config.check_known("total_steps")
+        steps = self.max_total_steps(batch_size, **options)
+        if not self._warned_of_single:
+            message = self.config.single_sample_warning(
+                self._visited(), batch_size, first=self._epoch, **options
+            )
+            self._warned_of_single = bool(message)
+            _warn(message)
+        return steps
 
     def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Bound the optimizer steps; see `RunConfig.max_total_steps`."""
-        return self.config.max_total_steps(batch_size, **options)
+        """Bound the optimizer steps: :meth:`total_steps`, or those of full data."""
+        first = self._epoch
+        return self.config.steps_of(self._visited(), batch_size, first=first, **options)
+
+    def _ratios(self) -> NDArray[np.float64]:
+        """Return the keep ratios of the closed epochs and of those to come."""
+        left = () if self.finished else self.config.keep_ratios[self._epoch :]
+        return np.array([*self._history["keep_ratio"], *left], np.float64)
+
+    def _visited(self) -> NDArray[np.int64]:
+        """Return how many samples each epoch has visited, and will at most."""
+        visited = self.config.max_visited(self._ratios())
+        if self.config.layout.shares_order:
+            visited[: self._epoch] = self._history["planned"]
+        return visited
 
     def schedule_table(self) -> NDArray[np.void]:
-        """Return every epoch's counts; see `RunConfig.schedule_table`."""
-        return self.config.schedule_table()
+        """Return the counts of the closed epochs and of those to come.
+
+        Returns
+        -------
+        structured ndarray, shape (epochs,)
+            See `RunConfig.schedule_table`; after :meth:`finish` the epochs that ran.
+
+        Raises
+        ------
+        ValueError
+            The counts depend on the scores.
+        """
+        self.config.check_known("schedule_table")
+        ratios = self._ratios()
+        kept = self.config.kept_counts[: ratios.size].copy()
+        kept[: self._epoch] = self._history["planned"]
+        return self.config.table_of(ratios, kept)
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
-        planned, missing, forwarded = (
-            np.array(self._history[name], np.int64)
-            for name in ("planned", "missing", "forwarded")
-        )
-        # An epoch that was cut short counts as far as it went: that saved nothing.
-        delivered = planned - missing
-        full = np.rint(self.n * (delivered / np.maximum(planned, 1)))
-        return Savings(
-            full=int(full.sum()),
-            planned=int(delivered.sum()),
-            forwarded=int(forwarded.sum()),
-        )
+        counts = (self._history[name] for name in ("planned", "missing", "forwarded"))
+        return savings_of(self.n, *counts)
 
     @property
     def nonfinite_dropped(self) -> int:
         """Values not finite, and dropped, in the closed epochs."""
-        return sum(self._history["nonfinite"])
+        return int(sum(self._history["nonfinite"]))
 
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
-        counts = {k: np.array(row, np.int64) for k, row in self._history.items()}
+        counts = {name: np.array(self._history[name], np.int64) for name in HISTORY}
         return Report(
             **counts,
             nonfinite_ids=self._table.nonfinite_ids,
@@ -362,7 +433,8 @@ class Pruner:
         state : mapping
             What :meth:`state_dict` returned.
         allow : sequence of str, default ()
-            ``"epochs"`` extends a run on purpose, between two epochs.
+            ``"epochs"`` extends or shortens a run on purpose, between two epochs and
+            not below those that ran; one that has finished goes on.
 
         Raises
         ------

@@ -423,10 +423,9 @@ class ScoreTable:
             Not one observed value is finite. The table is unchanged then.
         """
         closed = np.zeros(3, np.int64)
-        waited = order is not None and self.waits_for(order)
-        if self.observed or waited:
+        if self.observed or order is not None:
             buffer = self.buffer
-            if needs_value and not waited:
+            if needs_value:
                 buffer.received().check()
             due = np.zeros(self.n, bool)
             due[[] if order is None else order] = True

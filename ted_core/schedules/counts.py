@@ -81,10 +81,10 @@ def steps_for(
     accumulation : int, default 1
         Batches of one optimizer step; a remainder makes a step of its own.
     world_size : int, default 1
-        Processes that share the samples; uneven shares are padded, or shortened
-        with `drop_last`, as ``torch.utils.data.DistributedSampler`` does.
+        Processes that share the samples; uneven shares are padded, as
+        ``torch.utils.data.DistributedSampler`` does.
     drop_last : bool, default False
-        Whether the loader drops an incomplete last batch.
+        Whether each process's loader drops an incomplete last batch.
 
     Returns
     -------
@@ -96,6 +96,11 @@ def steps_for(
     ValueError, TypeError
         An argument is not an integer in its range.
 
+    Notes
+    -----
+    A process has ``ceil(count / world_size)`` samples, in as many batches as these
+    make, rounded up, or down with `drop_last`.
+
     Examples
     --------
     >>> from ted_core import steps_for
@@ -106,10 +111,11 @@ def steps_for(
     batch_size = check_int("batch_size", batch_size, minimum=1)
     accumulation = check_int("accumulation", accumulation, minimum=1)
     world_size = check_int("world_size", world_size, minimum=1)
+    share = _divide_up(count, world_size)
     if check_bool("drop_last", drop_last):
-        batches = count // world_size // batch_size
+        batches = share // batch_size
     else:
-        batches = _divide_up(_divide_up(count, world_size), batch_size)
+        batches = _divide_up(share, batch_size)
     return _divide_up(batches, accumulation)
 
 

@@ -380,7 +380,11 @@ class Layout:
         """Return the seed of the shuffle."""
         return seed
 
-    def sum(self, numbers: Sequence[int]) -> list[int]:
+    def sum(self, number: int) -> int:
+        """Return the sum of a number over the processes that have shards."""
+        return self.sums([number])[0]
+
+    def sums(self, numbers: Sequence[int]) -> list[int]:
         """Return the sum of each number over the processes that have shards."""
         return list(numbers)
 
@@ -433,7 +437,7 @@ class ShardedLayout(Layout):
         """Return this process's own."""
         return first_word(seed, purpose=SHARD, epoch=self._shard.rank)
 
-    def sum(self, numbers: Sequence[int]) -> list[int]:
+    def sums(self, numbers: Sequence[int]) -> list[int]:
         """Return the sum of each number over the processes."""
         sums: list[int] = self._over_all.sum(numbers).tolist()
         return sums

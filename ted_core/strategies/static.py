@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ted_core._validation import as_array, check_real, to_numpy
-from ted_core.checkpoint import current_state, plain_field, saved_kind
+from ted_core._validation import as_array, check_real
+from ted_core.checkpoint import current_state, plain_field, pruner_state, saved_kind
 from ted_core.errors import CheckpointError
 from ted_core.reductions import Reduction
 from ted_core.scores import ScoreTable
@@ -19,21 +19,10 @@ from ted_core.typing import Scores
 
 __all__ = ["Static"]
 
-_SESSION = "pruner."
-
 
 def ranking_of_state(state: Mapping[str, Any]) -> Scores:
     """Return the scores of a saved run, as a strategy of its next epoch gets them."""
-    if isinstance(state, Mapping) and f"{_SESSION}format" in state:
-        # A session of ted_torch holds the pruner's state as tensors.
-        state = {
-            str(name).removeprefix(_SESSION): (
-                to_numpy(value) if hasattr(value, "detach") else value
-            )
-            for name, value in state.items()
-            if str(name).startswith(_SESSION)
-        }
-    state = current_state(state)
+    state = current_state(pruner_state(state))
     observed = plain_field(state, "open.observed", int)
     if observed:
         msg = (

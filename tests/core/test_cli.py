@@ -55,6 +55,7 @@ def test_the_rows_are_those_of_the_pruner(capsys):
     assert [int(row[2]) for row in rows] == table["kept"].tolist()
 
 
+@pytest.mark.filterwarnings("ignore:`batch_size` of 128 leaves a last batch of one")
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
@@ -73,6 +74,10 @@ def test_the_steps_follow_the_options_of_the_loader(capsys, options, steps):
     ("line", "words"),
     [
         ("", "the following arguments are required: COMMAND"),
+        (
+            "plan --samples 100 --epochs 9 --batch-size 64 --drop-last",
+            "`batch_size` must be at most 32 with `drop_last`",
+        ),
         ("dance", "invalid choice: 'dance'"),
         ("plan", "--samples, --epochs, --batch-size"),
         ("plan --samples many --epochs 9 --batch-size 8", "invalid int value: 'many'"),
@@ -106,7 +111,7 @@ def test_inspect_prints_the_run_its_savings_and_its_scores(capsys, saved):
     lines = capsys.readouterr().out.splitlines()
     printed = {line[:20].strip(): line[21:] for line in lines}
     assert (printed["n"], printed["epoch"], printed["seed"]) == ("20", "3", "3")
-    assert printed["saved, observed"] == f"{100 * pruner.savings().ratio:.1f} %"
+    assert printed["saved, forwarded"] == f"{100 * pruner.savings().ratio:.1f} %"
     nonfinite = int(pruner.report().nonfinite.sum())
     assert nonfinite > 0
     assert printed["history.nonfinite"] == f"{nonfinite} in 3 epochs"
@@ -125,7 +130,7 @@ def test_inspect_of_a_fresh_run_has_no_scores_and_no_savings(capsys, tmp_path):
     assert "quartiles" not in printed
 
 
-@pytest.mark.parametrize("name", ["scores.score", "history.observed"])
+@pytest.mark.parametrize("name", ["scores.score", "history.planned"])
 def test_inspect_of_a_state_with_a_missing_field_names_it(capsys, saved, name):
     path, pruner = saved
     state = pruner.state_dict()

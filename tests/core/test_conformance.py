@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ted_core as ted
-from ted_core.testing import CHECKS, ConformanceError, LoopAdapter
+from ted_core.testing import CHECKS, PAIRS, ConformanceError, LoopAdapter, check_resume
 from ted_core.testing.strategies import run_options, values
 
 
@@ -72,6 +72,60 @@ def test_every_check_finds_the_adapter_that_breaks_it(broken, name):
 
 def test_every_check_is_shown_to_fail():
     assert {name for _, name in BROKEN} == set(CHECKS)
+
+
+class ForgetsTheEpoch(LoopAdapter):
+    def restore(self, saved):
+        super().restore(saved)
+        self.pruner = ted.Pruner(self.pruner.n, epochs=self.pruner.epochs)
+
+
+class GrowsItsState(LoopAdapter):
+    def restore(self, saved):
+        super().restore({"position": 0, **saved} if "position" in saved else saved)
+        self.restored = True
+
+    def save(self):
+        state = super().save()
+        return state | {"position": np.int64(state["position"])} | self.extra
+
+    @property
+    def extra(self):
+        return {"restored": True} if hasattr(self, "restored") else {}
+
+
+class LosesTheLastStep(LoopAdapter):
+    def save(self):
+        state = super().save()
+        self.before, state = state, getattr(self, "before", state)
+        return state
+
+
+class ForgetsTheScaleOnceRestored(LoopAdapter):
+    def restore(self, saved):
+        super().restore(saved)
+        self.loss_scale = lambda: 1.0
+
+
+def test_a_plain_loop_goes_on_from_a_state_of_any_step():
+    check_resume(LoopAdapter)
+    runs = [options for name, options in PAIRS.items() if "Cosine" in name]
+    check_resume(LoopAdapter, runs, every=5)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (ForgetsThePosition, "must train on .* saved after step 1 of epoch 0"),
+        (ForgetsTheEpoch, "'schedule.|'seed' must be .* saved after step"),
+        (GrowsItsState, "'restored'.* must be missing saved after step 0 of epoch 0"),
+        (LosesTheLastStep, "must be .* saved after step"),
+        (ForgetsTheScaleOnceRestored, "the loss must be scaled by"),
+    ],
+)
+def test_a_session_that_goes_on_otherwise_is_found_with_its_step(broken, message):
+    with pytest.raises(ConformanceError, match=message):
+        check_resume(broken)
 
 
 @settings(max_examples=40, deadline=None)

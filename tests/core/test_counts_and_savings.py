@@ -153,22 +153,3 @@ def test_an_open_epoch_is_not_counted_yet():
     pruner = ted.Pruner(10, epochs=5)
     pruner.observe([0], [1.0])
     assert pruner.savings().full == 0
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    st.integers(1, 200),
-    st.integers(1, 16),
-    st.integers(1, 3),
-    st.integers(1, 4),
-    st.booleans(),
-)
-def test_the_total_of_every_loader_is_the_sum_of_its_epochs(n, batch, acc, world, drop):
-    pruner = ted.Pruner(n, epochs=6, prune_ratio=0.8, strategy=ted.Random())
-    options = {"accumulation": acc, "world_size": world, "drop_last": drop}
-    total = pruner.total_steps(batch, **options)
-    steps = 0
-    while not pruner.finished:
-        steps += pruner.plan().steps(batch, **options)
-        pruner.advance()
-    assert steps == total <= pruner.max_total_steps(batch, **options)

@@ -54,8 +54,8 @@ def test_a_ranking_of_any_state_is_an_answer_or_a_refusal(data):
         ),
         (
             "scores.flags",
-            np.full(12, 8, np.uint8),
-            r"`scores\.flags` must be at most 7",
+            np.full(12, 128, np.uint8),
+            r"`scores\.flags` must be at most 127",
         ),
     ],
 )

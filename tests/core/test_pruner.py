@@ -32,6 +32,7 @@ def test_planning_is_pure_and_only_advance_moves_the_epoch():
     assert pruner.plan() is not first
 
 
+@pytest.mark.filterwarnings("ignore:`batch_size` of .* a last batch of one sample")
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(1, 300),

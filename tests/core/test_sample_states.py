@@ -125,7 +125,7 @@ def state(n=6, **options):
 
 
 def ranking(pruner):
-    return pruner._table.ranking().tolist()  # noqa: SLF001 - what strategies are given
+    return pruner._table.ranking().tolist()
 
 
 def test_each_state_has_its_rank():
@@ -187,8 +187,13 @@ def test_masked_values_are_missing_values():
 
 @pytest.mark.parametrize(
     ("valid", "message"),
-    [([True], r"`valid` must hold True or False of shape \(2,\) like `ids`, got bool")]
-    + [([1, 0], "`valid` must hold True or False of shape .* got int64")],
+    [
+        (
+            [True],
+            r"`valid` must hold True or False of shape \(2,\) like `ids`, got bool",
+        ),
+        ([1, 0], "`valid` must hold True or False of shape .* got int64"),
+    ],
 )
 def test_a_bad_mask_is_refused_by_name_and_nothing_is_taken(valid, message):
     pruner = state()

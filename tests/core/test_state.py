@@ -139,7 +139,11 @@ def broken(name, value):
             np.zeros(40, ">u2"),
             "`scores.update_counts` must be uint16",
         ),
-        ("open.observed", 9, "`open.observed` must equal the sum of its counts, saved"),
+        (
+            "open.observed",
+            9,
+            "`open.observed` must equal the sum of its deliveries, saved",
+        ),
         ("open.checksum", 1, "`state` must have the order of this epoch"),
         ("stopped", 0, "`stopped` must be bool, saved 0"),
         ("surprise", 1, "`state` must hold known fields only, got surprise"),

@@ -156,6 +156,16 @@ def read(name):
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def _savings(ended):
+    """Give the savings of a report: an epoch counts as far as it was delivered."""
+    planned, missing, distinct = (
+        np.array(ended["report"][name]) for name in ("planned", "missing", "distinct")
+    )
+    delivered = planned - missing
+    full = np.rint(len(ended["scores"]) * (delivered / planned)).sum()
+    return [int(full), int(delivered.sum()), int(distinct.sum())]
+
+
 def same(found, expected, *, rtol=0.0):
     """Compare a run that went on with what is written, scores to within `rtol`."""
     assert found["loaded"] == expected["loaded"]
@@ -173,10 +183,11 @@ def same(found, expected, *, rtol=0.0):
     one, other = found["ended"], expected["ended"]
     for name in ("epoch", "finished"):
         assert one[name] == other[name]
-    assert one["savings"][:2] == other["savings"][:2]
     assert one["report"]["planned"] == other["report"]["planned"]
     if not drawn:
-        assert one["savings"] == other["savings"]
+        # Over shards a process also forwards what it repeats to keep in step.
+        counts = 2 if any(row["kept_by_rank"] for row in found["epochs"]) else 3
+        assert one["savings"][:counts] == _savings(other)[:counts]
         assert one["report"] == other["report"]
         scores = (np.array(side["scores"], np.float64) for side in (one, other))
         np.testing.assert_allclose(*scores, rtol=rtol)
