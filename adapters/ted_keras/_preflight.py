@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -13,9 +15,9 @@ import keras
 import numpy as np
 from keras import backend, ops, tree
 
-from ted_core import Pruner
-from ted_core.reports.preflight import Finding, Preflight, count_findings
-from ted_keras._objective import Objective
+from ted_core import Pruner, TedWarning
+from ted_core.reports.preflight import Preflight
+from ted_keras._objective import ACTIVATIONS, Objective
 from ted_keras._overrides import Attachment, OwnLoss
 from ted_keras._validation import own_train_step
 from ted_keras.data import TEDData
@@ -27,8 +29,11 @@ _ENDS = {
 }
 
 
-class Look:
-    """Look at one batch of the open epoch, and at what a fit will do with it."""
+class Check:
+    """Facts and problems, gathered one question after the other.
+
+    What makes the training wrong is raised at once.
+    """
 
     def __init__(
         self, model: Any, pruner: Pruner, data: TEDData, attachment: Attachment
@@ -36,125 +41,164 @@ class Look:
         self._model, self._pruner, self._data = model, pruner, data
         self._own, self._attachment = attachment.own_loss, attachment
         self._ids = pruner.plan().order[: data.batch_size].astype(np.int64)
+        self.lines: list[str] = []
+        self.problems: list[str] = []
 
-    def failures(self) -> Preflight:
-        """Return what can fail; a forward pass only where the loss is the model's own."""
-        return Preflight((self._rows(), self._compute_loss(None)))
+    def refuse(self) -> None:
+        """Refuse what makes the training wrong, and warn of a signal of another loss.
 
-    def findings(self) -> Preflight:
+        The model makes a forward pass only where its loss is its own.
+        """
+        self._rows()
+        self._compute_loss()
+        self._warn()
+
+    def report(self) -> Preflight:
         """Return all that there is to say."""
-        found = [self._rows(), *self._counts()]
+        self._rows()
+        self._epochs()
         if self._model.compiled:
-            batch = _Batch(self._model, self._data.source(self._ids))
-            found += [self._learning_rate(), self._train_step()]
-            found += [self._compute_loss(batch), self._site(batch)]
+            self._learning_rate()
+            self._train_step()
+            self._compute_loss()
+            self._site()
         else:
-            text = "the model is not compiled; compile it and check again"
-            found.append(Finding("compile", "warn", text))
-        text = f"give it `ted.data`, epochs={self._pruner.epochs} and callbacks=[ted]"
-        return Preflight((*found, Finding("fit", "ok", text)))
+            self.problems.append("the model is not compiled; compile it, check again")
+        self.lines.append(
+            f"fit: give it `ted.data`, epochs={self._pruner.epochs} and callbacks=[ted]"
+        )
+        self._warn()
+        return Preflight(tuple(self.lines), tuple(self.problems))
 
-    def _rows(self) -> Finding:
+    def _warn(self) -> None:
+        for problem in self.problems:
+            warnings.warn(problem, TedWarning, stacklevel=4)
+
+    @cached_property
+    def _batch(self) -> _Batch:
+        return _Batch(self._model, self._data.source(self._ids))
+
+    def _rows(self) -> None:
         source = self._data.source
         if source.misplaced(self._ids):
-            text = (
+            msg = (
                 "`data(ids)` must give sample ids[j] as row j, got rows that are not "
-                "reversed for the reversed ids; a function that sorts, as HDF5 wants "
-                "it, must undo it: `up = np.argsort(ids)`, then "
+                "reversed for the reversed ids; a function that sorts the ids, as HDF5 "
+                "wants it, must undo that: `up = np.argsort(ids)`, then "
                 "`file[ids[up]][np.argsort(up)]`"
             )
-            return Finding("rows", "fail", text)
-        return Finding("rows", "ok", f"row j is sample ids[j], of {source.n} samples")
+            raise ValueError(msg)
+        self.lines.append(f"data: {source.n} samples, row j of a batch is ids[j]")
 
-    def _counts(self) -> list[Finding]:
-        config, batch_size = self._pruner.config, self._data.batch_size
-        if config.known_count:
-            return count_findings(config.kept_counts.tolist(), batch_size)
-        most = self._pruner.max_total_steps(batch_size)
-        text = f"depend on the scores, {most} steps at most"
-        return [Finding("kept counts", "ok", text)]
+    def _epochs(self) -> None:
+        """Hold every epoch's samples against the batch size."""
+        pruner, size = self._pruner, self._data.batch_size
+        steps = pruner.max_total_steps(size)
+        if not pruner.config.known_count:
+            self.lines.append(
+                f"epochs: samples depend on scores, {steps} steps at most"
+            )
+            return
+        kept = pruner.schedule_table()["kept"]
+        self.lines.append(
+            f"epochs: {kept.size}, of {kept.min()} to {kept.max()} samples, {steps} "
+            f"steps of {size}"
+        )
+        first = pruner.epoch
+        ones = pruner.config.single_sample_epochs(kept, size, first=first)
+        if ones:
+            shown = ", ".join(map(str, ones[:5])) + (", ..." if ones[5:] else "")
+            self.problems.append(
+                f"`batch_size` of {size} leaves a last batch of one sample in "
+                f"{len(ones)} of {kept.size} epochs ({shown}), of which a batch norm "
+                f"gets no variance: give `multiple_of={size}`"
+            )
 
-    def _learning_rate(self) -> Finding:
+    def _learning_rate(self) -> None:
         optimizer = self._model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         config = {} if optimizer is None else optimizer.get_config()
         schedule = config.get("learning_rate")
         if not isinstance(schedule, dict) or schedule["class_name"] not in _ENDS:
-            text = "of the optimizer, without an end of its own"
-            return Finding("learning rate", "ok", text)
+            self.lines.append("learning rate: no schedule with an end of its own")
+            return
         kind, options = schedule["class_name"], schedule["config"]
         end = sum(options.get(name) or 0 for name in _ENDS[kind])
         steps = self._pruner.max_total_steps(self._data.batch_size)
         if end == steps:
-            return Finding("learning rate", "ok", f"{kind} ends with the run at {end}")
-        text = (
-            f"{kind} must end with the run, after {steps} steps, got {end}; give "
-            f"{'less its `warmup_steps` ' if end != options['decay_steps'] else ''}"
-            "decay_steps=ted.total_steps"
+            self.lines.append(f"learning rate: {kind} ends with the run at {end}")
+            return
+        warmup = end - options["decay_steps"]
+        less = f" - {warmup}, after as many of warm-up" if warmup else ""
+        self.problems.append(
+            f"the learning rate's {kind} must end with the run after {steps} steps, "
+            f"got {end}; give decay_steps=ted.total_steps{less}"
         )
-        return Finding("learning rate", "warn", text)
 
-    def _train_step(self) -> Finding:
-        if not own_train_step(self._model):
-            return Finding("train_step", "ok", "Keras' own")
-        text = (
-            f"of {type(self._model).__name__}, which must call `self.compute_loss(x, y,"
-            " y_pred, sample_weight)` once a step"
-        )
-        return Finding("train_step", "ok", text)
+    def _train_step(self) -> None:
+        if own_train_step(self._model):
+            self.lines.append(
+                f"train_step: of {type(self._model).__name__}, which must call "
+                "`self.compute_loss(x, y, y_pred, sample_weight)` once"
+            )
 
-    def _compute_loss(self, batch: _Batch | None) -> Finding:
+    def _compute_loss(self) -> None:
         """Ask a `compute_loss` of the model's own whether it heeds the weights."""
-        name = f"`compute_loss` of {type(self._model).__name__}"
-        config = self._pruner.config
         if not self._own.overridden:
-            return Finding("compute_loss", "ok", "Keras' own, of the losses compiled")
-        weights = self._data.source(self._ids)[2] if batch is None else batch.weights
+            return
+        config, source = self._pruner.config, self._data.source
+        name = f"`compute_loss` of {type(self._model).__name__}"
+        if config.signal == "loss":
+            self.problems.append(
+                f"signal='loss' ranks by the loss compiled, got a model that trains on "
+                f"{name}: give another signal if that is not meant"
+            )
         weighs = config.divides_loss or not config.strategy.known_count
-        if not weighs and weights is None:
-            text = f"{name}; nothing weighs the losses"
-            return Finding("compute_loss", "ok", text)
-        if batch is None:
-            batch = _Batch(self._model, self._data.source(self._ids))
+        if not weighs and source(self._ids)[2] is None:
+            self.lines.append(f"compute_loss: {name}, whose losses nothing weighs")
+            return
         try:
-            ignores = batch.ignores_weights(self._own)
+            ignores = self._batch.ignores_weights(self._own)
         except Exception as error:
             if not own_train_step(self._model):
                 raise
-            text = f"{name} could not be called without its `train_step`: {error}"
-            return Finding("compute_loss", "warn", text)
+            self.problems.append(
+                f"{name} must multiply each sample's loss with `sample_weight`, got no "
+                f"answer outside of its `train_step`: {error}"
+            )
+            return
         if ignores:
-            text = (
+            msg = (
                 f"{name} must multiply each sample's loss with `sample_weight`, got "
                 "the same total for weights of 1 and of 2; without it neither 1 / r_t "
-                "nor weights of the samples arrive: average losses * sample_weight "
-                "over the batch"
+                "nor weights of the samples arrive: return the mean of losses * "
+                "sample_weight"
             )
-            return Finding("compute_loss", "fail", text)
-        if config.signal == "loss":
-            text = f"{name} is trained on, signal='loss' ranks by the loss compiled"
-            return Finding("compute_loss", "warn", text)
-        return Finding("compute_loss", "ok", f"{name} heeds `sample_weight`")
+            raise ValueError(msg)
+        self.lines.append(f"compute_loss: {name}, which heeds `sample_weight`")
 
-    def _site(self, batch: _Batch) -> Finding:
+    def _site(self) -> None:
         """Say where the value is taken."""
         signal = self._pruner.config.signal
         mask, objective = self._attachment.mask, self._attachment.objective
         if signal != "mask_gradient":
-            return Finding("signal", "ok", f"{signal} of the scored output")
+            self.lines.append(f"signal: {signal} of the scored output")
+            return
         if mask is not None:
-            return Finding("mask", "ok", f"at the layer {mask.name}")
-        kind = batch.activation(objective)
+            self.lines.append(f"mask: at the layer {mask.name}")
+            return
+        kind = self._batch.activation(objective)
         layer = objective.layer_activation()
         if kind != "linear":
-            return Finding("mask", "ok", f"at the output before its {kind}")
-        if layer in {"linear", "softmax", "sigmoid"}:
-            return Finding("mask", "ok", "at the output")
-        text = (
-            f"at the output after its {layer}: TED undoes softmax and sigmoid alone; "
-            "for the tensor before it, make it a layer of its own behind a Mask()"
-        )
-        return Finding("mask", "warn", text)
+            self.lines.append(f"mask: at the output, before its {kind}")
+        elif layer in ACTIVATIONS:
+            self.lines.append("mask: at the output")
+        else:
+            self.problems.append(
+                f"the mask stands at the output after its {layer}, for softmax and "
+                "sigmoid alone are undone; for the tensor before it put a `Mask()` "
+                "between the last layer and a layer of that activation"
+            )
 
 
 class _Batch:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ted_core import CheckpointError, EpochError, Pruner
+from ted_core import CheckpointError, EpochError, Pruner, TedWarning
 from ted_core.checkpoint import array_field, current_state, plain_field
 from ted_core.history import EpochAccounts
 from ted_core.typing import Counts, State
@@ -21,12 +22,21 @@ class Session:
     """Bring pruner, data and store together, one epoch after the other.
 
     `store` is where the steps write, None while no model is attached; `silence` what
-    may be wrong if they write nothing. `probed` says that Keras reads the data once
+    may be wrong if they write nothing. `make_pruner` makes the pruner of a number of
+    epochs; `probed` says that Keras reads the data once
     before it trains.
     """
 
-    def __init__(self, pruner: Pruner, data: TEDData, *, probed: bool = False) -> None:
-        self.pruner, self.data = pruner, data
+    def __init__(
+        self,
+        make_pruner: Callable[..., Pruner],
+        data: TEDData,
+        *,
+        epochs: int,
+        probed: bool = False,
+    ) -> None:
+        self.pruner, self.data = make_pruner(epochs=epochs), data
+        self._make_pruner = make_pruner
         self.store: Any = None
         self.silence = ""
         # Workers would read on after the batch that is probed.
@@ -36,7 +46,7 @@ class Session:
     @property
     def seen(self) -> Counts:
         """How often a step of the open epoch has met each sample, shape (n,)."""
-        return self.pruner._table.deliveries  # noqa: SLF001 - our own core
+        return _deliveries(self.pruner)
 
     @property
     def accounts(self) -> EpochAccounts:
@@ -133,10 +143,28 @@ class Session:
     ) -> None:
         """Take over a saved state; on an error nothing has changed."""
         state = self._of_earlier_version(current_state(state))
+        if "epochs" in allow:
+            state = self._closed(state)
         self.pruner.load_state_dict(state, allow=allow)
         if self.store is not None:
             self.store.clear()
         self.rest()
+
+    def _closed(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a state whose epoch is closed, if the steps had met all of it.
+
+        It was saved by a callback that stands before the session's.
+        """
+        epochs = plain_field(state, "epochs", int)
+        if epochs == self.pruner.epochs or not plain_field(state, "open.observed", int):
+            return state
+        with warnings.catch_warnings(action="ignore", category=TedWarning):
+            former = self._make_pruner(epochs=epochs)
+        former.load_state_dict(state)
+        if EpochAccounts(former.plan().order, _deliveries(former)).missing:
+            return state
+        former.advance()
+        return former.state_dict()
 
     def _of_earlier_version(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a state whose count of steps, once Keras' own, is the pruner's."""
@@ -160,3 +188,8 @@ class Session:
         core["open.weightless"] = seen - np.minimum(counts, seen)
         core["open.observed"] = int(seen.sum(dtype=np.int64))
         return core
+
+
+def _deliveries(pruner: Pruner) -> Counts:
+    """Return how often the open epoch delivered each sample, shape (n,); no copy."""
+    return pruner._table.deliveries  # noqa: SLF001 - our own core

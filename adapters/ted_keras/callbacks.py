@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -25,7 +26,7 @@ from ted_core.reports.preflight import Preflight
 from ted_core.typing import State
 from ted_keras._objective import check_activation
 from ted_keras._overrides import Attachment
-from ted_keras._preflight import Look
+from ted_keras._preflight import Check
 from ted_keras._session import Session
 from ted_keras._validation import (
     check_count,
@@ -138,7 +139,6 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             msg = "`shard` must not be given in Keras, which has one process's data"
             raise ValueError(msg)
         options.setdefault("multiple_of", default_multiple(model, batch_size))
-        self.pruner = Pruner(source.n, epochs=epochs, **options)
         self.data = TEDData(
             source,
             batch_size=batch_size,
@@ -148,7 +148,13 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             use_multiprocessing=use_multiprocessing,
             max_queue_size=max_queue_size,
         )
-        self._session = Session(self.pruner, self.data, probed=probes_data(model))
+        self._session = Session(
+            partial(Pruner, source.n, **options),
+            self.data,
+            epochs=epochs,
+            probed=probes_data(model),
+        )
+        self.pruner = self._session.pruner
         self._trained = model
         self._backup = None if backup is None else _Backup(backup)
         self._attachment = Attachment(
@@ -159,8 +165,12 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole run: ``optimizer.iterations`` at its end."""
-        return self.pruner.total_steps(self.data.batch_size)
+        """Optimizer steps of the whole run: ``optimizer.iterations`` at its end.
+
+        Of the epochs that ran, and of those to come.
+        """
+        self.pruner.config.check_known("total_steps")
+        return self.pruner.max_total_steps(self.data.batch_size)
 
     @property
     def epoch(self) -> int:
@@ -168,15 +178,28 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         return self._session.epoch
 
     def check(self) -> Preflight:
-        """Look at model, data and learning rate before the first step.
+        """Look at data, model and learning rate before the first step.
 
-        ``fit`` looks too, before it trains, and refuses what fails here; it says
-        nothing of the rest.
+        ``fit`` refuses by itself, before it trains, what is refused here.
 
         Returns
         -------
         Preflight
-            A line for each thing that was looked at; ``print`` it.
+            Facts of the run and problems, to be printed.
+
+        Raises
+        ------
+        ValueError
+            The rows of a batch do not stand in the order of its ids, or a model's own
+            ``compute_loss`` does not heed ``sample_weight``.
+        EpochError
+            The run has finished.
+
+        Warns
+        -----
+        TedWarning
+            A problem: a last batch of one sample, a learning rate that does not end
+            with the run, an activation that is not undone, a signal of another loss.
 
         Notes
         -----
@@ -184,7 +207,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         makes one forward pass on it. Weights, metrics and random numbers stay as they
         are.
         """
-        return self._look().findings()
+        return self._check().report()
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
@@ -253,7 +276,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         EpochError
             It is not this session's model, data or number of epochs.
         ValueError
-            What :meth:`check` finds makes the training wrong.
+            What :meth:`check` refuses.
         """
         del logs
         epochs = self.params["epochs"]
@@ -267,9 +290,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         multiple_of = self.pruner.config.multiple_of
         warn_of_shapes(self._trained, multiple_of, self.data.batch_size)
         if not self._checked and not self.pruner.finished:
-            failures = self._look().failures()
-            failures.raise_failures()
-            failures.warn()
+            self._check().refuse()
             self._checked = True
         self._attachment.renew()
         self._look_for_backup = True
@@ -342,8 +363,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         if state is not None:
             self.load_state_dict(state)
 
-    def _look(self) -> Look:
-        return Look(self._trained, self.pruner, self.data, self._attachment)
+    def _check(self) -> Check:
+        return Check(self._trained, self.pruner, self.data, self._attachment)
 
     def _attach(self) -> None:
         self._attachment.open()
