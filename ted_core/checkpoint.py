@@ -57,6 +57,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Notes
     -----
+    Through a symbolic link, and with the mode of a file that is there already.
     Written, flushed to the disk, renamed: who reads `path` at any moment, after a kill
     or a loss of power too, finds the older file or the newer one. A kill leaves the
     hidden file, ``.NAME.*.tmp``, which nothing reads.

@@ -114,8 +114,9 @@ class Static(Floored):
         Returns
         -------
         Static
-            Ranks by that run's scores (by mu of :class:`UCB`): a sample never presented
-            above all others, one without a valid value at the median.
+            Ranks by that run's scores (by mu of :class:`UCB`): a sample never seen
+            above all others, one without a valid value at the median, one of weight 0
+            below all.
 
         Raises
         ------

@@ -218,34 +218,36 @@ def check_resume(
 
     Notes
     -----
-    Some 20 steps a run, so 20 sessions and 200 steps with ``every=1``. An adapter's
-    ``run_epoch`` is called for single steps, ``steps=1``, and for the rest of an epoch.
+    Some 20 steps a run: twice as many sessions and some 400 steps with ``every=1``. A
+    session that was stopped in mid-epoch is saved and not gone on with.
 
     Examples
     --------
     >>> from ted_core.testing import LoopAdapter, check_resume
-    >>> check_resume(LoopAdapter)
+    >>> check_resume(LoopAdapter, [{"prune_ratio": 0.7}])
     """
     for options in (*_RUNS, _WEIGHTED_RUNS[0]) if runs is None else runs:
-        straight, core = _start(make, options)
-        trained, scales, states = [], [], [(0, 0, straight.save(), _facts(straight))]
+        straight, _ = _start(make, options)
+        trained, scales = [], []
         for epoch in range(EPOCHS):
-            plan, ran = core.plan(), []
-            for step in range(plan.steps(BATCH)):
-                ran += straight.run_epoch(epoch, _values(epoch), steps=1)
-                states.append((epoch, step + 1, straight.save(), _facts(straight)))
+            ran = straight.run_epoch(epoch, _values(epoch))
             trained.append([ids.tolist() for ids in ran])
             scales.append(straight.loss_scale())
-            core.observe(plan.order, _values(epoch)[plan.order])
-            core.advance()
         straight.finish()
         ended = _facts(straight)
-        for epoch, step, saved, facts in states[::every]:
+        stops = [(e, k + 1) for e in range(EPOCHS) for k in range(len(trained[e]))]
+        for epoch, step in [(0, 0), *stops][::every]:
             where = f"saved after step {step} of epoch {epoch} ({options})"
+            stopped, _ = _start(make, options)
+            for before in range(epoch):
+                stopped.run_epoch(before, _values(before))
+            if step:
+                stopped.run_epoch(epoch, _values(epoch), steps=step)
+            saved, facts = stopped.save(), _facts(stopped)
             resumed, _ = _start(make, options)
             resumed.restore(saved)
-            _same_state(_structure(saved), _structure(resumed.save()), where)
-            _same_state(facts, _facts(resumed), where)
+            _same_parts(_structure(saved), _structure(resumed.save()), where)
+            _same_parts(facts, _facts(resumed), where)
             for later in range(epoch, EPOCHS):
                 expected = trained[later][step if later == epoch else 0 :]
                 if not expected:
@@ -259,7 +261,7 @@ def check_resume(
                     msg += f"{resumed.loss_scale()} in epoch {later}, {where}"
                     raise ConformanceError(msg)
             resumed.finish()
-            _same_state(ended, _facts(resumed), f"at the end, {where}")
+            _same_parts(ended, _facts(resumed), f"at the end, {where}")
 
 
 def _facts(adapter: Adapter) -> dict[str, str]:
@@ -285,7 +287,7 @@ def _structure(value: Any, where: str = "state") -> dict[str, str]:
     return found
 
 
-def _same_state(expected: dict[str, str], found: dict[str, str], where: str) -> None:
+def _same_parts(expected: dict[str, str], found: dict[str, str], where: str) -> None:
     """Refuse a state with another part than the expected one."""
     for name in {**expected, **found}:
         one, other = expected.get(name, "missing"), found.get(name, "missing")

@@ -39,7 +39,9 @@ def run(pruner, part, values):
         plans.append(plan)
         # each fourth sample of an epoch is lost, so that some are never presented
         seen = plan.order[part[plan.order] % 4 != plan.epoch % 4]
-        pruner.observe(seen, values[plan.epoch, part[seen]])
+        # and some come with weight 0
+        found = values[plan.epoch, part[seen]]
+        pruner.observe(seen, found, valid=found != 2.5)
         pruner.advance()
     return kept, weights, plans, pruner.scores
 
@@ -53,6 +55,9 @@ def test_the_ranks_keep_what_one_process_keeps(name, sizes, seed, data):
     drawn = data.draw(st.lists(VALUES, min_size=7, max_size=7))
     mixed = np.random.default_rng(seed % 1000).choice([*drawn, 1.5, 2.5], (EPOCHS, n))
     values = mixed.astype(np.float32)
+    if name == "infobatch":
+        # Its mean is that of all up to rounding, in which a number as small is lost.
+        values[values == np.float32(1e-40)] = 0
     group, parts = Group(len(sizes)), split(np.arange(n), sizes)
     options = {"epochs": EPOCHS, "schedule": ted.Constant(0.5), "seed": seed}
     make = pruners(group, sizes, **options)
