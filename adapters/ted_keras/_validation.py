@@ -79,7 +79,8 @@ def check_fit(model: object, fitted: object, fit_epochs: int, epochs: int) -> No
     if fit_epochs != epochs:
         msg = (
             f"`epochs` of `fit` must be those of TED, {epochs}, got {fit_epochs}; "
-            "the schedule ends with the run"
+            "the schedule ends with the run; to train for longer load its state into a "
+            "TED of more epochs, with `allow=('epochs',)`"
         )
         raise EpochError(msg)
 

@@ -55,7 +55,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Sequential, Functional or subclassed; compiled before or after.
     data : tuple of arrays, or callable
         ``(x, y)`` or ``(x, y, weights)``, nested as Keras takes them, rows along the
-        first axis; or a function of ids, shape (B,), that gives such a tuple.
+        first axis; or a function of ids, shape (B,), that gives such a tuple: row j is
+        sample ids[j].
     epochs : int
         T, epochs of the run, at least 2: the same as in ``fit``.
     batch_size : int, default 32
@@ -63,11 +64,13 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     n : int, optional
         Samples; needed with a function.
     class_weight : mapping of int to float, optional
-        Factor of each class' loss; instead of the argument of ``fit``.
+        Factor of each class' loss; instead of the argument of ``fit``. Targets are of
+        shape (n,), (n, 1) or one-hot (n, C). A sample of weight 0 ranks last.
     output : str, optional
         Name of the scored output, if there are several.
     activation : {"auto", "linear", "softmax", "sigmoid"}, default "auto"
-        What made the output: the mask stands before it. "auto" asks loss and layer.
+        What made the output: the mask stands before a softmax or a sigmoid, and behind
+        any other. "auto" asks loss and layer.
     mask : Mask, optional
         Inner site; found in the model by itself where layers are listed.
     backup : str or path, optional
@@ -89,7 +92,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     Raises
     ------
     TypeError, ValueError
-        The data has no ids, lengths differ, or an option is out of range.
+        The data has no ids, lengths differ, an option is out of range, or the model's
+        own ``train_step`` never calls ``compute_loss``.
 
     Notes
     -----
@@ -231,7 +235,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         state : mapping
             What :meth:`state_dict` returned.
         allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``.
+            Fields that may differ on purpose: ``"epochs"``, of a run that goes on for
+            longer, finished or not, or ends sooner.
 
         Raises
         ------
