@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -277,7 +277,7 @@ class RunConfig:
             raise ValueError(msg)
         return sum(steps)
 
-    def single_sample_warning(
+    def single_sample_epochs(
         self,
         visited: NDArray[np.int64],
         batch_size: int,
@@ -286,18 +286,25 @@ class RunConfig:
         accumulation: int = 1,
         world_size: int = 1,
         drop_last: bool = False,
-    ) -> str:
-        """Return what to say of pruned epochs to come with a last batch of one sample.
-
-        Those before the epoch `first` have run.
-        """
+    ) -> list[int]:
+        """Return the pruned epochs from `first` on with a last batch of one sample."""
         del accumulation
         processes = world_size if self.layout.shares_order else 1
         shares = -(-visited // processes)
         single = (shares % batch_size == 1) & (visited < self.layout.max_size)
-        epochs = (np.flatnonzero(single[first:]) + first).tolist()
-        if drop_last or batch_size == 1 or not epochs:
+        if drop_last or batch_size == 1:
+            return []
+        epochs: list[int] = (np.flatnonzero(single[first:]) + first).tolist()
+        return epochs
+
+    def single_sample_warning(
+        self, visited: NDArray[np.int64], batch_size: int, **options: Any
+    ) -> str:
+        """Return what to say of `single_sample_epochs`, or an empty text."""
+        epochs = self.single_sample_epochs(visited, batch_size, **options)
+        if not epochs:
             return ""
+        processes = options.get("world_size", 1) if self.layout.shares_order else 1
         shown = ", ".join(map(str, epochs[:5])) + (", ..." if epochs[5:] else "")
         return (
             f"`batch_size` of {batch_size} leaves a last batch of one sample in "

@@ -29,16 +29,21 @@ def check_activation(activation: object) -> None:
 class Objective:
     """One output of a compiled model, its loss and its activation.
 
-    `overridden` tells whether the model's class has a ``compute_loss`` of its own, and
+    `overridden` tells whether the model has a ``compute_loss`` of its own, and
     `reduction` how Keras reduces the losses over the batch: "mean" or "sum".
     """
 
     def __init__(
-        self, model: Any, *, output: str | None = None, activation: str = "auto"
+        self,
+        model: Any,
+        *,
+        overridden: bool,
+        output: str | None = None,
+        activation: str = "auto",
     ) -> None:
         self._model, self._output, self._activation = model, output, activation
-        self.overridden = type(model).compute_loss is not keras.Model.compute_loss
-        losses = [] if self.overridden else tree.flatten(model.loss)
+        self.overridden = overridden
+        losses = [] if overridden else tree.flatten(model.loss)
         kinds = {reduction_of(loss) for loss in losses if loss is not None}
         if len(kinds) > 1:
             msg = "`reduction` must be the same for all losses, got 'sum' and a mean"
@@ -110,7 +115,12 @@ class Objective:
         expected = None
         if not self.overridden:
             expected = expected_activation(self._loss(), self.pick(y), outputs)
-        return expected or _last_activation(self._model, self._output)
+        found = expected or self.layer_activation()
+        return found if found in ACTIVATIONS else "linear"
+
+    def layer_activation(self) -> str:
+        """Return the name of the activation of the layer that the output comes from."""
+        return _last_activation(self._model, self._output)
 
     def _loss(self) -> Any:
         loss = self.pick(self._model.loss)
@@ -137,7 +147,10 @@ def _last_activation(model: Any, output: str | None = None) -> str:
     for name in ("softmax", "sigmoid"):
         if function is getattr(keras.activations, name):
             return name
-    return "linear"
+    # One of a user's own by the name of softmax may be another function.
+    known = {"softmax", "sigmoid", "auto"}
+    name = getattr(function, "__name__", "" if function else "linear")
+    return f"a {name} of its own" if name in known else name or "an activation"
 
 
 def _broadcast(weights: Any, outputs: Any, rank: int) -> Any:

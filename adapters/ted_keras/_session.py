@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ted_core import CheckpointError, EpochError, Pruner
+from ted_core import CheckpointError, EpochError, Pruner, TedWarning
 from ted_core.checkpoint import array_field, current_state, plain_field
 from ted_core.history import EpochAccounts
 from ted_core.typing import Counts, State
@@ -20,18 +21,32 @@ _SEEN, _ORDER = "ted_keras.seen", "ted_keras.order"
 class Session:
     """Bring pruner, data and store together, one epoch after the other.
 
-    `store` is where the steps write, None while no model is attached; `seen` (n,) how
-    often a step of the open epoch has met each sample. `probed` says that Keras reads
-    the data once before it trains.
+    `store` is where the steps write, None while no model is attached; `silence` what
+    may be wrong if they write nothing. `make_pruner` makes the pruner of a number of
+    epochs; `probed` says that Keras reads the data once
+    before it trains.
     """
 
-    def __init__(self, pruner: Pruner, data: TEDData, *, probed: bool = False) -> None:
-        self.pruner, self.data = pruner, data
+    def __init__(
+        self,
+        make_pruner: Callable[..., Pruner],
+        data: TEDData,
+        *,
+        epochs: int,
+        probed: bool = False,
+    ) -> None:
+        self.pruner, self.data = make_pruner(epochs=epochs), data
+        self._make_pruner = make_pruner
         self.store: Any = None
-        self.seen = np.zeros(pruner.n, np.uint8)
+        self.silence = ""
         # Workers would read on after the batch that is probed.
         self._one_batch_at_rest = probed and not data.keeps_order
         self.rest()
+
+    @property
+    def seen(self) -> Counts:
+        """How often a step of the open epoch has met each sample, shape (n,)."""
+        return _deliveries(self.pruner)
 
     @property
     def accounts(self) -> EpochAccounts:
@@ -55,10 +70,13 @@ class Session:
             return
         table = self.store.read()
         self.store.clear()
-        code = table[:, 1].astype(np.int64)
-        self.seen += (code % VALID).astype(np.uint8)
-        counts = np.minimum(code // VALID, np.iinfo(np.uint8).max)
-        self.pruner.observe_sums(table[:, 0], counts)
+        counts, deliveries = np.divmod(table[:, 1].astype(np.int64), VALID)
+        self.pruner.observe_sums(
+            table[:, 0],
+            counts,
+            deliveries=deliveries,
+            weightless=deliveries - counts,
+        )
 
     def begin(self, epoch: int) -> None:
         """Open an epoch, or go on with one; repeated calls are harmless."""
@@ -70,7 +88,8 @@ class Session:
             msg = (
                 f"`epoch` {rule}, got {epoch}; resume with "
                 "`model.fit(..., initial_epoch=ted.epoch)`, and with the model's "
-                "weights of that epoch; a new run needs a new TED"
+                "weights of that epoch; a new run needs a new TED, more epochs need one "
+                "with this state and `allow=('epochs',)`"
             )
             raise EpochError(msg)
         if expected > here:
@@ -102,8 +121,7 @@ class Session:
         if not accounts.delivered:
             msg = (
                 f"an epoch must record its {accounts.planned} samples, got none in "
-                f"epoch {epoch}; a Mask where no gradient arrives, on the "
-                "model's input say, records nothing: put it behind a trained layer"
+                f"epoch {epoch}; {self.silence}"
             )
             raise EpochError(msg)
         if not accounts.exact:
@@ -115,44 +133,64 @@ class Session:
             )
             raise EpochError(msg)
         self.pruner.advance()
-        self.seen[...] = 0
 
     def state_dict(self) -> State:
-        """Return the pruner's state, and which samples an open epoch has met."""
+        """Return the pruner's state, an open epoch's included."""
         self.flush()
-        state = self.pruner.state_dict()
-        if self.seen.any():
-            state[_SEEN] = self.seen.copy()
-            state[_ORDER] = self.pruner.plan().checksum
-        return state
+        return self.pruner.state_dict()
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
         """Take over a saved state; on an error nothing has changed."""
-        state = current_state(state)
-        observed = state.get("open.observed")
-        has_values = isinstance(observed, int) and observed > 0
-        is_open = has_values or _SEEN in state or _ORDER in state
-        seen = self._saved_seen(state) if is_open else np.zeros_like(self.seen)
-        core = {k: v for k, v in state.items() if k not in {_SEEN, _ORDER}}
-        before = self.pruner.state_dict()
-        self.pruner.load_state_dict(core, allow=allow)
-        here = 0 if self.pruner.finished else self.pruner.plan().checksum
-        if is_open and state[_ORDER] != here:
-            self.pruner.load_state_dict(before)
-            msg = f"`{_ORDER}` must be {here}, saved {state[_ORDER]!r}"
-            raise CheckpointError(msg)
-        self.seen = seen
+        state = self._of_earlier_version(current_state(state))
+        if "epochs" in allow:
+            state = self._closed(state)
+        self.pruner.load_state_dict(state, allow=allow)
         if self.store is not None:
             self.store.clear()
         self.rest()
 
-    def _saved_seen(self, state: Mapping[str, Any]) -> Counts:
-        """Return which samples an open epoch had met."""
-        seen: Counts = array_field(state, _SEEN, self.seen)
-        plain_field(state, _ORDER, int)
+    def _closed(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a state whose epoch is closed, if the steps had met all of it.
+
+        It was saved by a callback that stands before the session's.
+        """
+        epochs = plain_field(state, "epochs", int)
+        if epochs == self.pruner.epochs or not plain_field(state, "open.observed", int):
+            return state
+        with warnings.catch_warnings(action="ignore", category=TedWarning):
+            former = self._make_pruner(epochs=epochs)
+        former.load_state_dict(state)
+        if EpochAccounts(former.plan().order, _deliveries(former)).missing:
+            return state
+        former.advance()
+        return former.state_dict()
+
+    def _of_earlier_version(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a state whose count of steps, once Keras' own, is the pruner's."""
+        if _SEEN not in state and _ORDER not in state:
+            return state
+        none = np.zeros(self.pruner.n, np.uint8)
+        seen: Counts = array_field(state, _SEEN, none)
+        order = plain_field(state, _ORDER, int)
         if not seen.any():
             msg = f"`{_SEEN}` must not be 0 everywhere in an open epoch, saved zeros"
             raise CheckpointError(msg)
-        return seen.copy()
+        core = {k: v for k, v in state.items() if k not in {_SEEN, _ORDER}}
+        if "open.counts" not in core:  # only samples of weight 0 so far
+            core |= {"open.counts": none, "open.sums": none.astype("<f4")}
+            core["open.checksum"] = order
+        counts = array_field(core, "open.counts", none)
+        if plain_field(core, "open.checksum", int) != order:
+            msg = f"`{_ORDER}` must be {core['open.checksum']}, saved {order}"
+            raise CheckpointError(msg)
+        core["open.deliveries"] = seen
+        core["open.weightless"] = seen - np.minimum(counts, seen)
+        core["open.observed"] = int(seen.sum(dtype=np.int64))
+        return core
+
+
+def _deliveries(pruner: Pruner) -> Counts:
+    """Return how often the open epoch delivered each sample, shape (n,); no copy."""
+    return pruner._table.deliveries  # noqa: SLF001 - our own core

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras import backend, ops
 
+from ted_core import EpochError
 from ted_core.config import RunConfig
 from ted_core.signals import INPUTS
 from ted_keras._backends import adapt
@@ -43,8 +44,8 @@ class Recorder:
         used = self._inner or "hidden" in INPUTS[self._signal]
         self.mask = mask if used else None
         self.recording = False
-        self._open: tuple[Columns, Any] | None = None
-        self._hidden = self._upstream = None
+        self._open: tuple[Columns, Any, Any] | None = None
+        self._hidden = self._upstream = self._last_rows = None
 
     def step(
         self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any, columns: Columns
@@ -54,13 +55,24 @@ class Recorder:
         `total` is the model's own loss, of x, y, y_pred and weights. At the output one
         more evaluation of the loss and its gradient there, never of the network.
         """
-        weights = self.objective.broadcast_weights(y, y_pred, columns.weights)
+        if columns.rows is self._last_rows:
+            msg = (
+                "`train_step` must call `compute_loss` once a step, got a second call "
+                "for the same batch; a step with two passes (SAM, say) computes the "
+                "loss of one of them without it"
+            )
+            raise EpochError(msg)
+        self._last_rows = columns.rows
+        objective, outputs = self.objective, self.objective.pick(y_pred)
+        weights = objective.broadcast_weights(y, y_pred, columns.weights)
         made = total(x, y, y_pred, weights)
+        tokens = objective.tokens(y, outputs)
         if not self._inner:
-            zero = self._write(columns, self._values(total, x, y, y_pred))
+            values = self._values(total, x, y, y_pred, tokens)
+            zero = self._write(columns, values, tokens)
             return made + ops.cast(zero, made.dtype)
-        share = self._share(columns.scale, y, self.objective.pick(y_pred))
-        self._open = columns, ops.cast(columns.weights, "float32") * share
+        share = self._share(columns.scale, tokens)
+        self._open = columns, ops.cast(columns.weights, "float32") * share, tokens
         return self._backend.tap(made, self._see_total)
 
     def tap(self, hidden: Any) -> Any:
@@ -72,13 +84,14 @@ class Recorder:
 
     def release_tensors(self) -> None:
         """Let go of the last step's tensors."""
-        self._open = self._upstream = self._hidden = None
+        self._open = self._upstream = self._hidden = self._last_rows = None
 
-    def _values(self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any) -> Any:
+    def _values(
+        self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any, tokens: Any
+    ) -> Any:
         """Return the signal at the scored output, shape (B,)."""
-        objective, outputs = self.objective, self.objective.pick(y_pred)
-        tokens = objective.tokens(y, outputs)
-        outputs = _wide(outputs)
+        objective = self.objective
+        outputs = _wide(objective.pick(y_pred))
         if self._signal == "loss":
             return objective.losses(y, outputs, tokens)
         if self._signal != "mask_gradient":
@@ -100,14 +113,13 @@ class Recorder:
             at, gradient = pre_activation(at, gradient, activation=kind)
         return mask_gradient(at, gradient)
 
-    def _share(self, rows: Any, y: Any, outputs: Any) -> Any:
+    def _share(self, rows: Any, tokens: Any) -> Any:
         """Return what the total's reduction multiplies each sample's loss with."""
         if not self.objective.overridden and self.objective.reduction == "sum":
             return 1.0
-        tokens = self.objective.tokens(y, outputs)
         if tokens is None:
             return 1 / ops.cast(ops.shape(rows)[0] * self._replicas, "float32")
-        counts = ops.sum(tokens, axis=tuple(range(1, len(tokens.shape))))
+        counts = _counted(tokens)
         return counts / (ops.sum(counts) * self._replicas)
 
     def _see_total(self, total: Any, upstream: Any) -> Any:
@@ -118,22 +130,32 @@ class Recorder:
     def _see_mask(self, hidden: Any, gradient: Any) -> Any:
         if self._open is None:
             return 0.0  # not a step of a session
-        columns, weights = self._open
+        columns, weights, tokens = self._open
         factor = weights * ops.cast(self._upstream, "float32")
         some = ops.not_equal(factor, 0)
         values = mask_gradient(hidden, gradient)
         values = values / ops.where(some, ops.absolute(factor), 1.0)
-        return self._write(columns, values)
+        return self._write(columns, values, tokens)
 
-    def _write(self, columns: Columns, values: Any) -> Any:
-        """Write values to the store; return a 0 for the step's result to depend on."""
+    def _write(self, columns: Columns, values: Any, tokens: Any) -> Any:
+        """Write values to the store; return a 0 for the step's result to depend on.
+
+        A sample of weight 0, or without a token that counts, comes without a value.
+        """
         values = ops.cast(values, "float32")
         code = ops.ones_like(values) * (SEEN + VALID)
-        if columns.user_weights is not None:
-            some = ops.not_equal(columns.user_weights, 0)
-            values = ops.where(some, values, 0.0)
-            code = ops.where(some, code, float(SEEN))
+        given = columns.user_weights, None if tokens is None else _counted(tokens)
+        for weight in given:
+            if weight is not None:
+                some = ops.not_equal(weight, 0)
+                values = ops.where(some, values, 0.0)
+                code = ops.where(some, code, float(SEEN))
         return self.store.add(columns.ids, ops.stack([values, code], axis=1))
+
+
+def _counted(tokens: Any) -> Any:
+    """Return how many tokens of each sample count, shape (B,)."""
+    return ops.sum(tokens, axis=tuple(range(1, len(tokens.shape))))
 
 
 def _wide(values: Any) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
 import keras
 from keras import backend
 
-from ted_core import EpochError, TedWarning
+from ted_core import EpochError, Pruner, TedWarning
 from ted_core._validation import check_int
+
+# What hands no call on that its own code doesn't show.
+_PLAIN = (keras.Layer, keras.Loss, keras.Metric, keras.Optimizer, int, float, str)
 
 
 def check_model(model: object) -> None:
@@ -17,6 +21,49 @@ def check_model(model: object) -> None:
     if not isinstance(model, keras.Model):
         msg = f"`model` must be a keras.Model, got {type(model).__name__}"
         raise TypeError(msg)
+
+
+def own_train_step(model: Any) -> bool:
+    """Tell whether a model's class has a ``train_step`` of its own."""
+    return type(model).train_step is not keras.Model.train_step
+
+
+def check_train_step(model: Any) -> None:
+    """Refuse a ``train_step`` of a model's own that is seen to compute its own loss."""
+    if own_train_step(model) and not _may_call_compute_loss(model):
+        msg = (
+            f"`train_step` of {type(model).__name__} must call `self.compute_loss(x, "
+            "y, y_pred, sample_weight)` once, where the loss is scaled and recorded, "
+            "got one that never does"
+        )
+        raise TypeError(msg)
+
+
+def _may_call_compute_loss(model: Any) -> bool:
+    """Look for the name in `train_step` and in the functions that its code names."""
+    waiting, known = [type(model).train_step], set()
+    while waiting:
+        function = inspect.unwrap(waiting.pop())
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return True  # compiled, or no function of Python's: nothing to be seen
+        if code in known:
+            continue
+        known.add(code)
+        inner = [one for one in code.co_consts if inspect.iscode(one)]
+        names = {name for one in (code, *inner) for name in one.co_names}
+        if any("compute_loss" in name or name == "train_step" for name in names):
+            return True
+        for name in names:
+            found = inspect.getattr_static(type(model), name, None)
+            found = function.__globals__.get(name) if found is None else found
+            found = getattr(found, "__func__", found)
+            home = getattr(found, "__module__", None) or ""
+            if inspect.isfunction(found) and home.partition(".")[0] != "keras":
+                waiting.append(found)
+            elif not isinstance(vars(model).get(name, 0), _PLAIN):
+                return True  # an object of the user's, which may hand the call on
+    return False
 
 
 def check_count(name: str, value: object, *, minimum: int = 1) -> int:
@@ -32,7 +79,8 @@ def check_fit(model: object, fitted: object, fit_epochs: int, epochs: int) -> No
     if fit_epochs != epochs:
         msg = (
             f"`epochs` of `fit` must be those of TED, {epochs}, got {fit_epochs}; "
-            "the schedule ends with the run"
+            "the schedule ends with the run; to train for longer load its state into a "
+            "TED of more epochs, with `allow=('epochs',)`"
         )
         raise EpochError(msg)
 
@@ -46,6 +94,20 @@ def warn_of_shapes(model: Any, multiple_of: int, batch_size: int) -> None:
             f"multiple_of={batch_size}, the batch size"
         )
         warnings.warn(msg, TedWarning, stacklevel=2)
+
+
+def warn_of_early_end(pruner: Pruner) -> None:
+    """Warn of a training that ends before its last epoch has closed."""
+    if pruner.finished:
+        return
+    left = pruner.config.keep_ratios[pruner.epoch :]
+    msg = (
+        f"the run must have {pruner.epochs} epochs as planned, got {pruner.epoch}: "
+        f"{left.size} more, {int((left == 1).sum())} of them on all data, did not "
+        "run; go on with `fit(..., initial_epoch=ted.epoch)`, or give `epochs` the "
+        "number that the training has"
+    )
+    warnings.warn(msg, TedWarning, stacklevel=3)
 
 
 def default_multiple(model: Any, batch_size: int) -> int:

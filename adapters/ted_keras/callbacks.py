@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -21,16 +22,20 @@ from ted_core import (
 )
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
+from ted_core.reports.preflight import Preflight
 from ted_core.typing import State
 from ted_keras._objective import check_activation
 from ted_keras._overrides import Attachment
+from ted_keras._preflight import Check
 from ted_keras._session import Session
 from ted_keras._validation import (
     check_count,
     check_fit,
     check_model,
+    check_train_step,
     default_multiple,
     probes_data,
+    warn_of_early_end,
     warn_of_shapes,
 )
 from ted_keras.data import Fetch, TEDData, make_source
@@ -50,7 +55,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Sequential, Functional or subclassed; compiled before or after.
     data : tuple of arrays, or callable
         ``(x, y)`` or ``(x, y, weights)``, nested as Keras takes them, rows along the
-        first axis; or a function of ids, shape (B,), that gives such a tuple.
+        first axis; or a function of ids, shape (B,), that gives such a tuple: row j is
+        sample ids[j].
     epochs : int
         T, epochs of the run, at least 2: the same as in ``fit``.
     batch_size : int, default 32
@@ -58,11 +64,13 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     n : int, optional
         Samples; needed with a function.
     class_weight : mapping of int to float, optional
-        Factor of each class' loss; instead of the argument of ``fit``.
+        Factor of each class' loss; instead of the argument of ``fit``. Targets are of
+        shape (n,), (n, 1) or one-hot (n, C). A sample of weight 0 ranks last.
     output : str, optional
         Name of the scored output, if there are several.
     activation : {"auto", "linear", "softmax", "sigmoid"}, default "auto"
-        What made the output: the mask stands before it. "auto" asks loss and layer.
+        What made the output: the mask stands before a softmax or a sigmoid, and behind
+        any other. "auto" asks loss and layer.
     mask : Mask, optional
         Inner site; found in the model by itself where layers are listed.
     backup : str or path, optional
@@ -84,7 +92,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     Raises
     ------
     TypeError, ValueError
-        The data has no ids, lengths differ, or an option is out of range.
+        The data has no ids, lengths differ, an option is out of range, or the model's
+        own ``train_step`` never calls ``compute_loss``.
 
     Notes
     -----
@@ -126,6 +135,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         check_model(model)
+        check_train_step(model)
         check_activation(activation)
         batch_size = check_count("batch_size", batch_size)
         source = make_source(data, n=n, class_weight=class_weight)
@@ -133,7 +143,6 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             msg = "`shard` must not be given in Keras, which has one process's data"
             raise ValueError(msg)
         options.setdefault("multiple_of", default_multiple(model, batch_size))
-        self.pruner = Pruner(source.n, epochs=epochs, **options)
         self.data = TEDData(
             source,
             batch_size=batch_size,
@@ -143,23 +152,66 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             use_multiprocessing=use_multiprocessing,
             max_queue_size=max_queue_size,
         )
-        self._session = Session(self.pruner, self.data, probed=probes_data(model))
+        self._session = Session(
+            partial(Pruner, source.n, **options),
+            self.data,
+            epochs=epochs,
+            probed=probes_data(model),
+        )
+        self.pruner = self._session.pruner
         self._trained = model
         self._backup = None if backup is None else _Backup(backup)
         self._attachment = Attachment(
             model, self._session, mask=mask, output=output, activation=activation
         )
         self._look_for_backup = True
+        self._checked = False
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole run: ``optimizer.iterations`` at its end."""
-        return self.pruner.total_steps(self.data.batch_size)
+        """Optimizer steps of the whole run: ``optimizer.iterations`` at its end.
+
+        Of the epochs that ran, and of those to come.
+        """
+        self.pruner.config.check_known("total_steps")
+        return self.pruner.max_total_steps(self.data.batch_size)
 
     @property
     def epoch(self) -> int:
         """Where a resumed fit starts: its ``initial_epoch``."""
         return self._session.epoch
+
+    def check(self) -> Preflight:
+        """Look at data, model and learning rate before the first step.
+
+        ``fit`` refuses by itself, before it trains, what is refused here.
+
+        Returns
+        -------
+        Preflight
+            Facts of the run and problems, to be printed.
+
+        Raises
+        ------
+        ValueError
+            The rows of a batch do not stand in the order of its ids, or a model's own
+            ``compute_loss`` does not heed ``sample_weight``.
+        EpochError
+            The run has finished.
+
+        Warns
+        -----
+        TedWarning
+            A problem: a last batch of one sample, a learning rate that does not end
+            with the run, an activation that is not undone, a signal of another loss.
+
+        Notes
+        -----
+        The function of ids is asked for one batch, three times at most, and the model
+        makes one forward pass on it. Weights, metrics and random numbers stay as they
+        are.
+        """
+        return self._check().report()
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
@@ -183,7 +235,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         state : mapping
             What :meth:`state_dict` returned.
         allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``.
+            Fields that may differ on purpose: ``"epochs"``, of a run that goes on for
+            longer, finished or not, or ends sooner.
 
         Raises
         ------
@@ -227,6 +280,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         ------
         EpochError
             It is not this session's model, data or number of epochs.
+        ValueError
+            What :meth:`check` refuses.
         """
         del logs
         epochs = self.params["epochs"]
@@ -239,6 +294,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             raise EpochError(msg)
         multiple_of = self.pruner.config.multiple_of
         warn_of_shapes(self._trained, multiple_of, self.data.batch_size)
+        if not self._checked and not self.pruner.finished:
+            self._check().refuse()
+            self._checked = True
         self._attachment.renew()
         self._look_for_backup = True
 
@@ -289,10 +347,16 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         ----------
         logs : dict, optional
             Not used.
+
+        Warns
+        -----
+        TedWarning
+            The training ends before the last epoch that was planned.
         """
         del logs
         self._restore_backup(self.pruner.epochs)  # killed after the last epoch
         self._detach()
+        warn_of_early_end(self.pruner)
         if self._backup is not None:
             self._backup.remove()
 
@@ -303,6 +367,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         state = None if backup is None else backup.find(epoch, self.model)
         if state is not None:
             self.load_state_dict(state)
+
+    def _check(self) -> Check:
+        return Check(self._trained, self.pruner, self.data, self._attachment)
 
     def _attach(self) -> None:
         self._attachment.open()

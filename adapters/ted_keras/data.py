@@ -12,7 +12,7 @@ import numpy as np
 from keras import tree
 from numpy.typing import NDArray
 
-from ted_core._validation import check_bool
+from ted_core._validation import as_array, check_bool, check_real
 from ted_core.typing import Ids
 from ted_keras._batch_columns import add_weights, pack
 from ted_keras._validation import check_count
@@ -44,34 +44,95 @@ class Source:
     def __call__(self, ids: NDArray[np.int64]) -> tuple[Any, Any, Any]:
         """Return the rows of `ids`, and their weights, float32, shape (B,), or None."""
         parts = self._fetch(ids)
-        if self._checked and self._class_weight is None:
+        if self._checked:  # arrays, with the weights of their classes
             return parts  # type: ignore[no-any-return]
         if not isinstance(parts, tuple) or len(parts) not in _PARTS:
             name = _type_name(parts)
             msg = f"`data(ids)` must be (x, y) or (x, y, weights), got {name}"
             raise TypeError(msg)
-        x, y = (_as_tuples(tree.map_structure(np.asarray, part)) for part in parts[:2])
+        x, y = (
+            _as_tuples(
+                tree.map_structure(lambda leaf: as_array("data(ids)", leaf), part)
+            )
+            for part in parts[:2]
+        )
         for leaf in tree.flatten((x, y)):
             _check_rows("data(ids)", leaf, ids.size)
         weights = parts[2] if len(parts) == _PARTS[1] else None
         if weights is not None:
             weights = _check_weights(weights, ids.size)
-        if self._class_weight is not None:
-            factors = self._class_factors(y)
-            weights = factors if weights is None else weights * factors
-        return x, y, weights
+        return x, y, _weigh_classes(y, weights, self._class_weight)
 
-    def _class_factors(self, y: Any) -> NDArray[np.float32]:
-        """Return the weight of each sample's class; 1 for one that is not named."""
-        if tree.is_nested(y):
-            msg = "`class_weight` must go with one output, got several targets"
-            raise ValueError(msg)
-        if y.ndim > 1 and y.shape[-1] != 1:
-            classes = np.asarray(y.argmax(axis=-1)).reshape(len(y))
-        else:
-            classes = np.rint(y).astype(np.int64).reshape(len(y))
-        table = {int(k): float(w) for k, w in (self._class_weight or {}).items()}
-        return np.array([table.get(int(k), 1.0) for k in classes], np.float32)
+    def misplaced(self, ids: NDArray[np.int64]) -> bool:
+        """Tell whether a function gives its rows in an order other than that of `ids`.
+
+        Arrays never do. The ids are asked for once more, reversed: their rows must come
+        reversed. Rows that change with every call, as by augmentation, tell nothing.
+        """
+        if self._checked or ids.size < 2:  # noqa: PLR2004
+            return False
+        asked, reversed_, again = _rows(self(ids)), _rows(self(ids[::-1].copy())), None
+        for leaf, (mine, other) in enumerate(zip(asked, reversed_, strict=False)):
+            if mine == other[::-1] or sorted(mine) != sorted(other):
+                continue
+            again = _rows(self(ids)) if again is None else again
+            if again[leaf] == mine:
+                return True
+        return False
+
+
+def _rows(batch: tuple[Any, Any, Any]) -> list[list[bytes]]:
+    """Return the rows of each array of a batch."""
+    leaves = [leaf for leaf in tree.flatten(batch) if leaf is not None]
+    return [[np.asarray(row).tobytes() for row in leaf] for leaf in leaves]
+
+
+def _weigh_classes(
+    y: Any, weights: NDArray[np.float32] | None, table: Mapping[int, float] | None
+) -> NDArray[np.float32] | None:
+    """Return weights times that of each sample's class; 1 for one that is not named."""
+    if table is None:
+        return weights
+    if tree.is_nested(y):
+        msg = "`class_weight` must go with one output, got several targets"
+        raise ValueError(msg)
+    if y.dtype.kind not in "fiub":
+        msg = f"`class_weight` must go with classes as numbers, got dtype {y.dtype}"
+        raise TypeError(msg)
+    one_hot = y.ndim == 2 and y.shape[1] > 1  # noqa: PLR2004
+    if not one_hot and y.size != len(y):
+        msg = (
+            "`class_weight` must go with targets of shape (n,), (n, 1) or one-hot (n, "
+            f"C), got shape {y.shape}; give weights of the samples: (x, y, weights)"
+        )
+        raise ValueError(msg)
+    if one_hot and y.size and not (y.min() >= 0 and y.max() <= 1):
+        msg = (
+            f"`class_weight` must go with one class a sample, got targets of shape "
+            f"{y.shape} from {y.min()} to {y.max()}, which are not one-hot; give "
+            "weights of the samples: (x, y, weights)"
+        )
+        raise ValueError(msg)
+    classes = y.argmax(axis=1) if one_hot else np.rint(y).astype(np.int64).reshape(-1)
+    known, index = np.unique(classes, return_inverse=True)
+    factors = np.array([table.get(int(k), 1.0) for k in known], np.float32)[index]
+    return factors if weights is None else weights * factors
+
+
+def _check_class_weight(class_weight: Any) -> dict[int, float] | None:
+    """Return the weights of the classes, checked."""
+    if class_weight is None:
+        return None
+    if not isinstance(class_weight, Mapping):
+        name = _type_name(class_weight)
+        msg = f"`class_weight` must map classes to weights, got {name}"
+        raise TypeError(msg)
+    return {
+        check_count("class of `class_weight`", k, minimum=0): check_real(
+            f"class_weight[{k}]", w, low=0, high=float(np.finfo(np.float32).max)
+        )
+        for k, w in class_weight.items()
+    }
 
 
 def make_source(
@@ -81,10 +142,7 @@ def make_source(
     class_weight: Mapping[int, float] | None = None,
 ) -> Source:
     """Check what a user gave as data: arrays, or a function of ids."""
-    if class_weight is not None and not isinstance(class_weight, Mapping):
-        name = _type_name(class_weight)
-        msg = f"`class_weight` must map classes to weights, got {name}"
-        raise TypeError(msg)
+    class_weight = _check_class_weight(class_weight)
     if isinstance(data, tuple) and len(data) in _PARTS:
         return _from_arrays(data, n, class_weight)
     kinds = {kind.__name__ for kind in type(data).__mro__}
@@ -116,19 +174,20 @@ def _from_arrays(
     weights = data[2] if len(data) == _PARTS[1] else None
     if weights is not None:
         weights = _check_weights(weights, size)
+    weights = _weigh_classes(y, weights, class_weight)
 
     def fetch(ids: NDArray[np.int64]) -> Any:
         rows = tree.map_structure(lambda leaf: leaf.take(ids, axis=0), (x, y))
         return *rows, None if weights is None else weights[ids]
 
-    return Source(fetch, size, checked=True, class_weight=class_weight)
+    return Source(fetch, size, checked=True)
 
 
 def _as_array(leaf: Any) -> NDArray[Any]:
     if not hasattr(leaf, "__array__") and not hasattr(leaf, "__dlpack__"):
         msg = f"`data` must hold arrays, got {_type_name(leaf)}"
         raise TypeError(msg)
-    return np.asarray(leaf)
+    return as_array("data", leaf)
 
 
 def _as_tuples(part: Any) -> Any:
@@ -147,7 +206,17 @@ def _check_rows(name: str, leaf: NDArray[Any], size: int) -> None:
 
 
 def _check_weights(weights: Any, size: int) -> NDArray[np.float32]:
-    found = np.asarray(weights, np.float32)
+    if tree.is_nested(weights):
+        msg = (
+            f"`weights` must be one array of shape ({size},), got "
+            f"{_type_name(weights)}; weigh outputs by `loss_weights` of `compile`"
+        )
+        raise TypeError(msg)
+    found = as_array("weights", weights)
+    if found.dtype.kind not in "fiub":
+        msg = f"`weights` must hold numbers, got dtype {found.dtype}"
+        raise TypeError(msg)
+    found = found.astype(np.float32)
     if found.shape != (size,):
         msg = f"`weights` must have shape ({size},), got shape {found.shape}"
         raise ValueError(msg)

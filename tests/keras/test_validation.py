@@ -39,6 +39,45 @@ def negative():
         ((X, Y, WEIGHTS[1:]), {}, ValueError, r"`weights` must have shape \(64,\)"),
         ((X, Y, negative()), {}, ValueError, "`weights` must be finite and at least"),
         ((X, Y), {"class_weight": [1]}, TypeError, "`class_weight` must map classes"),
+        ((X, Y), {"class_weight": {0: -1}}, ValueError, r"`class_weight\[0\]` must be"),
+        ((X, Y), {"class_weight": {"a": 1}}, TypeError, "class of `class_weight`"),
+        (
+            (X, Y.reshape(-1, 1, 1).repeat(2, axis=1)),
+            {"class_weight": {0: 2}},
+            ValueError,
+            r"`class_weight` must go with targets of shape .* got shape \(64, 2, 1\)",
+        ),
+        (
+            (X, {"a": Y, "b": Y}),
+            {"class_weight": {0: 2}},
+            ValueError,
+            "`class_weight` must go with one output, got several targets",
+        ),
+        (
+            (X, Y[:, None].repeat(5, axis=1)),
+            {"class_weight": {0: 2}},
+            ValueError,
+            r"`class_weight` must go with one class a sample.* which are not one-hot",
+        ),
+        (
+            (X, np.full(N, "cat")),
+            {"class_weight": {0: 2}},
+            TypeError,
+            "`class_weight` must go with classes as numbers, got dtype <U3",
+        ),
+        (
+            (X, Y, {"last": WEIGHTS}),
+            {},
+            TypeError,
+            r"`weights` must be one array of shape \(64,\), got builtins\.dict",
+        ),
+        ((X, Y, np.full(N, "1")), {}, TypeError, "`weights` must hold numbers, got"),
+        (
+            (np.ma.masked_greater(np.arange(N), 60), Y),
+            {},
+            ValueError,
+            "`data` must have a value everywhere, got 3 masked",
+        ),
         ((X, Y), {"batch_size": 0}, ValueError, r"`batch_size` must be in \[1, 2"),
         ((X, Y), {"workers": "2"}, TypeError, "`workers` must be an integer, got '2'"),
         ((X, Y), {"batch_size": 8.0}, TypeError, "`batch_size` must be an integer"),
@@ -94,11 +133,6 @@ def one_number(y, z):
         (two_outputs(), ValueError, "`output` must be one of a, b, got None"),
         (two_outputs(output="c"), ValueError, "`output` must be one of a, b, got 'c'"),
         (
-            two_outputs(output="a", class_weight={0: 2.0}),
-            ValueError,
-            "`class_weight` must go with one output",
-        ),
-        (
             with_loss(keras.losses.MeanSquaredError("mean_with_sample_weight")),
             ValueError,
             "must not be 'mean_with_sample_weight'",
@@ -139,6 +173,7 @@ def test_a_fit_on_other_data_is_refused():
         (lambda ids: X[ids], r"`data\(ids\)` must be \(x, y\)"),
         (lambda ids: (X[ids][1:], Y[ids]), "must have 8 rows everywhere"),
         (lambda ids: (X[ids], Y[ids], ids[1:]), r"`weights` must have shape \(8,\)"),
+        (lambda ids: (X[ids], Y[ids], {"a": ids}), "`weights` must be one array"),
     ],
 )
 def test_a_function_that_gives_something_else_is_refused(given, said):
@@ -179,7 +214,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
         ({**before, "ted_keras.seen": np.zeros(3)}, "`ted_keras.seen` must be uint8"),
         (
             {**before, "ted_keras.seen": np.ones(N, np.uint8), "ted_keras.order": 1},
-            "`ted_keras.order` must be",
+            "`state` must have the order of this epoch, saved checksum 1",
         ),
         ({**before, "seed": 9}, "seed"),
     ):

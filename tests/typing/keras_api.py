@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ted_keras.data import TEDData
 
 import ted_core
+from ted_core.reports import Preflight
 from ted_core.typing import State
 
 
@@ -42,6 +43,7 @@ def a_session_is_three_lines(model: Any, x: NDArray[Any], y: NDArray[Any]) -> No
     assert_type(ted.epoch, int)
     assert_type(ted.savings(), ted_core.Savings)
     assert_type(ted.report(), ted_core.Report)
+    assert_type(ted.check(), Preflight)
     state = assert_type(ted.state_dict(), State)
     ted.load_state_dict(state, allow=["epochs"])
     ted.save("ted.npz")

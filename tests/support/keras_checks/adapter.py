@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from keras_checks.common import fit
+from keras_checks.common import fit_a_part
 from ted_keras import TED
 
 from ted_core.testing import CHECKS as CONFORMANCE
@@ -68,7 +68,7 @@ class KerasAdapter:
             def on_epoch_begin(_, epoch, logs=None):  # noqa: N805 - the outer self
                 self.asked = []
 
-        fit(self.ted, self.model, Begin(), stop, initial_epoch=epoch)
+        fit_a_part(self.ted, self.model, Begin(), stop, initial_epoch=epoch)
         trained = self.asked[: stop.taken]
         self.scale = stop.loss / (self.constant + values[trained[-1]]).mean()
         return trained

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 from ted_keras import TED, Mask
@@ -40,6 +42,17 @@ def compiled(model, rate=0.1, loss=None, **options):
 def fit(ted, model, *callbacks, **options):
     options = {"verbose": 0, "epochs": ted.pruner.epochs, **options}
     return model.fit(ted.data, callbacks=[ted, *callbacks], **options)
+
+
+def fit_a_part(ted, model, *callbacks, **options):
+    """Fit with callbacks that end it early, of which the session warns."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = fit(ted, model, *callbacks, **options)
+    said = [str(one.message) for one in caught]
+    assert len(said) == (not ted.pruner.finished), said
+    assert all("epochs as planned, got" in one for one in said), said
+    return history
 
 
 def number(tensor):

@@ -12,6 +12,7 @@ from keras_checks.common import (
     Seen,
     compiled,
     fit,
+    fit_a_part,
     network,
     number,
     samples,
@@ -144,7 +145,7 @@ def training_stopped_early_leaves_the_run_open():
 
     model = compiled(network())
     ted = session(model)
-    fit(ted, model, Stop())
+    fit_a_part(ted, model, Stop())
     assert ted.epoch == 3
     assert not ted.pruner.finished
     assert "compute_loss" not in model.__dict__

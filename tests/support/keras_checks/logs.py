@@ -9,7 +9,15 @@ import tempfile
 from pathlib import Path
 
 import keras
-from keras_checks.common import EPOCHS, N, compiled, fit, network, session
+from keras_checks.common import (
+    EPOCHS,
+    N,
+    compiled,
+    fit,
+    fit_a_part,
+    network,
+    session,
+)
 
 NAMES = ("ted/keep_ratio", "ted/samples_saved", "ted/nonfinite_dropped")
 
@@ -59,7 +67,7 @@ def a_callback_may_watch_them():
 
     model = compiled(network())
     ted = session(model)
-    history = fit(ted, model, Watch()).history
+    history = fit_a_part(ted, model, Watch()).history
     assert len(history["loss"]) == len(history[NAMES[1]]) == 2
     assert history[NAMES[1]][0] == 0 < history[NAMES[1]][1]
 
@@ -71,7 +79,7 @@ def an_epoch_stopped_in_its_middle_logs_what_was_saved_before():
 
     model = compiled(network())
     ted = session(model)
-    history = fit(ted, model, Stop()).history
+    history = fit_a_part(ted, model, Stop()).history
     assert ted.pruner.epoch == 2 < EPOCHS
     keep, saved, _ = wanted(ted)
     close(history[NAMES[0]], keep[:3])

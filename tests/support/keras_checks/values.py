@@ -135,6 +135,56 @@ def a_model_with_a_loss_of_its_own():
     )
 
 
+class HeedsNoWeight(OwnLoss):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **options):
+        return super().compute_loss(x, y, y_pred)
+
+
+def a_loss_of_its_own_that_heeds_no_weight_is_refused():
+    keras.utils.set_random_seed(1)
+    model = compiled(HeedsNoWeight(), loss="mse")
+    ted = session(model)
+    try:
+        with ted:
+            fit(ted, model)
+    except ValueError as error:
+        said = "`compute_loss` of HeedsNoWeight must multiply"
+        assert said in str(error), error  # noqa: PT017 - no pytest in here
+        assert int(model.optimizer.iterations) == 0
+        return
+    raise AssertionError
+
+
+def samples_without_a_value_rank_last():
+    x, y = samples()
+    w = (np.arange(N) % 2).astype("float32")
+    sequences = np.repeat(x[:, None], 5, axis=1), np.where(w > 0, y, -1)
+    for mask, data, loss in (
+        (False, (x, y, w), cross_entropy()),
+        (True, (x, y, w), cross_entropy()),
+        (
+            True,
+            (sequences[0], np.repeat(sequences[1][:, None], 5, axis=1)),
+            cross_entropy(ignore_class=-1),
+        ),
+    ):
+        keras.utils.set_random_seed(1)
+        layers = [keras.Input(data[0].shape[1:]), keras.layers.Dense(4)]
+        layers += [Mask()] if mask else []
+        model = keras.Sequential([*layers, keras.layers.Dense(3)])
+        compiled(model, loss=loss)
+        ted = session(model, data)
+        fit(ted, model)
+        assert ted.report().weightless[0] == N / 2
+        assert np.isnan(ted.pruner.scores[w == 0]).all()
+        assert np.isfinite(ted.pruner.scores[w == 1]).all()
+        # None of them in the shortest epochs, which heavy samples can fill.
+        counts = ted.report()
+        short = counts.planned <= N / 2
+        assert short.any()
+        assert not counts.weightless[short].any()
+
+
 def one_of_several_outputs():
     x, y = samples()
     keras.utils.set_random_seed(1)
@@ -198,6 +248,8 @@ CHECKS = (
     an_inner_tensor_of_a_subclassed_model,
     an_inner_tensor_is_free_of_weights_and_scales,
     a_model_with_a_loss_of_its_own,
+    a_loss_of_its_own_that_heeds_no_weight_is_refused,
+    samples_without_a_value_rank_last,
     one_of_several_outputs,
     sequences_are_averaged_over_their_own_tokens,
     short_last_batches_count_as_long_ones,

@@ -1,0 +1,356 @@
+"""What is found before the first step: rows, own losses and steps, learning rates."""
+
+from __future__ import annotations
+
+import random
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras_checks.common import (
+    EPOCHS,
+    N,
+    compiled,
+    cross_entropy,
+    fit,
+    network,
+    samples,
+    session,
+    weights,
+)
+from ted_keras import Mask
+
+import ted_core
+from ted_core import EpochError, TedWarning
+
+X, Y = samples()
+
+
+def sorts(ids):
+    up = np.sort(ids)
+    return X[up], Y[up]
+
+
+def sorts_by_length(ids):
+    order = ids[np.argsort(X[ids, 0] > 0, kind="stable")]
+    return X[order], Y[order]
+
+
+def sorts_and_augments(ids):
+    x, y = sorts(ids)
+    return x + np.random.default_rng().normal(size=x.shape), y
+
+
+def sorts_the_inputs_alone(ids):
+    return X[np.sort(ids)], Y[ids]
+
+
+@pytest.mark.parametrize(
+    "reader", [sorts, sorts_by_length, sorts_and_augments, sorts_the_inputs_alone]
+)
+def test_a_reader_that_sorts_its_ids_is_refused_before_the_first_step(reader):
+    model = compiled(network())
+    ted = session(model, reader, n=N)
+    said = r"`data\(ids\)` must give sample ids\[j\] as row j.*np\.argsort\(up\)"
+    with pytest.raises(ValueError, match=said), ted:
+        fit(ted, model)
+    assert int(model.optimizer.iterations) == 0
+    with pytest.raises(ValueError, match=said):
+        ted.check()
+
+
+def undoes_its_sorting(ids):
+    up = np.argsort(ids)
+    back = np.argsort(up)
+    return X[ids[up]][back], Y[ids[up]][back]
+
+
+def augments(ids):
+    generator = np.random.default_rng()
+    flip = generator.integers(0, 2, size=(len(ids), 1))
+    return np.where(flip, -X[ids], X[ids]), Y[ids]
+
+
+def smooths(ids):
+    noise = np.random.default_rng(0).normal(size=X[ids].shape)
+    return X[ids] + noise, Y[ids]
+
+
+@pytest.mark.parametrize("reader", [undoes_its_sorting, augments, smooths])
+def test_a_reader_whose_row_j_is_sample_j_trains(reader):
+    model = compiled(network())
+    ted = session(model, reader, n=N)
+    fit(ted, model)
+    assert ted.pruner.finished
+
+
+def numbers():
+    """Draw from the generators that a model of a user's may draw from."""
+    return random.random(), np.random.rand()  # noqa: NPY002, S311
+
+
+class Own(keras.Model):
+    """A model whose loss is its own."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.first = keras.layers.Dropout(0.5)
+        self.last = keras.layers.Dense(3)
+        self.own = loss
+
+    def call(self, x, training=None):
+        return self.last(self.first(x, training=training))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **options):
+        losses = keras.losses.sparse_categorical_crossentropy(
+            y, y_pred, from_logits=True
+        )
+        return self.own(losses, sample_weight)
+
+
+def ignoring(losses, sample_weight):
+    del sample_weight
+    return ops.mean(losses)
+
+
+def normalising(losses, sample_weight):
+    return ops.sum(losses * sample_weight) / ops.sum(sample_weight)
+
+
+def heeding(losses, sample_weight):
+    numbers()
+    return ops.mean(losses if sample_weight is None else losses * sample_weight)
+
+
+@pytest.mark.parametrize("loss", [ignoring, normalising])
+def test_an_own_compute_loss_that_ignores_the_weights_is_refused_by_name(loss):
+    model = compiled(Own(loss))
+    ted = session(model)
+    said = "`compute_loss` of Own must multiply each sample's loss with `sample_weight`"
+    with pytest.raises(ValueError, match=said), ted:
+        fit(ted, model)
+    assert int(model.optimizer.iterations) == 0
+    assert "compute_loss" not in vars(model)
+
+
+def test_an_override_on_the_instance_is_looked_at_too():
+    model = compiled(network())
+    model.compute_loss = lambda x, y, y_pred, *_, **__: cross_entropy()(y, y_pred)
+    ted = session(model)
+    with pytest.raises(ValueError, match="`compute_loss` of Sequential must"), ted:
+        fit(ted, model)
+
+
+def test_weights_that_nothing_needs_may_be_ignored():
+    model = compiled(Own(ignoring))
+    ted = session(model, scale_loss=False)
+    fit(ted, model)
+    assert ted.pruner.finished
+    model = compiled(Own(ignoring))
+    ted = session(model, (X, Y, np.ones(N)), scale_loss=False)
+    with pytest.raises(ValueError, match="`compute_loss` of Own must"), ted:
+        fit(ted, model)
+
+
+def test_the_look_at_an_own_loss_changes_neither_weights_nor_random_numbers():
+    def trained(check):
+        keras.utils.set_random_seed(3)
+        model = compiled(Own(heeding))
+        model(X)
+        if check:
+            assert "compute_loss: `compute_loss` of Own" in str(session(model).check())
+        first = numbers()
+        ted = session(model, scale_loss=False)  # whose fit need not look
+        fit(ted, model)
+        return first, weights(model)
+
+    (first, one), (second, other) = trained(check=True), trained(check=False)
+    assert first == second
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_signal_loss_says_that_it_ranks_by_another_loss():
+    model = compiled(Own(heeding))
+    ted = session(model, signal="loss")
+    with pytest.warns(TedWarning, match="signal='loss' ranks by the loss compiled"):
+        fit(ted, model)
+
+
+def test_check_tells_the_facts_of_a_run():
+    loss = "sparse_categorical_crossentropy"
+    model = compiled(network(activation="softmax"), loss=loss)
+    ted = session(model)
+    steps = ted.total_steps
+    rate = keras.optimizers.schedules.CosineDecay(0.1, steps)
+    model.compile(keras.optimizers.SGD(rate), loss)
+    report = ted.check()
+    assert report.problems == ()
+    kept = ted.pruner.schedule_table()["kept"]
+    assert str(report).splitlines() == [
+        f"data: {N} samples, row j of a batch is ids[j]",
+        f"epochs: {EPOCHS}, of {kept.min()} to {N} samples, {steps} steps of 8",
+        f"learning rate: CosineDecay ends with the run at {steps}",
+        "mask: at the output, before its softmax",
+        f"fit: give it `ted.data`, epochs={EPOCHS} and callbacks=[ted]",
+    ]
+    fit(ted, model)  # a check leaves nothing behind
+    assert int(model.optimizer.iterations) == steps
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (
+            keras.optimizers.schedules.CosineDecay(0.1, 48),
+            r"after 30 steps, got 48; give decay_steps=ted\.total_steps$",
+        ),
+        (
+            keras.optimizers.schedules.CosineDecay(0.0, 48, 0, None, 0.1, 5),
+            r"got 53; give decay_steps=ted\.total_steps - 5, after as many of warm-up",
+        ),
+        (
+            keras.optimizers.schedules.PolynomialDecay(0.1, 100),
+            "PolynomialDecay must end with the run after 30 steps, got 100",
+        ),
+    ],
+)
+def test_check_warns_of_a_learning_rate_that_does_not_end_with_the_run(rate, said):
+    model = compiled(network(), rate)
+    ted = session(model)
+    with pytest.warns(TedWarning, match=said):
+        report = ted.check()
+    assert len(report.problems) == 1
+
+
+def test_check_warns_of_last_batches_of_one_sample():
+    model = compiled(network())
+    ted = session(model, batch_size=11)
+    said = r"last batch of one sample in 1 of 6 epochs \(3\),.*`multiple_of=11`"
+    with pytest.warns(TedWarning, match=said):
+        ted.check()
+    assert ted.total_steps > 0  # no warning: the check has it
+
+
+@pytest.mark.parametrize(
+    ("activation", "options", "said"),
+    [
+        ("softplus", {}, "the mask stands at the output after its softplus"),
+        ("tanh", {}, "the mask stands at the output after its tanh"),
+    ],
+)
+def test_check_says_which_activations_are_not_undone(activation, options, said):
+    model = compiled(network(activation=activation), loss="mse", **options)
+    ted = session(model, (X, np.ones((N, 3), "float32")))
+    with pytest.warns(TedWarning, match=said):
+        ted.check()
+
+
+def test_check_says_where_else_the_value_is_taken():
+    for options, line in (
+        ({"mask": True}, "mask: at the layer site"),
+        ({}, "mask: at the output"),
+    ):
+        ted = session(compiled(network(**options)))
+        assert line in ted.check().lines
+    ted = session(compiled(network()), signal="el2n")
+    assert "signal: el2n of the scored output" in ted.check().lines
+
+
+def test_check_of_a_model_that_is_not_compiled_says_so():
+    ted = session(network())
+    with pytest.warns(TedWarning, match="not compiled"):
+        ted.check()
+
+
+def test_check_of_a_strategy_of_unknown_counts_gives_the_bound():
+    ted = session(compiled(network()), strategy=ted_core.InfoBatch())
+    assert "epochs: samples depend on scores, 48 steps at most" in ted.check().lines
+
+
+class Stepping(keras.Model):
+    """A model with a step of its own, written for TensorFlow."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.last = keras.layers.Dense(3)
+        self.kind = kind
+
+    def call(self, x):
+        return self.last(x)
+
+
+def tape_of(model, data, loss):
+    import tensorflow as tf  # noqa: PLC0415 - the step of a TensorFlow user
+
+    x, y, w = data
+    with tf.GradientTape() as tape:
+        total = loss(x, y, model(x), w)
+    grads = tape.gradient(total, model.trainable_variables)
+    model.optimizer.apply_gradients(zip(grads, model.trainable_variables, strict=True))
+    return {"loss": total}
+
+
+class CallsIt(Stepping):
+    def train_step(self, data):
+        return tape_of(self, data, self.compute_loss)
+
+
+class ComputesItself(Stepping):
+    def train_step(self, data):
+        import tensorflow as tf  # noqa: PLC0415
+
+        x, y, _ = data
+        with tf.GradientTape() as tape:
+            loss = keras.losses.sparse_categorical_crossentropy(y, self(x))
+        variables = self.trainable_variables
+        grads = tape.gradient(loss, variables)
+        self.optimizer.apply_gradients(zip(grads, variables, strict=True))
+        return {}
+
+
+class DropsTheWeights(Stepping):
+    def train_step(self, data):
+        return tape_of(self, data, lambda x, y, z, w: self.compute_loss(x, y, z))
+
+
+class TwoPasses(Stepping):
+    def train_step(self, data):
+        tape_of(self, data, self.compute_loss)
+        return tape_of(self, data, self.compute_loss)
+
+
+def test_a_train_step_that_calls_compute_loss_once_trains():
+    model = compiled(CallsIt("good"))
+    ted = session(model)
+    assert any(line.startswith("train_step: of CallsIt") for line in ted.check().lines)
+    fit(ted, model)
+    assert ted.pruner.finished
+    assert np.isfinite(ted.pruner.scores).all()
+
+
+def test_a_train_step_without_compute_loss_is_refused_at_construction():
+    said = r"`train_step` of ComputesItself must call `self\.compute_loss\("
+    with pytest.raises(TypeError, match=said):
+        session(compiled(ComputesItself("bad")))
+
+
+def test_a_train_step_that_drops_the_weights_is_named_when_the_epoch_ends():
+    model = compiled(DropsTheWeights("bad"))
+    ted = session(model)
+    said = "got none in epoch 0; `train_step` of DropsTheWeights must call"
+    with pytest.raises(EpochError, match=said), ted:
+        fit(ted, model)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_second_pass_of_one_step_is_refused_in_the_first_step(masked):
+    model = TwoPasses("sam")
+    if masked:
+        model.last = keras.Sequential([keras.layers.Dense(4), Mask(), model.last])
+    compiled(model)
+    ted = session(model)
+    with pytest.raises(EpochError, match="must call `compute_loss` once a step"), ted:
+        fit(ted, model)
+    assert int(model.optimizer.iterations) <= 1
