@@ -94,12 +94,7 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
 
     Notes
     -----
-    Pure, in float32. Cost: O(m).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 19.
+    Pure, in float32. Cost: O(m). Source: TED, ECAI 2024, Eq. 19.
 
     Examples
     --------
@@ -137,12 +132,7 @@ class Polyak(_ScoreAlone):
     Notes
     -----
     With ``"zero"`` a sample pruned after k updates keeps a factor 1 - alpha^k and
-    ranks low for that alone.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 19.
+    ranks low for that alone. Source: TED, ECAI 2024, Eq. 19.
 
     Examples
     --------

@@ -100,11 +100,7 @@ def flat_gradient(
     Notes
     -----
     One forward and backward pass of the data, on any backend.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 22, Fig. 4.
+    Source: TED, ECAI 2024, Eq. 22, Fig. 4.
 
     Examples
     --------

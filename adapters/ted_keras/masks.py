@@ -36,11 +36,7 @@ def mask_gradient(hidden: Any, gradient: Any) -> Any:
     Notes
     -----
     O(size of `hidden`), traceable, no synchronisation with the device.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -87,12 +83,7 @@ def pre_activation(
 
     Notes
     -----
-    O(size of `outputs`), traceable.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    O(size of `outputs`), traceable. Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -150,11 +141,7 @@ class Mask(keras.layers.Layer):  # type: ignore[misc]
     tensor, no second pass through the network. At any other time, and in a model
     saved and loaded, the layer does nothing. In front of a layer normalisation the
     value is 0; on the model's input the backward never arrives.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------

@@ -14,12 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ted_torch._losses import per_sample
 
-__all__ = [
-    "flat_gradient",
-    "flat_weights",
-    "load_flat_weights",
-    "sample_losses",
-]
+__all__ = ["flat_gradient", "flat_weights", "load_flat_weights", "sample_losses"]
 
 _Loss = Callable[[Any, Any], Tensor]
 
@@ -103,12 +98,7 @@ def flat_gradient(
     Notes
     -----
     One forward and backward pass of the data, on the device of the network's first
-    parameter.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 22, Fig. 4.
+    parameter. Source: TED, ECAI 2024, Eq. 22, Fig. 4.
 
     Examples
     --------

@@ -88,10 +88,7 @@ def internal_generalization_distance(
     With L the minimised objective, its regulariser included, theta_full has the
     lowest L there is and IGD >= 0. With another L, or an optimiser that stops
     early, nothing keeps it from being negative; it is returned as it is.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 4.
+    Source: TED, ECAI 2024, Eq. 4.
 
     Examples
     --------
@@ -151,10 +148,7 @@ def retrained_igd(
     Notes
     -----
     One fit a subset and one for all of the data: start `fit` from a known solution.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 4.
+    Source: TED, ECAI 2024, Eq. 4.
 
     Examples
     --------
@@ -218,10 +212,7 @@ def leave_one_out_igd(
     Notes
     -----
     m + 1 fits. `quadratic_igd` needs none after the first.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eqs. 4 and 9.
+    Source: TED, ECAI 2024, Eqs. 4 and 9.
 
     Examples
     --------

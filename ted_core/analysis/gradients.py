@@ -38,10 +38,7 @@ def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.flo
     Notes
     -----
     Means over the entries are taken off: for a cosine they would not be. O(p).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.5, Eqs. 22 and 23, Fig. 4.
+    Source: TED, ECAI 2024, Sec. 3.5, Eqs. 22 and 23, Fig. 4.
 
     Examples
     --------

@@ -53,10 +53,7 @@ class SplitLosses:
 
 
 def split_losses(
-    losses: ArrayLike,
-    kept: ArrayLike,
-    *,
-    quantiles: ArrayLike = (0.1, 0.5, 0.9),
+    losses: ArrayLike, kept: ArrayLike, *, quantiles: ArrayLike = (0.1, 0.5, 0.9)
 ) -> SplitLosses:
     r"""Return L(D - D', theta) and L(D', theta), D' the pruned samples.
 
@@ -85,10 +82,7 @@ def split_losses(
     The pruned samples are those of a selection: where it prefers what is hard, they
     are the easy ones, and a low loss on them is no merit. Look at the loss on held-out
     data as well. O(n log n) for each theta.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.2, Figs. 1 and 2.
+    Source: TED, ECAI 2024, Sec. 3.2, Figs. 1 and 2.
 
     Examples
     --------

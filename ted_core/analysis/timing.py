@@ -13,11 +13,7 @@ __all__ = ["forwarded_samples", "prune_from"]
 
 
 def prune_from(
-    start: int,
-    epochs: int,
-    *,
-    sessions: int | None = None,
-    prune_ratio: float = 0.7,
+    start: int, epochs: int, *, sessions: int | None = None, prune_ratio: float = 0.7
 ) -> Constant:
     r"""Return a schedule that prunes in a few epochs from `start` on, then no more.
 
@@ -46,11 +42,7 @@ def prune_from(
     Notes
     -----
     With the strategy ``Random`` it is the experiment from which the paper concludes
-    that pruning should grow over time.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.4, Fig. 3.
+    that pruning should grow over time. Source: TED, ECAI 2024, Sec. 3.4, Fig. 3.
 
     Examples
     --------
@@ -97,10 +89,7 @@ def forwarded_samples(
     Notes
     -----
     The counts of a strategy that follows the schedule; see ``known_count``. O(epochs).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 24, Figs. 7 and 9.
+    Source: TED, ECAI 2024, Eq. 24, Figs. 7 and 9.
 
     Examples
     --------

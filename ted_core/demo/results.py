@@ -135,10 +135,7 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-    }
+    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count()}
 
 
 def load_average() -> float | None:

@@ -236,10 +236,7 @@ def loss(losses: Array) -> Array:
     Notes
     -----
     The identity. A sequence's or an image's loss is the mean over what is not ignored.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Table 6 (TED based on loss).
+    Source: TED, ECAI 2024, Table 6 (TED based on loss).
 
     Examples
     --------

@@ -24,11 +24,7 @@ from ted_core.signals._formulas import (
     sum_features,
 )
 
-__all__ = [
-    "cross_entropy_mask_gradient",
-    "mask_gradient",
-    "segment_mask_gradient",
-]
+__all__ = ["cross_entropy_mask_gradient", "mask_gradient", "segment_mask_gradient"]
 
 
 def cross_entropy_mask_gradient(
@@ -81,11 +77,7 @@ def cross_entropy_mask_gradient(
     is the mask gradient at h, which is cheaper when h is narrower than z. With two
     classes and true-class margin m the value is ``|m| sigma(-m)``: zero at the
     decision boundary, with a second peak of 0.278 at m = 1.28.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -205,11 +197,7 @@ def mask_gradient(
     of the size of `hidden`, and of two more in float32 for half precision. No value
     is read back from the device. Upstream of a layer that couples the batch (batch
     norm in training mode) the value is the mask gradient of the batch's loss.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eqs. 11, 12 and 18.
+    Source: TED, ECAI 2024, Eqs. 11, 12 and 18.
 
     Examples
     --------
@@ -282,12 +270,7 @@ def segment_mask_gradient(
     -----
     O(size of `hidden` + B T S) time. The tokens are compared with all S ids one row
     at a time, in scratch space of S T numbers: portable and exact in order, meant for
-    the samples of one step, not for a data set.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eqs. 12 and 18.
+    the samples of one step, not for a data set. Source: TED, ECAI 2024, Eqs. 12 and 18.
 
     Examples
     --------
