@@ -75,10 +75,8 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
 
     Parameters
     ----------
-    score : ndarray of float32, shape (m,)
-        Score of each sample before.
-    value : ndarray of float32, shape (m,)
-        Value observed now, I_t.
+    score, value : ndarray of float32, shape (m,)
+        Score of each sample before, and the value I_t observed now.
     alpha : float, default 0.9
         Share of the past, in [0, 1).
 
@@ -282,12 +280,8 @@ class MeanAndVariance(_ScoreAlone):
         variance = polyak_update(
             columns["variance"], squared.astype(np.float32), alpha=self.alpha
         )
-        return {
-            "score": np.where(
-                fresh, value, polyak_update(mean, value, alpha=self.alpha)
-            ),
-            "variance": variance,
-        }
+        score = np.where(fresh, value, polyak_update(mean, value, alpha=self.alpha))
+        return {"score": score, "variance": variance}
 
     def begin(self, scores: Scores) -> Columns:
         """Return `scores` as means without variance."""

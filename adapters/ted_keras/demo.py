@@ -47,11 +47,7 @@ _NOTE = (
 
 
 class Pictures:
-    """Pictures kept as bytes, standardised and augmented by the batch.
-
-    With a seed, each picture is cropped at random with a margin of 4 black pixels, and
-    flipped at random, left for right.
-    """
+    """Pictures kept as bytes, standardised and, with a seed, augmented by the batch."""
 
     def __init__(
         self,
@@ -120,12 +116,11 @@ class Shuffled(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
-    """Note each epoch of a training, from the end of one to the end of the next.
+    """Note each epoch of a training, from the end of one to the end of the next."""
 
-    It comes after TED in the list of callbacks, so planning and closing are included.
-    The first and the last batch of the first epoch are left out: there Keras compiles
-    the step, for the one batch shape and for the other.
-    """
+    # It comes after TED in the list of callbacks, so planning and closing are included.
+    # The first and the last batch of the first epoch are left out: there Keras compiles
+    # the step, for the one batch shape and for the other.
 
     def __init__(self, training: Training, after_epoch: Callable[[], object]) -> None:
         super().__init__()
@@ -193,12 +188,7 @@ def make_network(
 
 
 class Training(engine.Training):
-    """A network in training on what TED keeps; `fit` owns the loop, so a turn is a run.
-
-    Without a strategy it is a plain fit on all data in which nothing of TED takes part:
-    what a saving is measured against. The seed is the one of weights, order,
-    augmentation and selection; RGB pictures are augmented.
-    """
+    """A network in training on what TED keeps; without a strategy, a plain fit."""
 
     def __init__(
         self,
@@ -244,7 +234,7 @@ class Training(engine.Training):
         _compile(self._model, settings, steps)
 
     def take_turn(self, after_epoch: Callable[[], object] = lambda: None) -> None:
-        """Train all epochs."""
+        """Train all epochs: `fit` owns the loop."""
         clock = _Clock(self, after_epoch)
         callbacks = [clock] if self._ted is None else [self._ted, clock]
         self._model.fit(self._data, epochs=self.epochs, callbacks=callbacks, verbose=0)

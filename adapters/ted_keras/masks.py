@@ -166,12 +166,7 @@ class Mask(keras.layers.Layer):  # type: ignore[misc]
         Parameters
         ----------
         inputs : tensor of float, shape (B, ...)
-            Tensor of the forward pass.
-
-        Returns
-        -------
-        tensor of float, shape (B, ...)
-            `inputs`.
+            Tensor of the forward pass, which goes out as it came in.
         """
         return inputs if self._recorder is None else self._recorder.tap(inputs)
 
@@ -182,22 +177,11 @@ class Mask(keras.layers.Layer):  # type: ignore[misc]
         ----------
         input_shape : tuple of int
             Shape of the input.
-
-        Returns
-        -------
-        tuple of int
-            The same.
         """
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return what a saved model keeps: name and type.
-
-        Returns
-        -------
-        dict
-            As of any layer.
-        """
+        """Return what a saved model keeps: name and type, as of any layer."""
         config: dict[str, Any] = super().get_config()
         return config
 

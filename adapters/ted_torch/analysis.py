@@ -92,8 +92,7 @@ def flat_gradient(
     Raises
     ------
     ValueError, TypeError
-        `data` is empty, or `loss` returns a scalar or no floating tensor of one row
-        for each sample.
+        `data` is empty, or `loss` is refused as by :func:`sample_losses`.
 
     Notes
     -----

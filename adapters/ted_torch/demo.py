@@ -35,10 +35,7 @@ _TEST_BATCH = 500
 class Pictures(Dataset[Batch]):
     """Pictures kept as bytes on a device, standardised and augmented by the batch.
 
-    With a seed, each picture is cropped at random with a margin of 4 black pixels, and
-    flipped at random, left for right. The batch of ``__getitems__`` stands in its list
-    once for each sample, because loaders and `ted_torch.WithIds` ask for items; the
-    loaders' ``collate_fn`` takes it out again.
+    With a seed, pictures are cropped within a margin of 4 black pixels and flipped.
     """
 
     def __init__(
@@ -73,6 +70,7 @@ class Pictures(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
         """Return one batch, as many times as it has samples."""
+        # Loaders ask for items, as `ted_torch.WithIds` does; `collate_fn` takes one.
         return [self.take(torch.tensor(indices))] * len(indices)
 
     def take(self, ids: Tensor) -> Batch:
@@ -128,12 +126,7 @@ class Settings(CoreSettings):
 
 
 class Training(engine.Training):
-    """A network in training on what TED keeps.
-
-    Without a strategy it is a plain loop over all data in which nothing of TED takes
-    part: what a saving is measured against. The seed is the one of weights, order,
-    augmentation and selection; RGB pictures are augmented.
-    """
+    """A network in training on what TED keeps; without a strategy, a plain loop."""
 
     def __init__(
         self,

@@ -91,10 +91,8 @@ def segment_losses(
 
     Raises
     ------
-    TypeError
-        `losses` is no floating tensor, or `segments` no integer tensor.
-    ValueError
-        The shapes do not match, or on the CPU a segment is out of range.
+    TypeError, ValueError
+        As of :func:`segment_mask`, `losses` in place of `hidden`.
 
     Notes
     -----

@@ -22,10 +22,8 @@ class LossSummary:
     ----------
     count : ndarray of int64, shape (...)
         Samples of this part.
-    mean : ndarray of float64, shape (...)
-        Mean loss, NaN where the part is empty.
-    quantiles : ndarray of float64, shape (q, ...)
-        Quantiles of the losses, NaN where the part is empty.
+    mean, quantiles : ndarray of float64, shapes (...) and (q, ...)
+        Mean and quantiles of the losses, NaN where the part is empty.
     """
 
     count: NDArray[np.int64]

@@ -67,14 +67,10 @@ def forwarded_samples(
 
     Parameters
     ----------
-    schedule : Schedule
-        The curve, with its warmup and its full-data epochs at the end.
-    epochs : int
-        Epochs of the run, at least 1.
-    n : int
-        Samples in the data set, at least 1.
-    multiple_of : int, default 1
-        Kept counts are rounded up to a multiple of this, never above `n`.
+    schedule, epochs : Schedule and int
+        As of :func:`ted_core.keep_ratios`.
+    n, multiple_of : int
+        As of :func:`ted_core.keep_count`.
 
     Returns
     -------

@@ -47,17 +47,7 @@ def now() -> NDArray[np.float64]:
 
 
 class Training:
-    """One variant in training, on the clock; a framework's demo subclasses it.
-
-    Parameters
-    ----------
-    n : int
-        Training samples.
-    epochs : int
-        Epochs of the run.
-    pruner : Pruner, optional
-        The pruner that plans the epochs; without one, all data are trained on.
-    """
+    """One variant in training, on the clock; without a pruner, on all `n` samples."""
 
     def __init__(self, n: int, epochs: int, pruner: Pruner | None = None) -> None:
         self.n, self.epochs, self.pruner = n, epochs, pruner
@@ -131,17 +121,14 @@ def compare(
     seed: int,
     after_epoch: Callable[[], object] = lambda: None,
 ) -> dict[str, Run]:
-    """Train the variants of one seed in turn, and return a run for each.
-
-    Who goes first rotates with turn and seed: what slows a machine down for a while
-    meets all variants alike.
-    """
+    """Train the variants of one seed in turn, and return a run for each."""
     trainings = {
         name: make_training(strategy=strategy, seed=seed)
         for name, strategy in VARIANTS.items()
     }
     names = list(VARIANTS)
     for turn in itertools.count():
+        # What slows the machine down for a while meets all variants alike.
         first = (turn + seed) % len(names)
         for name in names[first:] + names[:first]:
             trainings[name].take_turn(after_epoch)
@@ -158,10 +145,7 @@ def run_demo(
     about: Mapping[str, Any] | None = None,
     note: str = "",
 ) -> None:
-    """Compare on each seed, then print the table and write record and picture.
-
-    `about` is what a record needs besides the results; `note` comes under the table.
-    """
+    """Compare on each seed, print a table, and write record (`about`) and picture."""
     from tqdm import tqdm  # noqa: PLC0415 - an extra
 
     runs: dict[str, list[Run]] = {variant: [] for variant in VARIANTS}
@@ -254,11 +238,7 @@ def read_images(arguments: argparse.Namespace) -> tuple[Images, str, int]:
 
 
 def stage_channels(side: int, width: int) -> list[int]:
-    """Return the channels of each stage of the demos' network.
-
-    Each stage is a convolution of 3 x 3, batch norm, ReLU, and a max pool that halves
-    the side; there are as many as leave at least 4 x 4 positions to convolve. The
-    number of channels doubles twice, then stays.
-    """
+    """Return the channels of each stage of a demo's network: doubled at most twice."""
+    # A stage's max pool halves the side; 4 x 4 positions are the fewest to convolve.
     stages = side.bit_length() - 2  # halvings before the side is below 4
     return [width * 2 ** min(stage, 2) for stage in range(stages)]

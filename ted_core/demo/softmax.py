@@ -73,10 +73,7 @@ def train(
     batch_size: int = 32,
     learning_rate: float = 0.5,
 ) -> Run:
-    """Train softmax regression through one run of a fresh pruner.
-
-    The step size falls linearly from `learning_rate` to 0.
-    """
+    """Train softmax regression through one run of a fresh pruner."""
     training = SoftmaxTraining(
         digits, pruner, seed=seed, batch_size=batch_size, learning_rate=learning_rate
     )

@@ -227,12 +227,8 @@ class Linear(_Curve):
     ----------
     prune_ratio : float, default 0.7
         s, in [0, 1): the share pruned at progress 1.
-    anneal : float, default 0.125
-        gamma, in [0, 1): share of full-data epochs at the end.
-    horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the full-data epochs at the end.
-    warmup : int, default 0
-        Full-data epochs at the start; pruning begins after them.
+    anneal, horizon, warmup : float, str and int
+        As of :class:`RollerCoaster`.
 
     Raises
     ------
@@ -262,12 +258,8 @@ class Cosine(_Curve):
     ----------
     prune_ratio : float, default 0.7
         s, in [0, 1): the share pruned at progress 1.
-    anneal : float, default 0.125
-        gamma, in [0, 1): share of full-data epochs at the end.
-    horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the full-data epochs at the end.
-    warmup : int, default 0
-        Full-data epochs at the start; pruning begins after them.
+    anneal, horizon, warmup : float, str and int
+        As of :class:`RollerCoaster`.
 
     Raises
     ------
@@ -297,12 +289,8 @@ class Constant(_Curve):
     ----------
     prune_ratio : float, default 0.7
         s, in [0, 1): the share pruned in every epoch of the curve.
-    anneal : float, default 0.125
-        gamma, in [0, 1): share of full-data epochs at the end.
-    horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the full-data epochs at the end.
-    warmup : int, default 0
-        Full-data epochs at the start; pruning begins after them.
+    anneal, horizon, warmup : float, str and int
+        As of :class:`RollerCoaster`.
 
     Raises
     ------

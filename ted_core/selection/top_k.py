@@ -86,12 +86,8 @@ def redundant_subset(
 
     Parameters
     ----------
-    scores : ndarray of float32, shape (n,)
-        Score of each sample.
-    count : int
-        Samples to prune, in [0, n].
-    seed, epoch : int
-        Key of the hash that orders equal scores.
+    scores, count, seed, epoch : ndarray of float32, shape (n,), and int
+        As of :func:`top_ids`, `count` of the samples to prune.
 
     Returns
     -------
