@@ -5,13 +5,11 @@ The core compares the variants (`ted_core.demo.engine`); here is how Keras train
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -21,7 +19,6 @@ import numpy as np
 from keras import backend, layers
 from numpy.typing import NDArray
 
-from ted_core import Pruner
 from ted_core.demo import engine
 from ted_core.demo.datasets import Images
 from ted_core.demo.results import Settings
@@ -306,42 +303,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = subprocess.run(line, check=False, env={**os.environ, **wanted})  # noqa: S603
         return done.returncode
     try:
-        _run(arguments)
-    except (ValueError, TypeError) as error:
-        parser.error(str(error))
-    return 0
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    images, data, width = engine.read_images(arguments)
-    settings = Settings(
-        epochs=arguments.epochs,
-        prune_ratio=arguments.prune_ratio,
-        batch_size=arguments.batch_size,
-        width=width,
-    )
-    # Refused before anything is trained.
-    Pruner(
-        len(images.y_train), epochs=settings.epochs, prune_ratio=settings.prune_ratio
-    )
-    warm_up(images, settings)
-    name = backend.backend()
-    engine.run_demo(
-        arguments,
-        partial(Training, images, settings),
-        pictures=images.x_train,
-        about={
-            "name": f"ted_keras.demo, {name}",
-            "images": images,
-            "settings": settings,
-            "data": data,
-            "versions": {
+        engine.run_image_demo(
+            arguments,
+            Training,
+            warm_up,
+            name=f"ted_keras.demo, {name}",
+            versions={
                 "keras": keras.__version__,
                 name: import_module(name).__version__,
             },
-        },
-        note=_NOTE,
-    )
+            note=_NOTE,
+        )
+    except (ValueError, TypeError) as error:
+        parser.error(str(error))
+    return 0
 
 
 if __name__ == "__main__":

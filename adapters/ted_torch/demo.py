@@ -5,7 +5,6 @@ The core compares the variants (`ted_core.demo.engine`); here is how PyTorch tra
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -267,36 +266,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
-        _run(arguments)
+        engine.run_image_demo(
+            arguments,
+            Training,
+            warm_up,
+            name="ted_torch.demo",
+            versions={"torch": torch.__version__},
+            make_settings=partial(Settings, device=arguments.device),
+        )
     except (ValueError, TypeError) as error:
         parser.error(str(error))
     finally:
         torch.set_num_threads(threads)
     return 0
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    images, data, width = engine.read_images(arguments)
-    settings = Settings(
-        epochs=arguments.epochs,
-        prune_ratio=arguments.prune_ratio,
-        batch_size=arguments.batch_size,
-        width=width,
-        device=arguments.device,
-    )
-    warm_up(images, settings)
-    engine.run_demo(
-        arguments,
-        partial(Training, images, settings),
-        pictures=images.x_train,
-        about={
-            "name": "ted_torch.demo",
-            "images": images,
-            "settings": settings,
-            "data": data,
-            "versions": {"torch": torch.__version__},
-        },
-    )
 
 
 if __name__ == "__main__":

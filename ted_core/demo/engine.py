@@ -10,6 +10,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter, process_time
@@ -22,6 +23,7 @@ from ted_core.demo.datasets import Images, digits_as_images, load_images
 from ted_core.demo.pictures import draw
 from ted_core.demo.results import (
     Run,
+    Settings,
     load_average,
     make_record,
     make_result,
@@ -38,7 +40,6 @@ VARIANTS: dict[str, Strategy | None] = {
 }
 
 _PACKAGES = ("sklearn", "matplotlib", "tqdm")
-_DIGITS_WIDTH, _DATA_WIDTH = 64, 16
 
 
 def now() -> NDArray[np.float64]:
@@ -175,6 +176,40 @@ def run_demo(
     print(f"wrote {arguments.out}")
 
 
+def run_image_demo(
+    arguments: argparse.Namespace,
+    make_training: Callable[..., Training],
+    warm_up: Callable[[Images, Any], object],
+    *,
+    name: str,
+    versions: Mapping[str, str],
+    make_settings: Callable[..., Settings] = Settings,
+    note: str = "",
+) -> None:
+    """Run the demo of a framework on pictures, after an epoch that is thrown away."""
+    if arguments.data is None:
+        images, data, width = digits_as_images(), "scikit-learn's digits", 64
+    else:
+        images, data, width = load_images(arguments.data), arguments.data.name, 16
+    plan = {"epochs": arguments.epochs, "prune_ratio": arguments.prune_ratio}
+    settings = make_settings(**plan, batch_size=arguments.batch_size, width=width)
+    Pruner(len(images.y_train), **plan)  # refuses them before anything is trained
+    warm_up(images, settings)
+    run_demo(
+        arguments,
+        partial(make_training, images, settings),
+        pictures=images.x_train,
+        about={
+            "name": name,
+            "images": images,
+            "settings": settings,
+            "data": data,
+            "versions": versions,
+        },
+        note=note,
+    )
+
+
 def make_parser(
     program: str, description: str, *, seeds: int, epochs: int, out: str
 ) -> argparse.ArgumentParser:
@@ -228,13 +263,6 @@ def check_arguments(
         path = given.get(name)
         if path is not None and not path.parent.is_dir():
             parser.error(f"`--{name}` must be in a folder that is there, got {path}")
-
-
-def read_images(arguments: argparse.Namespace) -> tuple[Images, str, int]:
-    """Return the pictures, their name, and the width of a network's first stage."""
-    if arguments.data is None:
-        return digits_as_images(), "scikit-learn's digits", _DIGITS_WIDTH
-    return load_images(arguments.data), arguments.data.name, _DATA_WIDTH
 
 
 def stage_channels(side: int, width: int) -> list[int]:
