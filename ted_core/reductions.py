@@ -201,8 +201,7 @@ class Count(_ScoreAlone):
 
     References
     ----------
-    M. Toneva et al., An empirical study of example forgetting during deep neural
-    network learning, ICLR 2019.
+    M. Toneva et al., An empirical study of example forgetting, ICLR 2019.
     """
 
     @property

@@ -14,7 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,12 +108,8 @@ class Training:
         )
 
 
-class MakeTraining(Protocol):
-    """Make the training of one variant; without a strategy, the one on all data."""
-
-    def __call__(self, *, strategy: Strategy | None, seed: int) -> Training:
-        """Return a fresh training."""
-        ...
+# Takes `strategy`, None for the training on all data, and `seed`.
+MakeTraining: TypeAlias = Callable[..., Training]
 
 
 def compare(

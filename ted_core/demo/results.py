@@ -139,7 +139,7 @@ def load_average() -> float | None:
 
 
 def make_table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """Return a table, a row a variant; what is saved is saved against the first."""
+    """Return a plain-text table, one row a variant; savings are against the first."""
     lines = [
         "variant     accuracy %      sd   samples  saved %  seconds  time/samples saved"
     ]

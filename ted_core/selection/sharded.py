@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_choice, check_int, check_kind
+from ted_core.selection import top_k
 from ted_core.selection.randomness import SHARD, first_word, tie_hash
-from ted_core.selection.top_k import (
-    highest_hashes,
-    median,
-    mid_ranks,
-    ordered_bits,
-    top_ids,
-)
 from ted_core.typing import Ids, Scores, State, id_dtype
 
 __all__ = ["AllSum", "Shard"]
@@ -68,19 +62,19 @@ class LocalSelector:
 
     def top(self, keys: Scores, count: int, *, seed: int, epoch: int) -> Ids:
         """Return the ids of the `count` highest keys."""
-        return top_ids(keys, count, seed=seed, epoch=epoch)
+        return top_k.top_ids(keys, count, seed=seed, epoch=epoch)
 
     def draw(self, ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
         """Return those of `ids` with the `count` highest hashes."""
-        return highest_hashes(ids, count, seed=seed, epoch=epoch)
+        return top_k.highest_hashes(ids, count, seed=seed, epoch=epoch)
 
     def median(self, values: Scores) -> np.float32:
         """Return the median."""
-        return median(values)
+        return top_k.median(values)
 
     def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
         """Return each score's exact mid-rank."""
-        return mid_ranks(scores)
+        return top_k.mid_ranks(scores)
 
     def sum(self, numbers: ArrayLike) -> NDArray[Any]:
         """Return the numbers as they are."""
@@ -259,7 +253,7 @@ def top_over_processes(  # noqa: PLR0917 - it has one caller
     tied = np.arange(ids.size)
     if keys is not None:
         nan = int(np.isnan(keys).sum())
-        bits = ordered_bits(keys)
+        bits = top_k.ordered_bits(keys)
         threshold, count, equal = _nth_highest(bits, count, all_sum, nan=nan)
         kept, tied = bits > threshold, np.flatnonzero(bits == threshold)
         if count == equal:
@@ -306,7 +300,7 @@ def median_over_processes(values: Scores, *, all_sum: AllSum) -> np.float32:
     n = int(all_sum(np.array([values.size]))[0])
     if n == 0:
         return np.float32(0)
-    bits = ordered_bits(values)
+    bits = top_k.ordered_bits(values)
     middle = [_nth_highest(bits, i, all_sum)[0] for i in {n // 2 + 1, n - n // 2}]
     sign = np.uint32(1 << 31)
     numbers = [bit ^ sign if bit & sign else ~bit for bit in middle]
@@ -318,7 +312,7 @@ def mid_ranks_over_processes(scores: Scores, *, all_sum: AllSum) -> NDArray[np.f
     # The scores are counted by their bits, 4 at a time from the highest. A range goes
     # on to be divided while it holds more than 2^-10 of all: the middle of a range is
     # then at most half of that from the rank of each score in it.
-    bits = ordered_bits(scores)
+    bits = top_k.ordered_bits(scores)
     ranks = np.empty(bits.size)
     left = np.arange(bits.size)  # scores whose range is still divided
     group = np.zeros(bits.size, np.intp)  # the range of each
