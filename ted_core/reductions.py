@@ -75,10 +75,8 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
 
     Parameters
     ----------
-    score : ndarray of float32, shape (m,)
-        Score of each sample before.
-    value : ndarray of float32, shape (m,)
-        Value observed now, I_t.
+    score, value : ndarray of float32, shape (m,)
+        Score of each sample before, and the value I_t observed now.
     alpha : float, default 0.9
         Share of the past, in [0, 1).
 
@@ -94,12 +92,7 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
 
     Notes
     -----
-    Pure, in float32. Cost: O(m).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 19.
+    Pure, in float32. Cost: O(m). Source: TED, ECAI 2024, Eq. 19.
 
     Examples
     --------
@@ -137,12 +130,7 @@ class Polyak(_ScoreAlone):
     Notes
     -----
     With ``"zero"`` a sample pruned after k updates keeps a factor 1 - alpha^k and
-    ranks low for that alone.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 19.
+    ranks low for that alone. Source: TED, ECAI 2024, Eq. 19.
 
     Examples
     --------
@@ -213,8 +201,7 @@ class Count(_ScoreAlone):
 
     References
     ----------
-    M. Toneva et al., An empirical study of example forgetting during deep neural
-    network learning, ICLR 2019.
+    M. Toneva et al., An empirical study of example forgetting, ICLR 2019.
     """
 
     @property
@@ -292,12 +279,8 @@ class MeanAndVariance(_ScoreAlone):
         variance = polyak_update(
             columns["variance"], squared.astype(np.float32), alpha=self.alpha
         )
-        return {
-            "score": np.where(
-                fresh, value, polyak_update(mean, value, alpha=self.alpha)
-            ),
-            "variance": variance,
-        }
+        score = np.where(fresh, value, polyak_update(mean, value, alpha=self.alpha))
+        return {"score": score, "variance": variance}
 
     def begin(self, scores: Scores) -> Columns:
         """Return `scores` as means without variance."""

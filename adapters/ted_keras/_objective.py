@@ -7,13 +7,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from ted_keras._losses import (
-    expected_activation,
-    per_sample,
-    rank_of,
-    reduction_of,
-    tokens_of,
-)
+from ted_keras import _losses
 
 ACTIVATIONS = ("auto", "linear", "softmax", "sigmoid")
 """What may have made an output."""
@@ -44,7 +38,7 @@ class Objective:
         self._model, self._output, self._activation = model, output, activation
         self.overridden = overridden
         losses = [] if overridden else tree.flatten(model.loss)
-        kinds = {reduction_of(loss) for loss in losses if loss is not None}
+        kinds = {_losses.reduction_of(loss) for loss in losses if loss is not None}
         if len(kinds) > 1:
             msg = "`reduction` must be the same for all losses, got 'sum' and a mean"
             raise ValueError(msg)
@@ -87,12 +81,14 @@ class Objective:
             return weights
         names = self._names(y_pred)
         if names is None:
-            rank = rank_of(self._loss(), self.pick(y), y_pred)
+            rank = _losses.rank_of(self._loss(), self.pick(y), y_pred)
             return _broadcast(weights, y_pred, rank)
         parts = []
         for name in names:
             loss, outputs = self._pick(self._model.loss, name), self._pick(y_pred, name)
-            rank = 1 if loss is None else rank_of(loss, self._pick(y, name), outputs)
+            rank = 1
+            if loss is not None:
+                rank = _losses.rank_of(loss, self._pick(y, name), outputs)
             parts.append(_broadcast(weights, outputs, rank))
         if all(part is weights for part in parts):
             return weights
@@ -102,11 +98,11 @@ class Objective:
         """Return which elements of the loss count, or None for all."""
         if self.overridden:
             return None
-        return tokens_of(self._loss(), self.pick(y), outputs)
+        return _losses.tokens_of(self._loss(), self.pick(y), outputs)
 
     def losses(self, y: Any, outputs: Any, tokens: Any) -> Any:
         """Return each sample's loss of the scored output, shape (B,)."""
-        return per_sample(self._loss(), self.pick(y), outputs, tokens)
+        return _losses.per_sample(self._loss(), self.pick(y), outputs, tokens)
 
     def activation(self, y: Any, outputs: Any) -> str:
         """Return what made the scored output: as given, as the loss or layer says."""
@@ -114,7 +110,7 @@ class Objective:
             return self._activation
         expected = None
         if not self.overridden:
-            expected = expected_activation(self._loss(), self.pick(y), outputs)
+            expected = _losses.expected_activation(self._loss(), self.pick(y), outputs)
         found = expected or self.layer_activation()
         return found if found in ACTIVATIONS else "linear"
 

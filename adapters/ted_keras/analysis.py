@@ -26,10 +26,8 @@ def sample_losses(
     ----------
     model : keras.Model
         Built; called with ``training=False``.
-    x : array, shape (n, ...)
-        Inputs.
-    y : array, shape (n, ...)
-        Targets.
+    x, y : array, shape (n, ...)
+        Inputs and targets.
     loss : callable
         Takes the targets and the outputs of a batch, as Keras' loss functions do, and
         returns losses of shape (B, ...); more than one for a sample are averaged.
@@ -78,13 +76,8 @@ def flat_gradient(
         Built; called with ``training=False``. Its state is left as it is.
     x : array, shape (n, ...)
         Inputs, n at least 1; the retained samples are ``x[plan.kept]``.
-    y : array, shape (n, ...)
-        Targets.
-    loss : callable
-        Takes the targets and the outputs of a batch, as Keras' loss functions do, and
-        returns losses of shape (B, ...); more than one for a sample are averaged.
-    batch_size : int, default 256
-        Samples of one forward and backward pass; the gradient does not depend on it.
+    y, loss, batch_size : array, callable and int
+        As of :func:`sample_losses`; the gradient does not depend on `batch_size`.
 
     Returns
     -------
@@ -94,17 +87,12 @@ def flat_gradient(
     Raises
     ------
     ValueError
-        `x` is empty, `x` and `y` differ in length, or `loss` returns no row for each
-        sample.
+        `x` is empty, or refused as by :func:`sample_losses`.
 
     Notes
     -----
     One forward and backward pass of the data, on any backend.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 22, Fig. 4.
+    Source: TED, ECAI 2024, Eq. 22, Fig. 4.
 
     Examples
     --------

@@ -5,13 +5,11 @@ The core compares the variants (`ted_core.demo.engine`); here is how Keras train
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -21,7 +19,6 @@ import numpy as np
 from keras import backend, layers
 from numpy.typing import NDArray
 
-from ted_core import Pruner
 from ted_core.demo import engine
 from ted_core.demo.datasets import Images
 from ted_core.demo.results import Settings
@@ -47,11 +44,7 @@ _NOTE = (
 
 
 class Pictures:
-    """Pictures kept as bytes, standardised and augmented by the batch.
-
-    With a seed, each picture is cropped at random with a margin of 4 black pixels, and
-    flipped at random, left for right.
-    """
+    """Pictures kept as bytes, standardised and, with a seed, augmented by the batch."""
 
     def __init__(
         self,
@@ -120,12 +113,11 @@ class Shuffled(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
-    """Note each epoch of a training, from the end of one to the end of the next.
+    """Note each epoch of a training, from the end of one to the end of the next."""
 
-    It comes after TED in the list of callbacks, so planning and closing are included.
-    The first and the last batch of the first epoch are left out: there Keras compiles
-    the step, for the one batch shape and for the other.
-    """
+    # It comes after TED in the list of callbacks, so planning and closing are included.
+    # The first and the last batch of the first epoch are left out: there Keras compiles
+    # the step, for the one batch shape and for the other.
 
     def __init__(self, training: Training, after_epoch: Callable[[], object]) -> None:
         super().__init__()
@@ -193,12 +185,7 @@ def make_network(
 
 
 class Training(engine.Training):
-    """A network in training on what TED keeps; `fit` owns the loop, so a turn is a run.
-
-    Without a strategy it is a plain fit on all data in which nothing of TED takes part:
-    what a saving is measured against. The seed is the one of weights, order,
-    augmentation and selection; RGB pictures are augmented.
-    """
+    """A network in training on what TED keeps; without a strategy, a plain fit."""
 
     def __init__(
         self,
@@ -244,7 +231,7 @@ class Training(engine.Training):
         _compile(self._model, settings, steps)
 
     def take_turn(self, after_epoch: Callable[[], object] = lambda: None) -> None:
-        """Train all epochs."""
+        """Train all epochs: `fit` owns the loop."""
         clock = _Clock(self, after_epoch)
         callbacks = [clock] if self._ted is None else [self._ted, clock]
         self._model.fit(self._data, epochs=self.epochs, callbacks=callbacks, verbose=0)
@@ -316,42 +303,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = subprocess.run(line, check=False, env={**os.environ, **wanted})  # noqa: S603
         return done.returncode
     try:
-        _run(arguments)
-    except (ValueError, TypeError) as error:
-        parser.error(str(error))
-    return 0
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    images, data, width = engine.read_images(arguments)
-    settings = Settings(
-        epochs=arguments.epochs,
-        prune_ratio=arguments.prune_ratio,
-        batch_size=arguments.batch_size,
-        width=width,
-    )
-    # Refused before anything is trained.
-    Pruner(
-        len(images.y_train), epochs=settings.epochs, prune_ratio=settings.prune_ratio
-    )
-    warm_up(images, settings)
-    name = backend.backend()
-    engine.run_demo(
-        arguments,
-        partial(Training, images, settings),
-        pictures=images.x_train,
-        about={
-            "name": f"ted_keras.demo, {name}",
-            "images": images,
-            "settings": settings,
-            "data": data,
-            "versions": {
+        engine.run_image_demo(
+            arguments,
+            Training,
+            warm_up,
+            name=f"ted_keras.demo, {name}",
+            versions={
                 "keras": keras.__version__,
                 name: import_module(name).__version__,
             },
-        },
-        note=_NOTE,
-    )
+            note=_NOTE,
+        )
+    except (ValueError, TypeError) as error:
+        parser.error(str(error))
+    return 0
 
 
 if __name__ == "__main__":

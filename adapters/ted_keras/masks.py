@@ -36,11 +36,7 @@ def mask_gradient(hidden: Any, gradient: Any) -> Any:
     Notes
     -----
     O(size of `hidden`), traceable, no synchronisation with the device.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -87,12 +83,7 @@ def pre_activation(
 
     Notes
     -----
-    O(size of `outputs`), traceable.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    O(size of `outputs`), traceable. Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -150,11 +141,7 @@ class Mask(keras.layers.Layer):  # type: ignore[misc]
     tensor, no second pass through the network. At any other time, and in a model
     saved and loaded, the layer does nothing. In front of a layer normalisation the
     value is 0; on the model's input the backward never arrives.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -179,12 +166,7 @@ class Mask(keras.layers.Layer):  # type: ignore[misc]
         Parameters
         ----------
         inputs : tensor of float, shape (B, ...)
-            Tensor of the forward pass.
-
-        Returns
-        -------
-        tensor of float, shape (B, ...)
-            `inputs`.
+            Tensor of the forward pass, which goes out as it came in.
         """
         return inputs if self._recorder is None else self._recorder.tap(inputs)
 
@@ -195,22 +177,11 @@ class Mask(keras.layers.Layer):  # type: ignore[misc]
         ----------
         input_shape : tuple of int
             Shape of the input.
-
-        Returns
-        -------
-        tuple of int
-            The same.
         """
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return what a saved model keeps: name and type.
-
-        Returns
-        -------
-        dict
-            As of any layer.
-        """
+        """Return what a saved model keeps: name and type, as of any layer."""
         config: dict[str, Any] = super().get_config()
         return config
 

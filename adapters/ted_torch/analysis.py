@@ -14,12 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ted_torch._losses import per_sample
 
-__all__ = [
-    "flat_gradient",
-    "flat_weights",
-    "load_flat_weights",
-    "sample_losses",
-]
+__all__ = ["flat_gradient", "flat_weights", "load_flat_weights", "sample_losses"]
 
 _Loss = Callable[[Any, Any], Tensor]
 
@@ -97,18 +92,12 @@ def flat_gradient(
     Raises
     ------
     ValueError, TypeError
-        `data` is empty, or `loss` returns a scalar or no floating tensor of one row
-        for each sample.
+        `data` is empty, or `loss` is refused as by :func:`sample_losses`.
 
     Notes
     -----
     One forward and backward pass of the data, on the device of the network's first
-    parameter.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 22, Fig. 4.
+    parameter. Source: TED, ECAI 2024, Eq. 22, Fig. 4.
 
     Examples
     --------

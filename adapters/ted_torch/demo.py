@@ -5,7 +5,6 @@ The core compares the variants (`ted_core.demo.engine`); here is how PyTorch tra
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,10 +34,7 @@ _TEST_BATCH = 500
 class Pictures(Dataset[Batch]):
     """Pictures kept as bytes on a device, standardised and augmented by the batch.
 
-    With a seed, each picture is cropped at random with a margin of 4 black pixels, and
-    flipped at random, left for right. The batch of ``__getitems__`` stands in its list
-    once for each sample, because loaders and `ted_torch.WithIds` ask for items; the
-    loaders' ``collate_fn`` takes it out again.
+    With a seed, pictures are cropped within a margin of 4 black pixels and flipped.
     """
 
     def __init__(
@@ -73,6 +69,7 @@ class Pictures(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
         """Return one batch, as many times as it has samples."""
+        # Loaders ask for items, as `ted_torch.WithIds` does; `collate_fn` takes one.
         return [self.take(torch.tensor(indices))] * len(indices)
 
     def take(self, ids: Tensor) -> Batch:
@@ -128,12 +125,7 @@ class Settings(CoreSettings):
 
 
 class Training(engine.Training):
-    """A network in training on what TED keeps.
-
-    Without a strategy it is a plain loop over all data in which nothing of TED takes
-    part: what a saving is measured against. The seed is the one of weights, order,
-    augmentation and selection; RGB pictures are augmented.
-    """
+    """A network in training on what TED keeps; without a strategy, a plain loop."""
 
     def __init__(
         self,
@@ -274,36 +266,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
-        _run(arguments)
+        engine.run_image_demo(
+            arguments,
+            Training,
+            warm_up,
+            name="ted_torch.demo",
+            versions={"torch": torch.__version__},
+            make_settings=partial(Settings, device=arguments.device),
+        )
     except (ValueError, TypeError) as error:
         parser.error(str(error))
     finally:
         torch.set_num_threads(threads)
     return 0
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    images, data, width = engine.read_images(arguments)
-    settings = Settings(
-        epochs=arguments.epochs,
-        prune_ratio=arguments.prune_ratio,
-        batch_size=arguments.batch_size,
-        width=width,
-        device=arguments.device,
-    )
-    warm_up(images, settings)
-    engine.run_demo(
-        arguments,
-        partial(Training, images, settings),
-        pictures=images.x_train,
-        about={
-            "name": "ted_torch.demo",
-            "images": images,
-            "settings": settings,
-            "data": data,
-            "versions": {"torch": torch.__version__},
-        },
-    )
 
 
 if __name__ == "__main__":

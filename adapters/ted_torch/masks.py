@@ -85,11 +85,7 @@ def record(
     One hook on each tensor, which keeps no reference to its graph; O(size of `mask`)
     in the backward. The gradient at `mask` is that of the whole total: a second loss
     added to it counts too. A sample with c_k = 0 has weight 0.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------

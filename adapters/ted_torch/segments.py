@@ -8,12 +8,7 @@ import torch
 from torch import Tensor
 
 from ted_torch._losses import wide_dtype, widened
-from ted_torch._validation import (
-    check_float,
-    check_integers,
-    check_valid,
-    find_outside,
-)
+from ted_torch._validation import check_float, check_integers, check_valid, find_outside
 
 __all__ = ["segment_losses", "segment_mask"]
 
@@ -54,11 +49,7 @@ def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, 
     O(size of `hidden`) in the backward, nothing in the forward; half precision
     accumulates in float32. No rows are taken apart, so that padding costs nothing.
     The mask must not be followed by an operation in place.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -100,10 +91,8 @@ def segment_losses(
 
     Raises
     ------
-    TypeError
-        `losses` is no floating tensor, or `segments` no integer tensor.
-    ValueError
-        The shapes do not match, or on the CPU a segment is out of range.
+    TypeError, ValueError
+        As of :func:`segment_mask`, `losses` in place of `hidden`.
 
     Notes
     -----

@@ -22,6 +22,17 @@ def check_real_array(name: str, value: object) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
+def check_broadcast(**arrays: NDArray[Any]) -> None:
+    """Refuse two arrays whose shapes do not broadcast."""
+    shapes = [array.shape for array in arrays.values()]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        names = " and ".join(f"`{name}`" for name in arrays)
+        msg = f"{names} must broadcast, got shapes {shapes[0]} and {shapes[1]}"
+        raise ValueError(msg) from None
+
+
 def check_labelled(
     x: object, y: object
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

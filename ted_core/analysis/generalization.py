@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_ids, check_int
-from ted_core.analysis._validation import check_real_array
+from ted_core.analysis._validation import check_broadcast, check_real_array
 
 __all__ = [
     "internal_generalization",
@@ -58,7 +58,10 @@ def internal_generalization(
     >>> internal_generalization(2.25, [0.5, 2.5]).tolist()
     [-1.75, 0.25]
     """
-    return _difference("loss_last", loss_last, "loss_first", loss_first)
+    last = check_real_array("loss_last", loss_last)
+    first = check_real_array("loss_first", loss_first)
+    check_broadcast(loss_last=last, loss_first=first)
+    return np.asarray(last - first)
 
 
 def internal_generalization_distance(
@@ -88,10 +91,7 @@ def internal_generalization_distance(
     With L the minimised objective, its regulariser included, theta_full has the
     lowest L there is and IGD >= 0. With another L, or an optimiser that stops
     early, nothing keeps it from being negative; it is returned as it is.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 4.
+    Source: TED, ECAI 2024, Eq. 4.
 
     Examples
     --------
@@ -99,21 +99,10 @@ def internal_generalization_distance(
     >>> internal_generalization_distance([0.5, 0.75], 0.25).tolist()
     [0.25, 0.5]
     """
-    return _difference("loss_without", loss_without, "loss_full", loss_full)
-
-
-def _difference(
-    name: str, value: object, other_name: str, other: object
-) -> NDArray[np.float64]:
-    a, b = check_real_array(name, value), check_real_array(other_name, other)
-    try:
-        return np.asarray(a - b)
-    except ValueError:
-        msg = (
-            f"`{name}` and `{other_name}` must broadcast, got shapes {a.shape} and "
-            f"{b.shape}"
-        )
-        raise ValueError(msg) from None
+    without = check_real_array("loss_without", loss_without)
+    full = check_real_array("loss_full", loss_full)
+    check_broadcast(loss_without=without, loss_full=full)
+    return np.asarray(without - full)
 
 
 def retrained_igd(
@@ -151,10 +140,7 @@ def retrained_igd(
     Notes
     -----
     One fit a subset and one for all of the data: start `fit` from a known solution.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 4.
+    Source: TED, ECAI 2024, Eq. 4.
 
     Examples
     --------
@@ -196,10 +182,8 @@ def leave_one_out_igd(
 
     Parameters
     ----------
-    fit, objective : callable
+    fit, objective, n : callable, callable and int
         As :func:`retrained_igd` takes them.
-    n : int
-        Samples in the data set, at least 2.
     ids : array_like of int, shape (m,), optional
         Samples to leave out, one at a time; all of them by default.
 
@@ -218,10 +202,7 @@ def leave_one_out_igd(
     Notes
     -----
     m + 1 fits. `quadratic_igd` needs none after the first.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eqs. 4 and 9.
+    Source: TED, ECAI 2024, Eqs. 4 and 9.
 
     Examples
     --------

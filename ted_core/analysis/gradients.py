@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core.analysis._validation import check_real_array
+from ted_core.analysis._validation import check_broadcast, check_real_array
 
 __all__ = ["gradient_correlation"]
 
@@ -38,10 +38,7 @@ def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.flo
     Notes
     -----
     Means over the entries are taken off: for a cosine they would not be. O(p).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.5, Eqs. 22 and 23, Fig. 4.
+    Source: TED, ECAI 2024, Sec. 3.5, Eqs. 22 and 23, Fig. 4.
 
     Examples
     --------
@@ -52,15 +49,9 @@ def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.flo
     [1.0, -1.0, 0.5]
     """
     a, b = _standardise("retained", retained), _standardise("full", full)
-    try:
-        products = a * b
-    except ValueError:
-        msg = (
-            f"`retained` and `full` must broadcast, got shapes {a.shape} and {b.shape}"
-        )
-        raise ValueError(msg) from None
+    check_broadcast(retained=a, full=b)
     # Rounding may carry the sum past 1.
-    return np.asarray(np.clip(products.sum(axis=-1), -1, 1))
+    return np.asarray(np.clip((a * b).sum(axis=-1), -1, 1))
 
 
 def _standardise(name: str, value: ArrayLike) -> NDArray[np.float64]:

@@ -97,10 +97,7 @@ def loss_along(
     -----
     m evaluations. Flat around alpha = 1 is the paper's sign of good generalization;
     networks that differ in scale alone differ in it too.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 4.5, Fig. 8.
+    Source: TED, ECAI 2024, Sec. 4.5, Fig. 8.
 
     Examples
     --------

@@ -16,7 +16,6 @@ __all__ = [
     "logistic_objective",
 ]
 
-
 _MAX_STEPS = 200
 
 
@@ -64,10 +63,8 @@ def logistic_objective(
 
     Parameters
     ----------
-    theta : ndarray of float64, shape (classes, d)
-        Parameters.
-    x, y : array_like, shapes (n, d) and (n,)
-        Inputs, and class indices.
+    theta, x, y : array_like
+        Parameters, inputs and classes, as of :func:`logistic_losses`.
     l2 : float
         Weight of the regulariser.
 
@@ -98,10 +95,8 @@ def logistic_gradients(
 
     Parameters
     ----------
-    theta : ndarray of float64, shape (classes, d)
-        Parameters.
-    x, y : array_like, shapes (n, d) and (n,)
-        Inputs, and class indices.
+    theta, x, y : array_like
+        Parameters, inputs and classes, as of :func:`logistic_losses`.
     l2 : float
         Weight of the regulariser, which is part of every sample's share.
 

@@ -22,10 +22,8 @@ class LossSummary:
     ----------
     count : ndarray of int64, shape (...)
         Samples of this part.
-    mean : ndarray of float64, shape (...)
-        Mean loss, NaN where the part is empty.
-    quantiles : ndarray of float64, shape (q, ...)
-        Quantiles of the losses, NaN where the part is empty.
+    mean, quantiles : ndarray of float64, shapes (...) and (q, ...)
+        Mean and quantiles of the losses, NaN where the part is empty.
     """
 
     count: NDArray[np.int64]
@@ -53,10 +51,7 @@ class SplitLosses:
 
 
 def split_losses(
-    losses: ArrayLike,
-    kept: ArrayLike,
-    *,
-    quantiles: ArrayLike = (0.1, 0.5, 0.9),
+    losses: ArrayLike, kept: ArrayLike, *, quantiles: ArrayLike = (0.1, 0.5, 0.9)
 ) -> SplitLosses:
     r"""Return L(D - D', theta) and L(D', theta), D' the pruned samples.
 
@@ -85,10 +80,7 @@ def split_losses(
     The pruned samples are those of a selection: where it prefers what is hard, they
     are the easy ones, and a low loss on them is no merit. Look at the loss on held-out
     data as well. O(n log n) for each theta.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.2, Figs. 1 and 2.
+    Source: TED, ECAI 2024, Sec. 3.2, Figs. 1 and 2.
 
     Examples
     --------

@@ -13,11 +13,7 @@ __all__ = ["forwarded_samples", "prune_from"]
 
 
 def prune_from(
-    start: int,
-    epochs: int,
-    *,
-    sessions: int | None = None,
-    prune_ratio: float = 0.7,
+    start: int, epochs: int, *, sessions: int | None = None, prune_ratio: float = 0.7
 ) -> Constant:
     r"""Return a schedule that prunes in a few epochs from `start` on, then no more.
 
@@ -46,11 +42,7 @@ def prune_from(
     Notes
     -----
     With the strategy ``Random`` it is the experiment from which the paper concludes
-    that pruning should grow over time.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 3.4, Fig. 3.
+    that pruning should grow over time. Source: TED, ECAI 2024, Sec. 3.4, Fig. 3.
 
     Examples
     --------
@@ -75,14 +67,10 @@ def forwarded_samples(
 
     Parameters
     ----------
-    schedule : Schedule
-        The curve, with its warmup and its full-data epochs at the end.
-    epochs : int
-        Epochs of the run, at least 1.
-    n : int
-        Samples in the data set, at least 1.
-    multiple_of : int, default 1
-        Kept counts are rounded up to a multiple of this, never above `n`.
+    schedule, epochs : Schedule and int
+        As of :func:`ted_core.keep_ratios`.
+    n, multiple_of : int
+        As of :func:`ted_core.keep_count`.
 
     Returns
     -------
@@ -97,10 +85,7 @@ def forwarded_samples(
     Notes
     -----
     The counts of a strategy that follows the schedule; see ``known_count``. O(epochs).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 24, Figs. 7 and 9.
+    Source: TED, ECAI 2024, Eq. 24, Figs. 7 and 9.
 
     Examples
     --------

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 __all__ = ["Digits", "load_digits"]
 
-
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
 _MIN_SIDE = 8
 _RGB_DIMENSIONS = 4
@@ -116,12 +115,7 @@ def digits_as_images() -> Images:
 
 
 def load_images(path: str | Path) -> Images:
-    """Read four arrays from a ``.npz`` file, or from a folder of ``.npy`` files.
-
-    ``x_train`` and ``x_test`` hold pictures, uint8 of shape (n, H, W, 3) or (n, H, W),
-    of at least 8 x 8 pixels; ``y_train`` and ``y_test`` hold integers from 0 on.
-    Pickled arrays are not read; what does not fit is refused by name.
-    """
+    """Read the four arrays from a ``.npz`` file, or from a folder of ``.npy`` files."""
     where = Path(path)
     if not (where.is_dir() or where.suffix == ".npz"):
         msg = f"`data` must be a folder or a .npz file, got {path}"

@@ -10,10 +10,11 @@ import argparse
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from ted_core.demo.datasets import Images, digits_as_images, load_images
 from ted_core.demo.pictures import draw
 from ted_core.demo.results import (
     Run,
+    Settings,
     load_average,
     make_record,
     make_result,
@@ -38,7 +40,6 @@ VARIANTS: dict[str, Strategy | None] = {
 }
 
 _PACKAGES = ("sklearn", "matplotlib", "tqdm")
-_DIGITS_WIDTH, _DATA_WIDTH = 64, 16
 
 
 def now() -> NDArray[np.float64]:
@@ -47,17 +48,7 @@ def now() -> NDArray[np.float64]:
 
 
 class Training:
-    """One variant in training, on the clock; a framework's demo subclasses it.
-
-    Parameters
-    ----------
-    n : int
-        Training samples.
-    epochs : int
-        Epochs of the run.
-    pruner : Pruner, optional
-        The pruner that plans the epochs; without one, all data are trained on.
-    """
+    """One variant in training, on the clock; without a pruner, on all `n` samples."""
 
     def __init__(self, n: int, epochs: int, pruner: Pruner | None = None) -> None:
         self.n, self.epochs, self.pruner = n, epochs, pruner
@@ -117,12 +108,8 @@ class Training:
         )
 
 
-class MakeTraining(Protocol):
-    """Make the training of one variant; without a strategy, the one on all data."""
-
-    def __call__(self, *, strategy: Strategy | None, seed: int) -> Training:
-        """Return a fresh training."""
-        ...
+# Takes `strategy`, None for the training on all data, and `seed`.
+MakeTraining: TypeAlias = Callable[..., Training]
 
 
 def compare(
@@ -131,17 +118,14 @@ def compare(
     seed: int,
     after_epoch: Callable[[], object] = lambda: None,
 ) -> dict[str, Run]:
-    """Train the variants of one seed in turn, and return a run for each.
-
-    Who goes first rotates with turn and seed: what slows a machine down for a while
-    meets all variants alike.
-    """
+    """Train the variants of one seed in turn, and return a run for each."""
     trainings = {
         name: make_training(strategy=strategy, seed=seed)
         for name, strategy in VARIANTS.items()
     }
     names = list(VARIANTS)
     for turn in itertools.count():
+        # What slows the machine down for a while meets all variants alike.
         first = (turn + seed) % len(names)
         for name in names[first:] + names[:first]:
             trainings[name].take_turn(after_epoch)
@@ -158,10 +142,7 @@ def run_demo(
     about: Mapping[str, Any] | None = None,
     note: str = "",
 ) -> None:
-    """Compare on each seed, then print the table and write record and picture.
-
-    `about` is what a record needs besides the results; `note` comes under the table.
-    """
+    """Compare on each seed, print a table, and write record (`about`) and picture."""
     from tqdm import tqdm  # noqa: PLC0415 - an extra
 
     runs: dict[str, list[Run]] = {variant: [] for variant in VARIANTS}
@@ -189,6 +170,40 @@ def run_demo(
         print(f"wrote {arguments.record}")
     draw(arguments.out, runs["TED"][0], pictures)
     print(f"wrote {arguments.out}")
+
+
+def run_image_demo(
+    arguments: argparse.Namespace,
+    make_training: Callable[..., Training],
+    warm_up: Callable[[Images, Any], object],
+    *,
+    name: str,
+    versions: Mapping[str, str],
+    make_settings: Callable[..., Settings] = Settings,
+    note: str = "",
+) -> None:
+    """Run the demo of a framework on pictures, after an epoch that is thrown away."""
+    if arguments.data is None:
+        images, data, width = digits_as_images(), "scikit-learn's digits", 64
+    else:
+        images, data, width = load_images(arguments.data), arguments.data.name, 16
+    plan = {"epochs": arguments.epochs, "prune_ratio": arguments.prune_ratio}
+    settings = make_settings(**plan, batch_size=arguments.batch_size, width=width)
+    Pruner(len(images.y_train), **plan)  # refuses them before anything is trained
+    warm_up(images, settings)
+    run_demo(
+        arguments,
+        partial(make_training, images, settings),
+        pictures=images.x_train,
+        about={
+            "name": name,
+            "images": images,
+            "settings": settings,
+            "data": data,
+            "versions": versions,
+        },
+        note=note,
+    )
 
 
 def make_parser(
@@ -246,19 +261,8 @@ def check_arguments(
             parser.error(f"`--{name}` must be in a folder that is there, got {path}")
 
 
-def read_images(arguments: argparse.Namespace) -> tuple[Images, str, int]:
-    """Return the pictures, their name, and the width of a network's first stage."""
-    if arguments.data is None:
-        return digits_as_images(), "scikit-learn's digits", _DIGITS_WIDTH
-    return load_images(arguments.data), arguments.data.name, _DATA_WIDTH
-
-
 def stage_channels(side: int, width: int) -> list[int]:
-    """Return the channels of each stage of the demos' network.
-
-    Each stage is a convolution of 3 x 3, batch norm, ReLU, and a max pool that halves
-    the side; there are as many as leave at least 4 x 4 positions to convolve. The
-    number of channels doubles twice, then stays.
-    """
+    """Return the channels of each stage of a demo's network: doubled at most twice."""
+    # A stage's max pool halves the side; 4 x 4 positions are the fewest to convolve.
     stages = side.bit_length() - 2  # halvings before the side is below 4
     return [width * 2 ** min(stage, 2) for stage in range(stages)]

@@ -16,10 +16,7 @@ _SHOWN = 18
 
 
 def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
-    """Write the picture of one run, in the format of the path's suffix.
-
-    `images` are the training pictures: grey of any range, or RGB as uint8.
-    """
+    """Write the picture of one run on these training pictures, grey or RGB."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:

@@ -19,19 +19,14 @@ from ted_core.schedules.counts import save_ratio
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a training is made of.
-
-    With SGD the factor 1 / r_t multiplies the step, by up to 1 / (1 - prune_ratio):
-    the peak of the one-cycle schedule, `learning_rate`, is chosen for that. `width` is
-    the number of channels of the network's first stage; the momentum is Nesterov's.
-    """
+    """What a training is made of."""
 
     epochs: int
     prune_ratio: float
     batch_size: int
-    width: int
-    learning_rate: float = 0.05
-    momentum: float = 0.9
+    width: int  # channels of the network's first stage
+    learning_rate: float = 0.05  # the peak; 1 / r_t multiplies a step of SGD as well
+    momentum: float = 0.9  # Nesterov's
     weight_decay: float = 5e-4
 
 
@@ -135,10 +130,7 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-    }
+    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count()}
 
 
 def load_average() -> float | None:
@@ -147,12 +139,7 @@ def load_average() -> float | None:
 
 
 def make_table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """Return a plain-text table, one row a variant; the first is the full run.
-
-    Accuracy (mean and sd over the seeds, in percent), samples forwarded, save ratio
-    (Eq. 24), median seconds of the training loop, and the share of seconds saved over
-    the share of samples saved, against the first variant.
-    """
+    """Return a plain-text table, one row a variant; savings are against the first."""
     lines = [
         "variant     accuracy %      sd   samples  saved %  seconds  time/samples saved"
     ]

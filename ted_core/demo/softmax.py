@@ -10,30 +10,24 @@ from ted_core.demo.results import Run
 from ted_core.pruner import Pruner
 from ted_core.signals.mask_gradient import cross_entropy_mask_gradient
 
+_BATCH_SIZE = 32
+_LEARNING_RATE = 0.5  # at the first step; it falls linearly to 0
+
 
 class SoftmaxTraining(Training):
     """Softmax regression by mini-batch gradient descent, on what the pruner plans."""
 
-    def __init__(
-        self,
-        digits: Digits,
-        pruner: Pruner,
-        *,
-        seed: int,
-        batch_size: int = 32,
-        learning_rate: float = 0.5,
-    ) -> None:
+    def __init__(self, digits: Digits, pruner: Pruner, *, seed: int) -> None:
         super().__init__(pruner.n, pruner.epochs, pruner)
         self._digits, self._plans = digits, pruner
-        self._batch_size, self._learning_rate = batch_size, learning_rate
         self._one_hot = np.eye(10)[digits.y_train]
         self._weights = np.random.default_rng(seed).normal(scale=0.01, size=(64, 10))
         self._bias = np.zeros(10)
-        self._step, self._steps = 0, pruner.total_steps(batch_size)
+        self._step, self._steps = 0, pruner.total_steps(_BATCH_SIZE)
 
     def train_epoch(self) -> int:
         """Train on this epoch's plan, then observe its logits and advance."""
-        digits, pruner, size = self._digits, self._plans, self._batch_size
+        digits, pruner, size = self._digits, self._plans, _BATCH_SIZE
         # Only a strategy that uses scores pays for them. One call scores the logits
         # of all steps: a call in each of these short steps would cost more time than
         # pruning saves.
@@ -47,7 +41,7 @@ class SoftmaxTraining(Training):
             p = np.exp(z - z.max(axis=1, keepdims=True))
             p /= p.sum(axis=1, keepdims=True)
             decay = 1 - self._step / self._steps
-            rate = self._learning_rate * plan.loss_scale * decay
+            rate = _LEARNING_RATE * plan.loss_scale * decay
             self._weights -= rate * x.T @ (p - y) / ids.size
             self._bias -= rate * (p - y).mean(axis=0)
             if observes:
@@ -65,21 +59,9 @@ class SoftmaxTraining(Training):
         return float((found == self._digits.y_test).mean())
 
 
-def train(
-    digits: Digits,
-    pruner: Pruner,
-    *,
-    seed: int,
-    batch_size: int = 32,
-    learning_rate: float = 0.5,
-) -> Run:
-    """Train softmax regression through one run of a fresh pruner.
-
-    The step size falls linearly from `learning_rate` to 0.
-    """
-    training = SoftmaxTraining(
-        digits, pruner, seed=seed, batch_size=batch_size, learning_rate=learning_rate
-    )
+def train(digits: Digits, pruner: Pruner, *, seed: int) -> Run:
+    """Train softmax regression through one run of a fresh pruner."""
+    training = SoftmaxTraining(digits, pruner, seed=seed)
     while not training.finished:
         training.take_turn()
     return training.result()

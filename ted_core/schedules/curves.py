@@ -105,12 +105,7 @@ def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
 
     Notes
     -----
-    Cost: O(epochs).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 21, Algorithm 1 line 2.
+    Cost: O(epochs). Source: TED, ECAI 2024, Eq. 21, Algorithm 1 line 2.
 
     Examples
     --------
@@ -145,12 +140,7 @@ class _Curve:
         """Refuse arguments that make no schedule."""
         remedy = "it is the share to prune at the end of the curve, e.g. 0.7"
         ratio = check_real(
-            "prune_ratio",
-            self.prune_ratio,
-            low=0,
-            high=1,
-            closed="left",
-            remedy=remedy,
+            "prune_ratio", self.prune_ratio, low=0, high=1, closed="left", remedy=remedy
         )
         anneal = check_real("anneal", self.anneal, low=0, high=1, closed="left")
         object.__setattr__(self, "prune_ratio", ratio)
@@ -201,12 +191,7 @@ class RollerCoaster(_Curve):
 
     Notes
     -----
-    Cost: O(size of `progress`).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 21 and Appendix A.
+    Cost: O(size of `progress`). Source: TED, ECAI 2024, Eq. 21 and Appendix A.
 
     Examples
     --------
@@ -242,12 +227,8 @@ class Linear(_Curve):
     ----------
     prune_ratio : float, default 0.7
         s, in [0, 1): the share pruned at progress 1.
-    anneal : float, default 0.125
-        gamma, in [0, 1): share of full-data epochs at the end.
-    horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the full-data epochs at the end.
-    warmup : int, default 0
-        Full-data epochs at the start; pruning begins after them.
+    anneal, horizon, warmup : float, str and int
+        As of :class:`RollerCoaster`.
 
     Raises
     ------
@@ -256,12 +237,7 @@ class Linear(_Curve):
 
     Notes
     -----
-    Cost: O(size of `progress`).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Fig. 7 (Linear).
+    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Linear).
 
     Examples
     --------
@@ -282,12 +258,8 @@ class Cosine(_Curve):
     ----------
     prune_ratio : float, default 0.7
         s, in [0, 1): the share pruned at progress 1.
-    anneal : float, default 0.125
-        gamma, in [0, 1): share of full-data epochs at the end.
-    horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the full-data epochs at the end.
-    warmup : int, default 0
-        Full-data epochs at the start; pruning begins after them.
+    anneal, horizon, warmup : float, str and int
+        As of :class:`RollerCoaster`.
 
     Raises
     ------
@@ -296,12 +268,7 @@ class Cosine(_Curve):
 
     Notes
     -----
-    Cost: O(size of `progress`).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Fig. 7 (Cos).
+    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Cos).
 
     Examples
     --------
@@ -322,12 +289,8 @@ class Constant(_Curve):
     ----------
     prune_ratio : float, default 0.7
         s, in [0, 1): the share pruned in every epoch of the curve.
-    anneal : float, default 0.125
-        gamma, in [0, 1): share of full-data epochs at the end.
-    horizon : {"all", "pruning"}, default "all"
-        T: all epochs, or those before the full-data epochs at the end.
-    warmup : int, default 0
-        Full-data epochs at the start; pruning begins after them.
+    anneal, horizon, warmup : float, str and int
+        As of :class:`RollerCoaster`.
 
     Raises
     ------
@@ -336,12 +299,7 @@ class Constant(_Curve):
 
     Notes
     -----
-    Cost: O(size of `progress`).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Fig. 7 (Fix).
+    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Fix).
 
     Examples
     --------

@@ -44,10 +44,8 @@ def tie_hash(ids: Ids, *, seed: int = 0, epoch: int = 0) -> NDArray[np.uint64]:
     ----------
     ids : ndarray of int, shape (m,)
         Sample ids, at least 0.
-    seed : int, default 0
-        Seed of the run, in [0, 2^64).
-    epoch : int, default 0
-        Epoch, at least 0.
+    seed, epoch : int, default 0
+        Seed of the run and epoch, both in [0, 2^64).
 
     Returns
     -------

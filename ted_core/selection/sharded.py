@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_choice, check_int, check_kind
+from ted_core.selection import top_k
 from ted_core.selection.randomness import SHARD, first_word, tie_hash
-from ted_core.selection.top_k import (
-    highest_hashes,
-    median,
-    mid_ranks,
-    ordered_bits,
-    top_ids,
-)
 from ted_core.typing import Ids, Scores, State, id_dtype
 
 __all__ = ["AllSum", "Shard"]
@@ -68,19 +62,19 @@ class LocalSelector:
 
     def top(self, keys: Scores, count: int, *, seed: int, epoch: int) -> Ids:
         """Return the ids of the `count` highest keys."""
-        return top_ids(keys, count, seed=seed, epoch=epoch)
+        return top_k.top_ids(keys, count, seed=seed, epoch=epoch)
 
     def draw(self, ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
         """Return those of `ids` with the `count` highest hashes."""
-        return highest_hashes(ids, count, seed=seed, epoch=epoch)
+        return top_k.highest_hashes(ids, count, seed=seed, epoch=epoch)
 
     def median(self, values: Scores) -> np.float32:
         """Return the median."""
-        return median(values)
+        return top_k.median(values)
 
     def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
         """Return each score's exact mid-rank."""
-        return mid_ranks(scores)
+        return top_k.mid_ranks(scores)
 
     def sum(self, numbers: ArrayLike) -> NDArray[Any]:
         """Return the numbers as they are."""
@@ -185,13 +179,7 @@ class Shard:
         return sum(self.sizes[: self.rank])
 
     def describe(self) -> State:
-        """Return the facts that a state compares.
-
-        Returns
-        -------
-        dict of str to int or str
-            By names that start with ``shard.``.
-        """
+        """Return the facts that a state compares, by names such as ``shard.rank``."""
         return {
             "shard.rank": self.rank,
             "shard.world_size": len(self.sizes),
@@ -257,17 +245,14 @@ class ShardedSelector:
 def top_over_processes(  # noqa: PLR0917 - it has one caller
     keys: Scores | None, ids: Ids, count: int, seed: int, epoch: int, all_sum: AllSum
 ) -> NDArray[np.bool_]:
-    """Tell which samples here are among the `count` highest; no keys are equal keys.
-
-    At most 4 sums for the keys and 8 for the hashes among the equal, of 2,056 bytes.
-    """
+    """Tell which samples here are among the `count` highest; no keys are equal keys."""
     kept = np.zeros(ids.size, dtype=bool)
     if count == 0:
         return kept
     tied = np.arange(ids.size)
     if keys is not None:
         nan = int(np.isnan(keys).sum())
-        bits = ordered_bits(keys)
+        bits = top_k.ordered_bits(keys)
         threshold, count, equal = _nth_highest(bits, count, all_sum, nan=nan)
         kept, tied = bits > threshold, np.flatnonzero(bits == threshold)
         if count == equal:
@@ -285,11 +270,9 @@ def top_over_processes(  # noqa: PLR0917 - it has one caller
 def _nth_highest(
     words: NDArray[np.unsignedinteger[Any]], n: int, all_sum: AllSum, *, nan: int = 0
 ) -> tuple[np.unsignedinteger[Any], int, int]:
-    """Return the n-th highest word of all, its place among its equals, their number.
-
-    The processes count how many words have each value of the highest 8 bits, find
-    the value at which n are reached, and go on with the next 8 bits of the words there.
-    """
+    """Return the n-th highest word of all, its place among its equals, their number."""
+    # The processes count how many words have each value of the highest 8 bits, find the
+    # value at which n are reached, and go on with the next 8 bits of the words there.
     dtype, threshold, equal = words.dtype.type, 0, 0
     for shift in range(8 * words.itemsize - _BITS, -1, -_BITS):
         digits = (words >> dtype(shift)).astype(np.uint8)
@@ -316,7 +299,7 @@ def median_over_processes(values: Scores, *, all_sum: AllSum) -> np.float32:
     n = int(all_sum(np.array([values.size]))[0])
     if n == 0:
         return np.float32(0)
-    bits = ordered_bits(values)
+    bits = top_k.ordered_bits(values)
     middle = [_nth_highest(bits, i, all_sum)[0] for i in {n // 2 + 1, n - n // 2}]
     sign = np.uint32(1 << 31)
     numbers = [bit ^ sign if bit & sign else ~bit for bit in middle]
@@ -324,15 +307,11 @@ def median_over_processes(values: Scores, *, all_sum: AllSum) -> np.float32:
 
 
 def mid_ranks_over_processes(scores: Scores, *, all_sum: AllSum) -> NDArray[np.float64]:
-    """Return each score's mid-rank among all, to within 2^-11; exact below 2,048.
-
-    Never in another order, equal for equal scores, and the same however the scores
-    are spread over the processes. At most 8 sums of 128 KiB.
-    """
+    """Return each score's mid-rank among all, to within 2^-11; exact below 2,048."""
     # The scores are counted by their bits, 4 at a time from the highest. A range goes
     # on to be divided while it holds more than 2^-10 of all: the middle of a range is
     # then at most half of that from the rank of each score in it.
-    bits = ordered_bits(scores)
+    bits = top_k.ordered_bits(scores)
     ranks = np.empty(bits.size)
     left = np.arange(bits.size)  # scores whose range is still divided
     group = np.zeros(bits.size, np.intp)  # the range of each
@@ -465,13 +444,11 @@ def layout_of(shard: Shard | None, n: int) -> Layout:
 
 
 def loss_factor(kept: int, kept_by_rank: tuple[int, ...]) -> float:
-    """Return a process's factor of the loss, which makes up for what it repeats.
-
-    The mean over R processes of their mean losses, each times k_r R / k, is the mean
-    over all k kept samples, of which this process keeps k_r.
-    """
+    """Return a process's factor of the loss, which makes up for what it repeats."""
     if not kept or not kept_by_rank:
         return 1.0
+    # The mean over R processes of their mean losses, each times k_r R / k, is the mean
+    # over all k kept samples, of which this process keeps k_r.
     length = max(kept_by_rank)
     # Above 255 repeats of each, samples of weight 0 fill the epoch.
     filled = length / min(length, MAX_REPEATS * kept)
@@ -479,10 +456,7 @@ def loss_factor(kept: int, kept_by_rank: tuple[int, ...]) -> float:
 
 
 def repeat_order(order: Ids, length: int, n: int) -> Ids:
-    """Repeat a process's kept ids to `length`, as many as the longest process has.
-
-    Each id comes 255 times at most; then pruned ids follow, which must weigh 0.
-    """
+    """Repeat kept ids up to 255 times, to `length`; pruned ids of weight 0 follow."""
     if length == order.size:
         return order
     repeated: Ids = np.resize(order, min(length, MAX_REPEATS * order.size))

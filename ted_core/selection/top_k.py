@@ -51,12 +51,7 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
     -----
     ``numpy.partition`` finds the threshold, :func:`tie_hash` decides among the scores
     that equal it. O(n), in scratch space of a copy of the scores and two masks, and 24
-    bytes for each tied sample.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Definition 3, Eq. 20.
+    bytes for each tied sample. Source: TED, ECAI 2024, Definition 3, Eq. 20.
 
     Examples
     --------
@@ -91,12 +86,8 @@ def redundant_subset(
 
     Parameters
     ----------
-    scores : ndarray of float32, shape (n,)
-        Score of each sample.
-    count : int
-        Samples to prune, in [0, n].
-    seed, epoch : int
-        Key of the hash that orders equal scores.
+    scores, count, seed, epoch : ndarray of float32, shape (n,), and int
+        As of :func:`top_ids`, `count` of the samples to prune.
 
     Returns
     -------
@@ -111,11 +102,7 @@ def redundant_subset(
     Notes
     -----
     The complement of :func:`top_ids`; O(n).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Definition 3, Eq. 20.
+    Source: TED, ECAI 2024, Definition 3, Eq. 20.
 
     Examples
     --------

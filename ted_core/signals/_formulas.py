@@ -30,11 +30,8 @@ def sum_features(xp: Any, array: Array, kept: int) -> Array:
 
 
 def pre_activation(xp: Any, p: Array, g: Array, activation: str) -> tuple[Array, Array]:
-    """Return z and dl/dz of outputs p = softmax(z) or sigmoid(z), from g = dl/dp.
-
-    A softmax's z = log p lacks a constant, which no mask gradient sees: dl/dz sums to
-    0. z is 0 where the activation is saturated; dl/dz is 0 there.
-    """
+    """Return z and dl/dz of outputs p = softmax(z) or sigmoid(z), from g = dl/dp."""
+    # z is 0 where the activation is saturated, for dl/dz is 0 there.
     if activation == "softmax":
         z = xp.log(xp.where(p > 0, p, xp.ones_like(p)))
         return z, p * (g - xp.sum(p * g, axis=-1, keepdims=True))
@@ -51,11 +48,9 @@ def one_hot(xp: Any, z: Array, index: Array, classes: Array) -> Array:
 
 
 def below_max_and_mean(xp: Any, z: Array) -> tuple[Array, Array]:
-    """Return the logits below their maximum, and their mean under the softmax.
-
-    The terms p_j - y_j sum to zero, so the maximum cancels in the result: what is
-    left does not overflow and loses no digits to a common offset of the logits.
-    """
+    """Return the logits below their maximum, and their mean under the softmax."""
+    # The terms p_j - y_j sum to zero, so the maximum cancels in the result: what is
+    # left does not overflow and loses no digits to a common offset of the logits.
     below = z - xp.max(z, axis=-1, keepdims=True)
     weight = xp.exp(below)
     # Of a class with the logit -inf: 0 times infinity would be NaN.

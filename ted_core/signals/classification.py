@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from ted_core._validation import check_bool
-from ted_core.signals import _formulas
-from ted_core.signals._arrays import (
-    as_floating,
-    as_hidden,
-    as_labels,
-    as_logits,
-    as_losses,
-    namespace,
-    quiet,
-)
+from ted_core.signals import _arrays, _formulas
 from ted_core.signals._formulas import Array
 
 __all__ = [
@@ -71,10 +62,10 @@ def el2n(logits: Array, labels: Array) -> Array:
     >>> el2n(logits, np.array([1, 0])).round(3).tolist()
     [1.246, 0.707]
     """
-    z = as_logits(logits)
-    xp = namespace(logits=z)
-    with quiet(xp):
-        return _formulas.el2n(xp, z, as_labels(z, labels))
+    z = _arrays.as_logits(logits)
+    xp = _arrays.namespace(logits=z)
+    with _arrays.quiet(xp):
+        return _formulas.el2n(xp, z, _arrays.as_labels(z, labels))
 
 
 def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> Array:
@@ -85,10 +76,8 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
 
     Parameters
     ----------
-    logits : array of floating point, shape (B, C)
-        Output z of the head.
-    labels : array
-        Class indices or soft labels, as :func:`el2n` takes them.
+    logits, labels : array
+        As :func:`el2n` takes them; the logits are the output z of the head.
     hidden : array of floating point, shape (B, D)
         Input h of the head.
     bias : bool, default True
@@ -102,8 +91,7 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     Raises
     ------
     TypeError, ValueError
-        An argument is no array of that dtype, or of another library than the others;
-        shapes do not match, or there are fewer than 2 classes.
+        As of :func:`el2n`.
 
     Notes
     -----
@@ -125,11 +113,11 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     >>> grand(logits, np.array([1]), hidden).round(3).tolist()
     [2.121]
     """
-    z = as_logits(logits)
-    h = as_hidden(z, hidden)
-    xp, biased = namespace(logits=z), check_bool("bias", bias)
-    with quiet(xp):
-        return _formulas.grand(xp, z, as_labels(z, labels), h, bias=biased)
+    z = _arrays.as_logits(logits)
+    h = _arrays.as_hidden(z, hidden)
+    xp, biased = _arrays.namespace(logits=z), check_bool("bias", bias)
+    with _arrays.quiet(xp):
+        return _formulas.grand(xp, z, _arrays.as_labels(z, labels), h, bias=biased)
 
 
 def margin(logits: Array) -> Array:
@@ -168,9 +156,9 @@ def margin(logits: Array) -> Array:
     >>> margin(np.log([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0001]])).round(3).tolist()
     [0.5, 1.0]
     """
-    z = as_logits(logits)
-    xp = namespace(logits=z)
-    with quiet(xp):
+    z = _arrays.as_logits(logits)
+    xp = _arrays.namespace(logits=z)
+    with _arrays.quiet(xp):
         return _formulas.margin(xp, z)
 
 
@@ -208,9 +196,9 @@ def least_confidence(logits: Array) -> Array:
     >>> least_confidence(np.log([[0.7, 0.2, 0.1]])).round(3).tolist()
     [0.3]
     """
-    z = as_logits(logits)
-    xp = namespace(logits=z)
-    with quiet(xp):
+    z = _arrays.as_logits(logits)
+    xp = _arrays.namespace(logits=z)
+    with _arrays.quiet(xp):
         return _formulas.least_confidence(xp, z)
 
 
@@ -236,10 +224,7 @@ def loss(losses: Array) -> Array:
     Notes
     -----
     The identity. A sequence's or an image's loss is the mean over what is not ignored.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Table 6 (TED based on loss).
+    Source: TED, ECAI 2024, Table 6 (TED based on loss).
 
     Examples
     --------
@@ -248,7 +233,7 @@ def loss(losses: Array) -> Array:
     >>> loss(np.array([0.5, 2.0])).tolist()
     [0.5, 2.0]
     """
-    return as_losses(losses)
+    return _arrays.as_losses(losses)
 
 
 def forgetting(logits: Array, labels: Array) -> Array:
@@ -260,12 +245,9 @@ def forgetting(logits: Array, labels: Array) -> Array:
 
     Parameters
     ----------
-    logits : array of floating point, shape (B, C)
-        Unnormalised class scores.
-    labels : array
-        Class indices (int, shape (B,)), or one-hot or soft labels (any real dtype,
-        shape of `logits`), whose largest share is the class. Indices outside [0, C)
-        and labels of zeros give NaN, no observation.
+    logits, labels : array
+        As :func:`el2n` takes them. The largest share of a soft label is the class;
+        labels of zeros give NaN, no observation.
 
     Returns
     -------
@@ -276,8 +258,7 @@ def forgetting(logits: Array, labels: Array) -> Array:
     Raises
     ------
     TypeError, ValueError
-        An argument is no array of that dtype, or of another library than the others;
-        shapes do not match, or there are fewer than 2 classes.
+        As of :func:`el2n`.
 
     Notes
     -----
@@ -295,10 +276,10 @@ def forgetting(logits: Array, labels: Array) -> Array:
     >>> forgetting(np.array([[2.0, 0.0], [2.0, 0.0]]), np.array([0, 1])).tolist()
     [1.0, 0.0]
     """
-    z = as_logits(logits)
-    xp = namespace(logits=z)
-    with quiet(xp):
-        return _formulas.forgetting(xp, z, as_labels(z, labels))
+    z = _arrays.as_logits(logits)
+    xp = _arrays.namespace(logits=z)
+    with _arrays.quiet(xp):
+        return _formulas.forgetting(xp, z, _arrays.as_labels(z, labels))
 
 
 def normalize(values: Array) -> Array:
@@ -335,9 +316,9 @@ def normalize(values: Array) -> Array:
     >>> normalize(np.array([1.0, 2.0, 3.0])).tolist()
     [0.5, 1.0, 1.5]
     """
-    v = as_floating("values", values)
-    xp = namespace(values=v)
-    with quiet(xp):
+    v = _arrays.as_floating("values", values)
+    xp = _arrays.namespace(values=v)
+    with _arrays.quiet(xp):
         finite = xp.isfinite(v)
         total = xp.sum(xp.where(finite, xp.abs(v), xp.zeros_like(v)))
         count = xp.sum(xp.astype(finite, v.dtype))

@@ -7,6 +7,7 @@ from typing import Any
 from array_api_compat import device
 
 from ted_core._validation import check_bool, check_int, check_real
+from ted_core.signals import _formulas
 from ted_core.signals._arrays import (
     as_floating,
     as_index,
@@ -16,19 +17,9 @@ from ted_core.signals._arrays import (
     namespace,
     quiet,
 )
-from ted_core.signals._formulas import (
-    Array,
-    below_max_and_mean,
-    inner_products,
-    label_products,
-    sum_features,
-)
+from ted_core.signals._formulas import Array
 
-__all__ = [
-    "cross_entropy_mask_gradient",
-    "mask_gradient",
-    "segment_mask_gradient",
-]
+__all__ = ["cross_entropy_mask_gradient", "mask_gradient", "segment_mask_gradient"]
 
 
 def cross_entropy_mask_gradient(
@@ -81,11 +72,7 @@ def cross_entropy_mask_gradient(
     is the mask gradient at h, which is cheaper when h is narrower than z. With two
     classes and true-class margin m the value is ``|m| sigma(-m)``: zero at the
     decision boundary, with a second peak of 0.278 at m = 1.28.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 12.
+    Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -118,9 +105,9 @@ def cross_entropy_mask_gradient(
         else:
             tokens, valid = _from_indices(z, labels, smoothing, ignore_index)
         tokens = xp.where(valid, tokens, xp.zeros_like(tokens))
-        inner = sum_features(xp, tokens, 1)
+        inner = _formulas.sum_features(xp, tokens, 1)
         if tokens.ndim > 1:
-            seen = sum_features(xp, xp.astype(valid, tokens.dtype), 1)
+            seen = _formulas.sum_features(xp, xp.astype(valid, tokens.dtype), 1)
             inner = inner / xp.where(seen == 0, xp.ones_like(seen), seen)
         return _oriented(xp, inner, signed=signed)
 
@@ -133,7 +120,7 @@ def _from_indices(
     xp = namespace(logits=z, labels=index)
     check_same_shape("labels", index, z.shape[:-1], "`logits` without its classes")
     classes = int(z.shape[-1])
-    below, mean = below_max_and_mean(xp, z)
+    below, mean = _formulas.below_max_and_mean(xp, z)
     known = (index >= 0) & (index < classes)
     safe = xp.where(known, index, xp.zeros_like(index))
     true = xp.take_along_axis(below, safe[..., None], axis=-1)[..., 0]
@@ -153,7 +140,7 @@ def _from_soft(z: Array, labels: Array, smoothing: float) -> tuple[Array, Array]
     total = xp.sum(y, axis=-1)
     if smoothing:
         y = (1 - smoothing) * y + smoothing / int(z.shape[-1]) * total[..., None]
-    return label_products(xp, z, y), total != 0
+    return _formulas.label_products(xp, z, y), total != 0
 
 
 def mask_gradient(
@@ -171,10 +158,9 @@ def mask_gradient(
 
     Parameters
     ----------
-    hidden : array of floating point, shape (B, ...)
-        Tensor that is masked, one sample a row: input, embedding, feature or logits.
-    gradient : array of floating point, shape (B, ...)
-        Gradient of the loss with respect to `hidden`.
+    hidden, gradient : array of floating point, shape (B, ...)
+        Tensor that is masked, one sample a row (input, embedding, feature or logits),
+        and the gradient of the loss with respect to it.
     loss_gradient : array of floating point, shape (B,), optional
         What a sample's own loss is multiplied by inside the differentiated total,
         c_k = dL/dl_k: 1/B of a mean, 1/r_t, a mixed-precision loss scale, a weight.
@@ -205,11 +191,7 @@ def mask_gradient(
     of the size of `hidden`, and of two more in float32 for half precision. No value
     is read back from the device. Upstream of a layer that couples the batch (batch
     norm in training mode) the value is the mask gradient of the batch's loss.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eqs. 11, 12 and 18.
+    Source: TED, ECAI 2024, Eqs. 11, 12 and 18.
 
     Examples
     --------
@@ -230,7 +212,7 @@ def mask_gradient(
     check_same_shape("gradient", g, h.shape, "`hidden`")
     with quiet(xp):
         used = None if token_mask is None else _used(h, token_mask)
-        inner = inner_products(xp, h, g, used=used)
+        inner = _formulas.inner_products(xp, h, g, used=used)
         inner = _divide(h, inner, loss_gradient, "the first axis of `hidden`")
         return _oriented(xp, inner, signed=signed)
 
@@ -251,20 +233,15 @@ def segment_mask_gradient(
 
     Parameters
     ----------
-    hidden : array of floating point, shape (B, T, ...)
-        Tensor that is masked.
-    gradient : array of floating point, shape (B, T, ...)
-        Gradient of the loss with respect to `hidden`.
+    hidden, gradient : array of floating point, shape (B, T, ...)
+        Tensor that is masked, and the gradient of the loss with respect to it.
     segment_ids : array of int, shape (B, T)
         Sample of each token, in [0, `num_segments`); -1 is padding. Values are not
         read back from the device: any id out of range counts as padding.
     num_segments : int
         Number S of samples, at least 0.
-    loss_gradient : array of floating point, shape (S,), optional
-        Factor c_k of each sample's own loss in the total, divided out as in
-        :func:`mask_gradient`.
-    signed : bool, default False
-        Return ``-<h_k, dl_k/dh_k>``, high is kept.
+    loss_gradient, signed : array of floating point, shape (S,), and bool, optional
+        As of :func:`mask_gradient`.
 
     Returns
     -------
@@ -273,21 +250,14 @@ def segment_mask_gradient(
 
     Raises
     ------
-    TypeError
-        An argument is no array, has the wrong dtype or another library.
-    ValueError
-        Shapes do not match, or `num_segments` is negative.
+    TypeError, ValueError
+        As of :func:`mask_gradient`, or `num_segments` is negative.
 
     Notes
     -----
     O(size of `hidden` + B T S) time. The tokens are compared with all S ids one row
     at a time, in scratch space of S T numbers: portable and exact in order, meant for
-    the samples of one step, not for a data set.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eqs. 12 and 18.
+    the samples of one step, not for a data set. Source: TED, ECAI 2024, Eqs. 12 and 18.
 
     Examples
     --------
@@ -307,7 +277,7 @@ def segment_mask_gradient(
     count = check_int("num_segments", num_segments, minimum=0)
     on = device(h)
     with quiet(xp):
-        tokens = inner_products(xp, h, g, kept=2)
+        tokens = _formulas.inner_products(xp, h, g, kept=2)
         segments = xp.arange(count, dtype=ids.dtype, device=on)[:, None]
         inner = xp.zeros((count,), dtype=tokens.dtype, device=on)
         for row in range(h.shape[0]):
