@@ -329,7 +329,15 @@ class ScoreTable:
     def waits_for(self, order: Ids) -> bool:
         """Tell whether all of an epoch's samples were planned before, and never came.
 
-        An epoch that receives none of them loses nothing but these.
+        Parameters
+        ----------
+        order : ndarray of int, shape (k,)
+            Ids that the epoch planned.
+
+        Returns
+        -------
+        bool
+            False also when the open epoch has received any sample.
         """
         flags = self._flags[order] & (_SEEN | _UNDELIVERED)
         return bool((flags == _UNDELIVERED).all() and not self.observed)
@@ -521,7 +529,23 @@ class ScoreTable:
         return {**self.columns, "update_counts": counts, "flags": flags}
 
     def of_state(self, state: Mapping[str, Any]) -> ScoreTable:
-        """Return a table like this one on a state's arrays, checked, not copied."""
+        """Return a table like this one on a state's arrays, checked, not copied.
+
+        Parameters
+        ----------
+        state : mapping
+            What ``Pruner.state_dict()`` returned.
+
+        Returns
+        -------
+        ScoreTable
+            With the state's scores and open epoch.
+
+        Raises
+        ------
+        CheckpointError
+            A field is missing or damaged.
+        """
         own = self.arrays()
         arrays = {n: array_field(state, f"scores.{n}", a) for n, a in own.items()}
         table = copy(self)
@@ -557,7 +581,13 @@ class ScoreTable:
                 raise CheckpointError(msg)
 
     def take_over(self, other: ScoreTable) -> None:
-        """Copy the arrays of a table of the same kind, and take its open epoch."""
+        """Copy the arrays of a table of the same kind, and take its open epoch.
+
+        Parameters
+        ----------
+        other : ScoreTable
+            Of as many samples, with the same reduction.
+        """
         for name, array in other.arrays().items():
             self.arrays()[name][...] = array
         self._buffer = other._buffer
