@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import BatchSampler, DataLoader
 
 from ted_core import EpochError, TedWarning, signals
+from ted_core.config import single_sample_warning
 from ted_core.reports import Preflight
 from ted_torch._row_order import random_states_kept
 from ted_torch.data import TEDSampler
@@ -111,8 +112,8 @@ class _Check:
         self.lines.append(f"steps: {steps}, for a scheduler that steps with each batch")
         if self._drop_last:
             return
-        single = config.single_sample_warning(
-            table, size, first=first, world_size=self._processes
+        single = single_sample_warning(
+            config, table, size, first=first, world_size=self._processes
         )
         if single:
             self.problems.append(single)
