@@ -16,6 +16,7 @@ import numpy as np
 from keras import backend, ops, tree
 
 from ted_core import Pruner, TedWarning
+from ted_core.config import single_sample_epochs
 from ted_core.reports.preflight import Preflight
 from ted_keras._objective import ACTIVATIONS, Objective
 from ted_keras._overrides import Attachment, OwnLoss
@@ -105,7 +106,7 @@ class Check:
             f"steps of {size}"
         )
         first = pruner.epoch
-        ones = pruner.config.single_sample_epochs(kept, size, first=first)
+        ones = single_sample_epochs(pruner.config, kept, size, first=first)
         if ones:
             shown = ", ".join(map(str, ones[:5])) + (", ..." if ones[5:] else "")
             self.problems.append(

@@ -20,7 +20,7 @@ from ted_core import (
     run_metrics,
     save_state,
 )
-from ted_core.config import RunOptions
+from ted_core.config import RunOptions, check_known
 from ted_core.reports.metrics import closed_metrics
 from ted_core.reports.preflight import Preflight
 from ted_core.typing import State
@@ -173,7 +173,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
         Of the epochs that ran, and of those to come.
         """
-        self.pruner.config.check_known("total_steps")
+        check_known(self.pruner.config, "total_steps")
         return self.pruner.max_total_steps(self.data.batch_size)
 
     @property
