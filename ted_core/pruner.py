@@ -313,7 +313,8 @@ class Pruner:
         if closed.given_up:
             _warn(
                 f"planned samples must be delivered, got {closed.given_up} that were "
-                "not in two epochs: they rank at the median from now on; see "
+                "not in two epochs and rank at the median from now on: items filtered "
+                "out, or a last batch dropped twice by chance; see "
                 "`report().undelivered_ids`",
                 stacklevel=4,
             )
