@@ -326,7 +326,7 @@ def single_sample_epochs(
     world_size: int = 1,
     drop_last: bool = False,
 ) -> list[int]:
-    """Return the pruned epochs from `first` on with a last batch of one sample."""
+    """Return the pruned epochs, from `first` on, with a last batch of one sample."""
     del accumulation
     if drop_last or batch_size == 1:
         return []

@@ -88,8 +88,8 @@ class Session:
             msg = (
                 f"`epoch` {rule}, got {epoch}; resume with "
                 "`model.fit(..., initial_epoch=ted.epoch)`, and with the model's "
-                "weights of that epoch; a new run needs a new TED, more epochs need "
-                "one with this state and `allow=('epochs',)`"
+                "weights of that epoch; a new run needs a new TED, more epochs a TED "
+                "that loads this state with `allow=('epochs',)`"
             )
             raise EpochError(msg)
         if expected > here:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
+from functools import partial
 
 import keras
 import numpy as np
 from keras import ops
 from ted_keras._backends import adapt
 from ted_keras._objective import Objective
-from ted_keras._overrides import override
+from ted_keras._overrides import OwnLoss, override
 from ted_keras._session import Session
 from ted_keras.data import TEDData, make_source
 
@@ -56,9 +57,9 @@ class Parted:
         n = len(arrays[0])
         self.data = TEDData(make_source(arrays), batch_size=batch)
         self.callback = Begin(self.data, n)
-        self.objective = Objective(model)
+        self.objective = Objective(model, overridden=False)
         self._store = adapt().Store(n, model) if store else None
-        override(model, self)
+        override(model, self, OwnLoss(model))
 
     def step(self, total, x, y, y_pred, columns):
         """Return the loss that is trained on."""
@@ -86,7 +87,7 @@ def closing_costs(n, epochs=6):
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
     data = TEDData(make_source(lambda ids: (ids, ids), n=n), batch_size=128)
-    session = Session(Pruner(n, epochs=epochs), data)
+    session = Session(partial(Pruner, n), data, epochs=epochs)
     session.store = adapt().Store(n, model)
     session.begin(0)
     closing, draw = [], np.random.default_rng(0)

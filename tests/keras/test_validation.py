@@ -200,6 +200,41 @@ def test_a_pipeline_behind_a_function_gives_the_run_of_the_arrays():
     np.testing.assert_array_equal(*scores)
 
 
+class OfTorch:
+    """What a PyTorch tensor that requires a gradient shows of itself."""
+
+    dtype = "float32"
+
+    def __init__(self, rows, *, free=False):
+        self.rows, self.free = rows, free
+
+    def detach(self):
+        return OfTorch(self.rows, free=True)
+
+    def cpu(self):
+        return self
+
+    def __array__(self, dtype=None, copy=None):
+        if not self.free:
+            msg = "Can't call numpy() on Tensor that requires grad."
+            raise RuntimeError(msg)
+        return np.asarray(self.rows, dtype)
+
+
+@pytest.mark.parametrize(
+    "made", [OfTorch, lambda x: (x * 8).astype("uint16"), tf.constant, list]
+)
+def test_a_function_may_give_arrays_of_any_kind_or_they_are_refused_by_name(made):
+    model = compiled(network())
+    ted = session(model, lambda ids: (made(X[ids]), Y[ids].astype("uint16")), n=N)
+    if made is list:
+        with pytest.raises(ValueError, match=r"`data\(ids\)` must have 8 rows"), ted:
+            fit(ted, model)
+        return
+    fit(ted, model)
+    assert np.isfinite(ted.pruner.scores).all()
+
+
 def test_a_batch_that_the_epoch_has_not_is_refused():
     ted = session(compiled(network()))
     with pytest.raises(IndexError, match=r"`index` must be in \[0, \d+\), got 99"):

@@ -47,7 +47,7 @@ def fit(ted, model, *callbacks, **options):
 def fit_a_part(ted, model, *callbacks, **options):
     """Fit with callbacks that end it early, of which the session warns."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", UserWarning)
         history = fit(ted, model, *callbacks, **options)
     said = [str(one.message) for one in caught]
     assert len(said) == (not ted.pruner.finished), said
