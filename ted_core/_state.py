@@ -32,7 +32,6 @@ from ted_core.schedules import (
     Cosine,
     Linear,
     RollerCoaster,
-    Schedule,
     keep_ratios,
 )
 from ted_core.scores import ScoreTable
@@ -122,7 +121,7 @@ def read_state(
     if epoch > config.epochs:
         msg = f"`epochs` must be at least the {epoch} that ran, got {config.epochs}"
         raise CheckpointError(msg)
-    history = _read_history(state, config.schedule, epoch)
+    history = _read_history(state, config, epoch)
     stopped = plain_field(state, "stopped", bool) and "epochs" not in allow
     table = like.of_state(state)
     observed = table.observed
@@ -141,8 +140,9 @@ def read_state(
     return run
 
 
-def _read_history(state: Mapping[str, Any], schedule: Schedule, epochs: int) -> Rows:
+def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> Rows:
     rows: Rows = {}
+    n = config.n
     for name in HISTORY:
         if name in _LATER and f"history.{name}" not in state:
             continue
@@ -151,10 +151,15 @@ def _read_history(state: Mapping[str, Any], schedule: Schedule, epochs: int) -> 
             msg = f"`history.{name}` must be at least 0, saved {int(row.min())}"
             raise CheckpointError(msg)
         rows[name] = row.tolist()
+    for name, limit in (("planned", [n] * epochs), ("missing", rows["planned"])):
+        if any(count > most for count, most in zip(rows[name], limit, strict=True)):
+            most = "the samples planned" if name == "missing" else f"{n}"
+            msg = f"`history.{name}` must be at most {most}, saved {rows[name]}"
+            raise CheckpointError(msg)
     delivered = np.array(rows["planned"], np.int64) - rows["missing"]
     rows.setdefault("forwarded", delivered.tolist())
     rows.setdefault("weightless", [0] * epochs)
-    planned_ratios = keep_ratios(schedule, max(state["epochs"], 1))[:epochs]
+    planned_ratios = keep_ratios(config.schedule, max(state["epochs"], 1))[:epochs]
     ratios = {"history.keep_ratio": planned_ratios, **state}
     ran = array_field(ratios, "history.keep_ratio", np.empty(epochs, np.float64))
     if not np.all((ran > 0) & (ran <= 1)):

@@ -23,12 +23,12 @@ from ted_core.checkpoint import (
     load_state,
     pruner_state,
 )
-from ted_core.config import make_config
+from ted_core.config import make_config, max_visited, single_sample_warning
 from ted_core.errors import CheckpointError, TedWarning
 from ted_core.history import HISTORY, import_optional, savings_of
 from ted_core.reports.sample_table import ordered
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
-from ted_core.schedules.counts import planned_save_ratio, steps_for
+from ted_core.schedules.counts import StepOptions, planned_save_ratio, steps_for
 
 __all__ = ["main"]
 
@@ -175,23 +175,21 @@ def _plan(arguments: argparse.Namespace) -> None:
         schedule=_schedule(arguments),
         multiple_of=arguments.multiple_of,
     )
-    steps = partial(
-        steps_for,
-        batch_size=arguments.batch_size,
-        accumulation=arguments.accumulation,
-        world_size=arguments.world_size,
-        drop_last=arguments.drop_last,
-    )
+    loader: StepOptions = {
+        "accumulation": arguments.accumulation,
+        "world_size": arguments.world_size,
+        "drop_last": arguments.drop_last,
+    }
+    total = run.total_steps(arguments.batch_size, **loader)
+    visited = max_visited(run, run.keep_ratios)
+    single = single_sample_warning(run, visited, arguments.batch_size, **loader)
+    if single:
+        warnings.warn(single, TedWarning, stacklevel=2)
     saved = planned_save_ratio(
         run.schedule, run.epochs, n=run.n, multiple_of=run.multiple_of
     )
+    steps = partial(steps_for, batch_size=arguments.batch_size, **loader)
     table = run.schedule_table()
-    total = run.total_steps(
-        arguments.batch_size,
-        accumulation=arguments.accumulation,
-        world_size=arguments.world_size,
-        drop_last=arguments.drop_last,
-    )
     print(
         f"samples {run.n}, epochs {run.epochs}, planned save ratio {100 * saved:.1f} %"
     )

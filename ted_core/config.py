@@ -190,22 +190,7 @@ class RunConfig:
     @cached_property
     def kept_counts(self) -> NDArray[np.int64]:
         """Samples each epoch keeps by the schedule, shape (epochs,)."""
-        return self._counts_of(self.layout.selector.total, self.keep_ratios)
-
-    def _counts_of(self, n: int, ratios: NDArray[np.float64]) -> NDArray[np.int64]:
-        counts = [
-            keep_count(n, float(ratio), multiple_of=self.multiple_of)
-            for ratio in ratios
-        ]
-        return np.array(counts, np.int64)
-
-    def max_visited(self, ratios: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return how many samples a process visits at each ratio, at most."""
-        # Over shards a process trains as long as the one that keeps most.
-        longest = self.layout.max_size
-        if not self.strategy.known_count:
-            return np.full(ratios.size, longest)
-        return np.minimum(self._counts_of(self.layout.counted, ratios), longest)
+        return _counts_of(self, self.layout.selector.total, self.keep_ratios)
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the optimizer steps of the whole run, before it starts.
@@ -230,7 +215,7 @@ class RunConfig:
             the counts depend on the scores, as over shards: :meth:`max_total_steps`
             gives the bound then.
         """
-        self.check_known("total_steps")
+        check_known(self, "total_steps")
         return self.max_total_steps(batch_size, **options)
 
     def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
@@ -249,72 +234,8 @@ class RunConfig:
         int
             Steps that the run never exceeds.
         """
-        return self.steps_of(self.max_visited(self.keep_ratios), batch_size, **options)
-
-    def steps_of(
-        self,
-        visited: NDArray[np.int64],
-        batch_size: int,
-        *,
-        first: int = 0,
-        **options: Unpack[StepOptions],
-    ) -> int:
-        """Count the steps of epochs that visit so many samples.
-
-        From the epoch `first` on, which has not run yet, refuse one without a step.
-        """
-        if not self.layout.shares_order:
-            options["world_size"] = 1
-        steps = [steps_for(count, batch_size, **options) for count in visited.tolist()]
-        if 0 in steps[first:] and self.known_count:
-            epoch = first + int(visited[first:].argmin())
-            share = -(-int(visited[epoch]) // options.get("world_size", 1))
-            msg = (
-                f"`batch_size` must be at most {share} with `drop_last`, the samples "
-                f"of a process in epoch {epoch}, which has no whole batch, got "
-                f"{batch_size}; keep more with `multiple_of`, or drop none"
-            )
-            raise ValueError(msg)
-        return sum(steps)
-
-    def single_sample_warning(
-        self,
-        visited: NDArray[np.int64],
-        batch_size: int,
-        *,
-        first: int = 0,
-        accumulation: int = 1,
-        world_size: int = 1,
-        drop_last: bool = False,
-    ) -> str:
-        """Return what to say of pruned epochs to come with a last batch of one sample.
-
-        Those before the epoch `first` have run.
-        """
-        del accumulation
-        processes = world_size if self.layout.shares_order else 1
-        shares = -(-visited // processes)
-        single = (shares % batch_size == 1) & (visited < self.layout.max_size)
-        epochs = (np.flatnonzero(single[first:]) + first).tolist()
-        if drop_last or batch_size == 1 or not epochs:
-            return ""
-        shown = ", ".join(map(str, epochs[:5])) + (", ..." if epochs[5:] else "")
-        return (
-            f"`batch_size` of {batch_size} leaves a last batch of one sample in "
-            f"{len(epochs)} of {visited.size} epochs ({shown}), which batch norm "
-            f"refuses: give the run `multiple_of={batch_size * processes}`, or the "
-            "loader `drop_last=True`"
-        )
-
-    def check_known(self, name: str) -> None:
-        """Refuse a table or a number that depends on the scores."""
-        if not self.known_count:
-            over = "" if self.layout.known_counts else " over shards"
-            msg = (
-                f"`{name}` needs a strategy with a known count, got "
-                f"{self.strategy!r}{over}; `max_total_steps` gives the bound"
-            )
-            raise ValueError(msg)
+        visited = max_visited(self, self.keep_ratios)
+        return steps_of(self, visited, batch_size, **options)
 
     def schedule_table(self) -> NDArray[np.void]:
         """Return what the schedule says of every epoch, ahead of time.
@@ -330,19 +251,8 @@ class RunConfig:
         ValueError
             The counts depend on the scores.
         """
-        self.check_known("schedule_table")
-        return self.table_of(self.keep_ratios, self.kept_counts)
-
-    def table_of(
-        self, ratios: NDArray[np.float64], kept: NDArray[np.int64]
-    ) -> NDArray[np.void]:
-        """Return the schedule table of epochs with these ratios and counts."""
-        table = np.empty(ratios.size, _TABLE)
-        table["epoch"] = np.arange(ratios.size)
-        table["keep_ratio"], table["kept"] = ratios, kept
-        table["keep_fraction"] = kept / self.n
-        table["loss_scale"] = 1 / ratios if self.divides_loss else 1.0
-        return table
+        check_known(self, "schedule_table")
+        return table_of(self, self.keep_ratios, self.kept_counts)
 
     def describe(self) -> State:
         """Return the configuration as plain values, for states and comparisons."""
@@ -359,6 +269,104 @@ class RunConfig:
             "labels": labels_checksum(self.labels),
             **self.layout.describe(),
         }
+
+
+def _counts_of(
+    run: RunConfig, n: int, ratios: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    counts = [
+        keep_count(n, float(ratio), multiple_of=run.multiple_of) for ratio in ratios
+    ]
+    return np.array(counts, np.int64)
+
+
+def max_visited(run: RunConfig, ratios: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return how many samples a process visits at each ratio, at most."""
+    # Over shards a process trains as long as the one that keeps most.
+    longest = run.layout.max_size
+    if not run.strategy.known_count:
+        return np.full(ratios.size, longest)
+    return np.minimum(_counts_of(run, run.layout.counted, ratios), longest)
+
+
+def steps_of(
+    run: RunConfig,
+    visited: NDArray[np.int64],
+    batch_size: int,
+    *,
+    first: int = 0,
+    **options: Unpack[StepOptions],
+) -> int:
+    """Count the steps of epochs that visit so many samples.
+
+    From the epoch `first` on, which has not run yet, refuse one without a step.
+    """
+    if not run.layout.shares_order:
+        options["world_size"] = 1
+    steps = [steps_for(count, batch_size, **options) for count in visited.tolist()]
+    if 0 in steps[first:] and run.known_count:
+        epoch = first + int(visited[first:].argmin())
+        share = -(-int(visited[epoch]) // options.get("world_size", 1))
+        msg = (
+            f"`batch_size` must be at most {share} with `drop_last`, the samples "
+            f"of a process in epoch {epoch}, which has no whole batch, got "
+            f"{batch_size}; keep more with `multiple_of`, or drop none"
+        )
+        raise ValueError(msg)
+    return sum(steps)
+
+
+def single_sample_warning(
+    run: RunConfig,
+    visited: NDArray[np.int64],
+    batch_size: int,
+    *,
+    first: int = 0,
+    accumulation: int = 1,
+    world_size: int = 1,
+    drop_last: bool = False,
+) -> str:
+    """Return what to say of pruned epochs to come with a last batch of one sample.
+
+    Those before the epoch `first` have run.
+    """
+    del accumulation
+    processes = world_size if run.layout.shares_order else 1
+    shares = -(-visited // processes)
+    single = (shares % batch_size == 1) & (visited < run.layout.max_size)
+    epochs = (np.flatnonzero(single[first:]) + first).tolist()
+    if drop_last or batch_size == 1 or not epochs:
+        return ""
+    shown = ", ".join(map(str, epochs[:5])) + (", ..." if epochs[5:] else "")
+    return (
+        f"`batch_size` of {batch_size} leaves a last batch of one sample in "
+        f"{len(epochs)} of {visited.size} epochs ({shown}), which batch norm "
+        f"refuses: give the run `multiple_of={batch_size * processes}`, or the "
+        "loader `drop_last=True`"
+    )
+
+
+def check_known(run: RunConfig, name: str) -> None:
+    """Refuse a table or a number that depends on the scores."""
+    if not run.known_count:
+        over = "" if run.layout.known_counts else " over shards"
+        msg = (
+            f"`{name}` needs a strategy with a known count, got "
+            f"{run.strategy!r}{over}; `max_total_steps` gives the bound"
+        )
+        raise ValueError(msg)
+
+
+def table_of(
+    run: RunConfig, ratios: NDArray[np.float64], kept: NDArray[np.int64]
+) -> NDArray[np.void]:
+    """Return the schedule table of epochs with these ratios and counts."""
+    table = np.empty(ratios.size, _TABLE)
+    table["epoch"] = np.arange(ratios.size)
+    table["keep_ratio"], table["kept"] = ratios, kept
+    table["keep_fraction"] = kept / run.n
+    table["loss_scale"] = 1 / ratios if run.divides_loss else 1.0
+    return table
 
 
 def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig:

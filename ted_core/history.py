@@ -101,7 +101,7 @@ def savings_of(
     return Savings(
         full=int(full.sum()),
         planned=int(delivered.sum()),
-        forwarded=int(np.sum(forwarded, dtype=np.int64)),
+        forwarded=sum(np.asarray(forwarded, np.int64).tolist()),
     )
 
 

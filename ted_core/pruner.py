@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._state import Progress, read_state, write_state
-from ted_core.config import RunOptions, make_config
+from ted_core.config import (
+    RunOptions,
+    check_known,
+    make_config,
+    max_visited,
+    single_sample_warning,
+    steps_of,
+    table_of,
+)
 from ted_core.errors import EpochError, TedWarning
 from ted_core.history import (
     HISTORY,
@@ -305,7 +313,8 @@ class Pruner:
         if closed.given_up:
             _warn(
                 f"planned samples must be delivered, got {closed.given_up} that were "
-                "not in two epochs: they rank at the median from now on; see "
+                "not in two epochs and rank at the median from now on: items filtered "
+                "out, or a last batch dropped twice by chance; see "
                 "`report().undelivered_ids`",
                 stacklevel=4,
             )
@@ -339,11 +348,11 @@ class Pruner:
         TedWarning
             Once: the last batch of a pruned epoch has one sample.
         """
-        self.config.check_known("total_steps")
+        check_known(self.config, "total_steps")
         steps = self.max_total_steps(batch_size, **options)
         if not self._warned_of_single:
-            message = self.config.single_sample_warning(
-                self._visited(), batch_size, first=self._epoch, **options
+            message = single_sample_warning(
+                self.config, self._visited(), batch_size, first=self._epoch, **options
             )
             self._warned_of_single = bool(message)
             _warn(message)
@@ -352,7 +361,8 @@ class Pruner:
     def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Bound the optimizer steps: :meth:`total_steps`, or those of full data."""
         first = self._epoch
-        return self.config.steps_of(self._visited(), batch_size, first=first, **options)
+        visited = self._visited()
+        return steps_of(self.config, visited, batch_size, first=first, **options)
 
     def _ratios(self) -> NDArray[np.float64]:
         """Return the keep ratios of the closed epochs and of those to come."""
@@ -361,7 +371,7 @@ class Pruner:
 
     def _visited(self) -> NDArray[np.int64]:
         """Return how many samples each epoch has visited, and will at most."""
-        visited = self.config.max_visited(self._ratios())
+        visited = max_visited(self.config, self._ratios())
         if self.config.layout.shares_order:
             visited[: self._epoch] = self._history["planned"]
         return visited
@@ -379,11 +389,11 @@ class Pruner:
         ValueError
             The counts depend on the scores.
         """
-        self.config.check_known("schedule_table")
+        check_known(self.config, "schedule_table")
         ratios = self._ratios()
         kept = self.config.kept_counts[: ratios.size].copy()
         kept[: self._epoch] = self._history["planned"]
-        return self.config.table_of(ratios, kept)
+        return table_of(self.config, ratios, kept)
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""

@@ -162,9 +162,11 @@ class EpochBuffer:
         self.observed = observed
 
     def received(self) -> Received:
-        """Count the samples received, and those with a value: O(n)."""
+        """Count the samples received up to the first finite values: of all, if none."""
         found = np.zeros(4, np.int64)
         for part in pieces(self.n):
+            if found[1]:
+                break  # that there are some is all that is asked
             finite = np.isfinite(self.means(part))
             valued, delivered = self.counts[part] > 0, self.deliveries[part] > 0
             weightless = (self.weightless[part] > 0) & ~valued
@@ -327,13 +329,21 @@ class ScoreTable:
     def waits_for(self, order: Ids) -> bool:
         """Tell whether all of an epoch's samples were planned before, and never came.
 
-        An epoch that receives none of them loses nothing but these.
+        Parameters
+        ----------
+        order : ndarray of int, shape (k,)
+            Ids that the epoch planned.
+
+        Returns
+        -------
+        bool
+            False also when the open epoch has received any sample.
         """
-        flags = self._flags[order] & (_SEEN | _UNDELIVERED * 3)
+        flags = self._flags[order] & (_SEEN | _UNDELIVERED)
         return bool((flags == _UNDELIVERED).all() and not self.observed)
 
     def received(self) -> Received:
-        """Count the samples that the open epoch received, and their values: O(n)."""
+        """Count the samples received, up to the first finite values: O(n)."""
         none = Received(0, 0, 0, 0)
         return none if self._buffer is None else self._buffer.received()
 
@@ -461,8 +471,9 @@ class ScoreTable:
             (_WEIGHTLESS, weightless),
             (_UNDELIVERED, undelivered),
         ):
-            once = flags[where] & bit
-            flags[where] |= once << np.uint8(1) | np.uint8(bit)
+            if where.any():
+                once = flags[where] & bit
+                flags[where] |= once << np.uint8(1) | np.uint8(bit)
         ids = np.flatnonzero(finite)
         self._update(ids + part.start, means[ids])
         return [int(x.sum()) for x in (nonfinite, weightless, given_up)]
@@ -518,7 +529,23 @@ class ScoreTable:
         return {**self.columns, "update_counts": counts, "flags": flags}
 
     def of_state(self, state: Mapping[str, Any]) -> ScoreTable:
-        """Return a table like this one on a state's arrays, checked, not copied."""
+        """Return a table like this one on a state's arrays, checked, not copied.
+
+        Parameters
+        ----------
+        state : mapping
+            What ``Pruner.state_dict()`` returned.
+
+        Returns
+        -------
+        ScoreTable
+            With the state's scores and open epoch.
+
+        Raises
+        ------
+        CheckpointError
+            A field is missing or damaged.
+        """
         own = self.arrays()
         arrays = {n: array_field(state, f"scores.{n}", a) for n, a in own.items()}
         table = copy(self)
@@ -554,7 +581,13 @@ class ScoreTable:
                 raise CheckpointError(msg)
 
     def take_over(self, other: ScoreTable) -> None:
-        """Copy the arrays of a table of the same kind, and take its open epoch."""
+        """Copy the arrays of a table of the same kind, and take its open epoch.
+
+        Parameters
+        ----------
+        other : ScoreTable
+            Of as many samples, with the same reduction.
+        """
         for name, array in other.arrays().items():
             self.arrays()[name][...] = array
         self._buffer = other._buffer

@@ -14,13 +14,9 @@ from torch import Tensor
 
 from ted_core import TedWarning
 
+SYMPTOMS = 3
 _MIN_COSINE = 1e-4
 _MAX_ERROR_OF_SUM = 1e-3
-
-
-def no_symptoms(device: torch.device) -> Tensor:
-    """Return what nothing was seen of."""
-    return torch.full((3,), -1.0, device=device)
 
 
 def watch(mask: Tensor, symptoms: Tensor) -> None:

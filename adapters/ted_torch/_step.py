@@ -21,7 +21,7 @@ from torch import Tensor
 from ted_core import EpochError, EpochPlan, signals
 from ted_core.config import METHODS, RunConfig
 from ted_torch._losses import dense_weights, mean_loss, per_sample, weights_of_valid
-from ted_torch._mask_diagnostics import no_symptoms, watch
+from ted_torch._mask_diagnostics import SYMPTOMS, watch
 from ted_torch._validation import (
     Ids,
     check_graph,
@@ -145,7 +145,7 @@ class StepRecorder:
         self._config, self._sampler, self._buffer = config, sampler, buffer
         self._device = device
         self._masked = config.signal == "mask_gradient"
-        self.symptoms = no_symptoms(device)
+        self.symptoms = torch.full((SYMPTOMS,), -1.0, device=device)
         # A tensor too: one compiled step serves every keep ratio.
         self._factor, self._scale = 1.0, torch.ones((), device=device)
         self._zero = torch.zeros((), device=device, requires_grad=True)

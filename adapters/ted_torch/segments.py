@@ -96,7 +96,8 @@ def segment_losses(
     Returns
     -------
     Tensor of float32 or float64, shape (B,)
-        Mean over the valid losses of each sample, 0 if there are none.
+        Mean over the valid losses of each sample, 0 if there are none: tell
+        ``ted.loss`` of such samples by a `valid` of shape (B,).
 
     Raises
     ------

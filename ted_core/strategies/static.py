@@ -131,7 +131,7 @@ class Static(Floored):
         >>> import ted_core as ted
         >>> surrogate = ted.Pruner(3, epochs=5)
         >>> surrogate.observe([0, 1, 2], [1.0, 3.0, 2.0])
-        >>> surrogate.finish()
+        >>> surrogate.advance()
         >>> ted.Static.from_state(surrogate.state_dict()).scores.tolist()
         [1.0, 3.0, 2.0]
         """

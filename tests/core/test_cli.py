@@ -67,7 +67,12 @@ def test_the_rows_are_those_of_the_pruner(capsys):
 def test_the_steps_follow_the_options_of_the_loader(capsys, options, steps):
     assert main([*PLAN, *options.split()]) == 0
     expected = ted.Pruner(50000, epochs=200).total_steps(128, **steps)
-    assert f"optimizer steps {expected} of" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert f"optimizer steps {expected} of" in printed.out
+    warned = (
+        "ted: warning: `batch_size` of 128 leaves a last batch of one" in printed.err
+    )
+    assert warned == ("drop_last" not in steps)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 from hypothesis import settings
@@ -51,10 +52,15 @@ class PrunerMachine(RuleBasedStateMachine):
         numbers = data.draw(
             st.lists(values, min_size=len(ids), max_size=len(ids)), label="values"
         )
-        self.pruner.observe(ids, np.array(numbers, np.float32))
-        for k, value in zip(ids, numbers, strict=True):
+        weights = data.draw(
+            st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)), label="valid"
+        )
+        self.pruner.observe(
+            ids, np.array(numbers, np.float32), valid=np.array(weights, bool)
+        )
+        for k, value, weight in zip(ids, numbers, weights, strict=True):
             with np.errstate(all="ignore"):
-                self.model.observe(k, value)
+                self.model.observe(k, value, weight=weight)
 
     @precondition(lambda self: not self.pruner.finished)
     @rule()
@@ -64,16 +70,19 @@ class PrunerMachine(RuleBasedStateMachine):
                 math.isfinite(np.float32(sum(v, start=np.float32(0))))
                 for v in self.model.seen.values()
             )
-        if not finite:
+        order = self.pruner.plan().order.tolist()
+        if not finite and not self.model.waits_for(order):
             try:
                 self.pruner.advance()
             except ted.EpochError:
                 return
             msg = "an epoch without a finite value must not close"
             raise AssertionError(msg)
-        self.pruner.advance()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="planned samples must be deliv")
+            self.pruner.advance()
         with np.errstate(all="ignore"):
-            self.model.close()
+            self.model.close(order)
         self.t += 1
 
     @rule()

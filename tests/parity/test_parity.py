@@ -94,7 +94,7 @@ def test_the_core_keeps_the_ids_of_its_oracle():
         assert kept == kept_by_definition_3(ranking, len(kept), seed=5, epoch=epoch)
         for k in kept:
             oracle.observe(k, table()[epoch, k])
-        oracle.close()
+        oracle.close(kept)
 
 
 def test_pytorch_trains_on_the_batches_of_the_core():

@@ -16,8 +16,11 @@ import ted_core as ted
 __all__ = ["arguments", "judge", "judge_load", "junk", "ours"]
 
 HUGE = [2**63, 2**64, 10**400]
-DEFAULTED = re.compile(r"(schedule|strategy|reduction)\.(?!kind$)")
-"""Options of a run, which have a default where a state lacks them."""
+DEFAULTED = re.compile(
+    r"(schedule|strategy|reduction)\.(?!kind$)"
+    r"|(.*\.)?(history\.(forwarded|weightless|keep_ratio)|open\.(deliveries|weightless))$"
+)
+"""Options of a run and later counts, which have a default where a state lacks them."""
 PACKAGES = {"ted_core", "ted_torch", "ted_keras"}
 
 

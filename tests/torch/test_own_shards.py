@@ -109,7 +109,7 @@ def test_a_rank_that_keeps_nothing_trains_on_with_weight_zero(ranks):
     assert [row["steps"] for row in one["epochs"]] == [
         row["steps"] for row in zero["epochs"]
     ]
-    assert one["observed"] == [0] * 5 + [40]
+    assert one["observed"] == [27] * 5 + [40]  # of weight 0
     assert zero["observed"] == [27] * 5 + [40]
 
 

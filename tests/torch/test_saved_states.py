@@ -28,7 +28,7 @@ def ranks(rank_records):
 @pytest.mark.parametrize("name", TORCH)
 def test_a_session_goes_on_from_the_state_of_an_earlier_version(name):
     found = saved_torch.resumed(f"torch/{name}", TORCH[name])
-    same(found, read(f"torch/{name}"), rtol=1e-6)
+    same(found, read(f"torch/{name}"), rtol=1e-6, mixed="mixed" in name)
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -42,7 +42,7 @@ def test_a_host_goes_on_from_the_state_of_an_earlier_version(name, tmp_path):
 def test_ranks_go_on_from_the_states_of_an_earlier_version(name, ranks):
     expected = read(f"ranks/{name}")["ranks"]
     for found, other in zip(ranks, expected, strict=True):
-        same(found[name], other, rtol=1e-6)
+        same(found[name], other, rtol=1e-6, padded=True)
 
 
 @pytest.mark.parametrize("name", ["between", "finished"])

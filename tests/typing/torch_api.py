@@ -47,7 +47,10 @@ def a_session_is_three_lines(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> N
     pairs = [(ids, 0.3), (ids, 0.7)]
     assert_type(ted.loss(z, mask=[z, z], ids=pairs, valid=z > 0), Tensor)
     state = assert_type(ted.state_dict(), dict[str, Any])
+    assert_type(ted.state_dict(every_process=True), dict[str, Any])
     ted.load_state_dict(state, allow=["epochs"])
+    assert_type(ted.loss(z, ids=ids, logits=z, labels=ids, hidden=z), Tensor)
+    ted.close_epoch()
     ted.finish()
 
 
@@ -63,6 +66,9 @@ def the_parts_stand_alone(pruner: ted_core.Pruner, z: Tensor) -> None:
     ids: Iterator[int] = iter(ted_torch.TEDSampler(pruner))
     assert_type(next(ids), int)
     buffer = ted_torch.EpochBuffer(10)
+    buffer.deliver(buffer.indices(z), weightless=z > 0)
+    buffer.add_weightless(buffer.indices(z), z > 0)
+    pruner.observe_sums(**buffer.read(0))
     ted_torch.record(z, buffer.indices(z), z, buffer)
     assert_type(ted_torch.tap(z, z), Tensor)
     shard = ted_torch.find_shard(pruner.plan().order, balance="per_rank", device="cpu")

@@ -31,15 +31,35 @@ class Ted:
     def __init__(self, n, *, alpha, start):
         self.n, self.alpha, self.start = n, alpha, start
         self.score, self.visits, self.presented = {}, {}, set()
-        self.seen = {}
+        self.seen, self.weightless = {}, set()
+        self.last, self.undelivered = set(), {}
 
-    def observe(self, k, value):
-        self.seen.setdefault(k, []).append(np.float32(value))
+    def observe(self, k, value, *, weight=1):
+        if weight:
+            self.seen.setdefault(k, []).append(np.float32(value))
+        else:
+            self.weightless.add(k)
 
-    def close(self):
+    def waits_for(self, order):
+        """Whether an epoch lost only samples that it planned before in vain."""
+        never = all(k not in self.presented and k in self.undelivered for k in order)
+        return never and not self.seen and not self.weightless
+
+    def close(self, order=()):
+        """Close an epoch that planned `order`."""
+        for k in order:
+            if k in self.seen:
+                continue
+            if k in self.weightless:
+                self.last.add(k)
+                self.presented.add(k)
+                self.undelivered.pop(k, None)
+            else:
+                self.undelivered[k] = self.undelivered.get(k, 0) + 1
         one, alpha = np.float32(1 - self.alpha), np.float32(self.alpha)
         for k, values in self.seen.items():
             self.presented.add(k)
+            self.undelivered.pop(k, None)
             total = np.float32(0)
             for value in values:
                 total = np.float32(total + value)
@@ -50,8 +70,9 @@ class Ted:
                 before = self.score.get(k, np.float32(0))
                 mean = np.float32(np.float32(alpha * before) + np.float32(one * mean))
             self.score[k] = mean
+            self.last.discard(k)
             self.visits[k] = self.visits.get(k, 0) + 1
-        self.seen = {}
+        self.seen, self.weightless = {}, set()
 
     def rank(self, k):
         if self.start != "debiased":
@@ -61,11 +82,13 @@ class Ted:
 
     def ranking(self):
         middle = statistics.median(map(self.rank, self.score)) if self.score else 0.0
-        return [
-            self.rank(k)
-            if k in self.score
-            else np.float32(middle)
-            if k in self.presented
-            else None
-            for k in range(self.n)
-        ]
+
+        def place(k):
+            if k in self.last:
+                return -math.inf
+            if k in self.score:
+                return self.rank(k)
+            given_up = self.undelivered.get(k, 0) > 1
+            return np.float32(middle) if k in self.presented or given_up else None
+
+        return [place(k) for k in range(self.n)]
