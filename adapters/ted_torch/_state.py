@@ -46,11 +46,11 @@ _OWN = ("buffer.", "position", "rank", _CHECKSUM)
 
 
 def write_session(
-    pruner: State, buffer: EpochBuffer, ranks: Ranks, plain: Mapping[str, int]
+    pruner: State, buffer: EpochBuffer, ranks: Ranks, plain: Mapping[str, int | str]
 ) -> dict[str, Any]:
     """Return the flat state: tensors on the CPU, copied, and plain values."""
     state: dict[str, Any] = {"format": FORMAT, "version": VERSION}
-    state |= {name: plain[name] for name in _PLAIN}
+    state |= plain
     state |= {name: getattr(ranks, name) for name in _RANKS}
     for name, saved in _BUFFER.items():
         tensor: Tensor | None = getattr(buffer, name)
@@ -71,6 +71,17 @@ def check_order(saved: int, here: int) -> None:
     """Refuse an open epoch whose order is not the saved one."""
     if here != saved:
         msg = f"`order` must be this epoch's, saved checksum {saved}, here {here}"
+        raise CheckpointError(msg)
+
+
+def check_fingerprint(saved: int | str | None, here: int | str | None) -> None:
+    """Refuse other samples; a state without a fingerprint is taken."""
+    if saved is not None and here is not None and saved != here:
+        msg = (
+            f"`fingerprint` must be the saved one, saved {saved!r}, here {here!r}: ids "
+            "would mean other samples; split the data as before, for example "
+            "`random_split(..., generator=torch.Generator().manual_seed(0))`"
+        )
         raise CheckpointError(msg)
 
 
@@ -115,7 +126,8 @@ def read_session(
     buffer = _read_buffer(arrays, config.n, plain[_VERSION])
     if int(buffer["counters"][0]):
         _check_ranks(plain, ranks)
-    known = {"format", *plain, *(f"buffer.{_BUFFER[name]}" for name in buffer)}
+    known = {"format", "fingerprint", *plain}
+    known |= {f"buffer.{_BUFFER[name]}" for name in buffer}
     pruner: State = {}
     for name, value in arrays.items():
         if isinstance(name, str) and name.startswith(_CORE):

@@ -14,6 +14,10 @@ Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
 
 
+_COLLATE = (
+    "batches are (ids, items), and a collate function of your own goes in as "
+    "`collate_fn=ted.collate(fn)`"
+)
 _UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
 
 
@@ -117,6 +121,12 @@ def check_ids(
 
 def _check_part(value: object, size: int, n: int, device: torch.device) -> Tensor:
     """Refuse ids of another shape or dtype, and on the CPU ids outside [0, n)."""
+    if not isinstance(value, Tensor) or value.is_floating_point():
+        msg = (
+            "`ids` must be an integer tensor, or pairs (ids, weights), got "
+            f"{found_kind(value)}; {_COLLATE}"
+        )
+        raise TypeError(msg)
     ids = check_integers("ids", value, also=", or pairs (ids, weights)")
     if ids.device.type == "meta" != device.type:
         msg = f"`ids` must hold numbers, got a meta tensor for a session on {device}"
@@ -124,7 +134,10 @@ def _check_part(value: object, size: int, n: int, device: torch.device) -> Tenso
     if ids.dtype in _UNSIGNED:
         ids = ids.long()  # PyTorch compares and indexes hardly any of these
     if tuple(ids.shape) != (size,):
-        msg = f"`ids` must have shape ({size},), got shape {tuple(ids.shape)}"
+        msg = (
+            f"`ids` must have shape ({size},), a row of the losses each, got shape "
+            f"{tuple(ids.shape)}; {_COLLATE}"
+        )
         raise ValueError(msg)
     outside = find_outside(ids, 0, n)
     if outside is not None:

@@ -1,18 +1,33 @@
-"""A sampler that visits an epoch's kept samples in the plan's order."""
+"""Data set, sampler and collate function: every sample travels with its id."""
 
 from __future__ import annotations
 
 import operator
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import (
+    ConcatDataset,
+    Dataset,
+    Sampler,
+    StackDataset,
+    Subset,
+    get_worker_info,
+)
 
 from ted_core import CheckpointError, EpochError, EpochPlan, Pruner
 from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Ids
+from ted_torch._row_order import (
+    drops_missing,
+    follow_items,
+    reader_sorts,
+    sorts_items,
+)
 from ted_torch._validation import count_items
 from ted_torch.ranks import Ranks, share_of
 
@@ -84,6 +99,15 @@ class TEDSampler(Sampler[int]):
             Ids to pass over.
         """
         self.start, self.passes = start, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: the session's own `set_epoch` moves the epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            What frameworks give that set the epoch of every sampler that has one.
+        """
 
     @property
     def share(self) -> int:
@@ -183,7 +207,15 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
     Notes
     -----
-    Nothing is copied. A data set with ``__getitems__`` is asked for a whole batch.
+    Nothing is copied. A data set with ``__getitems__`` is asked for a whole batch; a
+    loader with ``batch_size=None`` and a ``BatchSampler`` as sampler gives
+    ``__getitem__`` a list, of which the data set makes a batch. Row j of either must be
+    sample j of the list: with the first batch, up to four samples are read in two
+    orders, and a reader that sorts is a ValueError; one that sorts the very list that
+    it is given is followed.
+
+    ``set_epoch`` is handed on, other attributes are read from the data set. To set one,
+    go to the data set: ``ted.dataset.dataset.transform = f``.
 
     Examples
     --------
@@ -191,6 +223,9 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     >>> WithIds(["a", "b"])[1]
     (1, 'b')
     """
+
+    # Whether a reader of several samples was seen to keep their order.
+    _reader_checked = False
 
     def __init__(self, dataset: Dataset[Item] | Sequence[Item]) -> None:
         if count_items(dataset) == 0:
@@ -202,16 +237,134 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
         """Count the samples."""
         return count_items(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[int, Item]:
-        """Return the id, counted from 0 also for a negative index, and the item."""
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, Item]: ...
+    @overload
+    def __getitem__(self, index: Sequence[int]) -> tuple[Tensor, Any]: ...
+    def __getitem__(self, index: Any) -> Any:
+        """Return the id, counted from 0 also for a negative index, and the item.
+
+        Of a list, the ids, int64 of shape (B,), and what the data set makes of it.
+        """
+        if isinstance(index, list | tuple):
+            dataset: Any = self.dataset
+            numbers, batch = self._read(dataset.__getitem__, index)
+            return torch.tensor(numbers, dtype=torch.int64), batch
         number = operator.index(index)
-        return number + len(self) if number < 0 else number, self.dataset[number]
+        return self._id(number), self.dataset[number]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, Item]]:
         """Return a batch of ids and items, in one call where the data set can."""
         fetch = getattr(self.dataset, "__getitems__", None)
-        items = fetch(indices) if fetch else [self.dataset[i] for i in indices]
-        return list(zip(map(operator.index, indices), items, strict=True))
+        if fetch is None:
+            return [self[index] for index in indices]
+        numbers, items = self._read(fetch, indices)
+        if len(items) != len(numbers):
+            msg = (
+                f"`__getitems__` of the data set must give {len(numbers)} items for as "
+                f"many indices, got {len(items)}; leave broken samples out in the "
+                "collate function"
+            )
+            raise ValueError(msg)
+        return list(zip(numbers, items, strict=True))
+
+    def _read(
+        self, read: Callable[[list[int]], Any], indices: Sequence[int]
+    ) -> tuple[list[int], Any]:
+        """Return ids and what a reader of several samples gives for them."""
+        numbers = [operator.index(index) for index in indices]
+        if not self._reader_checked and len(numbers) > 1:
+            self._reader_checked = True
+            if _is_first_worker() and reader_sorts(read, numbers):
+                msg = (
+                    f"`dataset` must give samples in the order asked for, got "
+                    f"{type(self.dataset).__name__}, which gives two of them in the "
+                    "same order either way; put what is read sorted back in order, "
+                    "`rows[np.argsort(order)]`"
+                )
+                raise ValueError(msg)
+        # A reader that sorts this list has sorted the ids as well.
+        batch = read(numbers)
+        return [self._id(number) for number in numbers], batch
+
+    def _id(self, number: int) -> int:
+        return number + len(self) if number < 0 else number
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch to the data set, in subsets and concatenations too.
+
+        Parameters
+        ----------
+        epoch : int
+            The current epoch; a data set without ``set_epoch`` is not told.
+        """
+        _set_epoch(self.dataset, epoch)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read what the wrapper does not have from the data set."""
+        # Copies and pickles ask before there is a data set.
+        if name == "dataset" or _is_dunder(name):
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to set what the data set would never read."""
+        if name != "dataset" and not _is_dunder(name) and not hasattr(type(self), name):
+            place = "dataset"
+            there: Any = self.__dict__.get("dataset")
+            while not hasattr(there, name) and hasattr(there, "dataset"):
+                place, there = place + ".dataset", there.dataset
+            msg = (
+                f"`{name}` must be set on the data set, got it for the wrapper that "
+                f"adds the ids, where nothing reads it; write `ted.dataset.{place}."
+                f"{name} = ...`"
+            )
+            raise AttributeError(msg)
+        super().__setattr__(name, value)
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _is_first_worker() -> bool:
+    """Tell whether this is the loader's own process or its first worker."""
+    worker = get_worker_info()
+    return worker is None or worker.id == 0
+
+
+def _set_epoch(dataset: Any, epoch: int) -> None:
+    """Tell a data set the epoch, or those that it is made of."""
+    own = getattr(dataset, "set_epoch", None)
+    if callable(own):
+        own(epoch)
+    for part in () if callable(own) else _parts(dataset):
+        _set_epoch(part, epoch)
+
+
+def _parts(dataset: Any) -> list[Any]:
+    """Return the data sets that PyTorch's own wrappers are made of."""
+    if isinstance(dataset, Subset):
+        return [dataset.dataset]
+    if isinstance(dataset, ConcatDataset | StackDataset):
+        parts: Any = dataset.datasets
+        return list(parts.values() if isinstance(parts, Mapping) else parts)
+    return []
+
+
+def fingerprint_of(dataset: Any) -> int | None:
+    """Return the CRC-32 of all subsets' indices; None without a subset."""
+    found = [fingerprint_of(part) for part in _parts(dataset)]
+    if isinstance(dataset, Subset):
+        try:
+            chosen = np.asarray(dataset.indices, dtype=np.int64).tobytes()
+        except (TypeError, ValueError):  # keys of another kind
+            chosen = repr(list(dataset.indices)).encode()
+        return zlib.crc32(chosen, found[0] or 0)
+    if all(one is None for one in found):
+        return None
+    return zlib.crc32(repr(found).encode())
 
 
 ItemIn = TypeVar("ItemIn", contravariant=True)  # noqa: PLC0105 - items are only given in
@@ -230,16 +383,25 @@ class CollateWithIds(Generic[ItemIn, Batch]):
     ------
     TypeError
         `collate` can't be called.
+    ValueError
+        In a call: `collate` gives the same batch for its items in another order, or
+        puts items in its list that it was not given.
 
     Notes
     -----
+    Row j of the batch must be item j. `collate` may sort or shorten the very list that
+    it is given: the ids follow. One that sorts in a list of its own is found with the
+    first batch, by up to 24 calls on copies of up to 16 items, in the loader's first
+    worker; one that drops items that are None, with the first batch that has some.
+    Random states are given back. A function whose batches can't be compared passes.
+
     Picklable where `collate` is, as workers that are spawned need it.
 
     Examples
     --------
     >>> from ted_torch import CollateWithIds
-    >>> CollateWithIds(sum)([(7, 1.0), (3, 2.0)])
-    (tensor([7, 3]), 3.0)
+    >>> CollateWithIds(tuple)([(7, 1.0), (3, 2.0)])
+    (tensor([7, 3]), (1.0, 2.0))
     """
 
     def __init__(self, collate: Callable[[list[ItemIn]], Batch]) -> None:
@@ -247,8 +409,33 @@ class CollateWithIds(Generic[ItemIn, Batch]):
             msg = f"`collate` must be a function of a list of items, got {collate!r}"
             raise TypeError(msg)
         self.collate = collate
+        self._order_checked = self._missing_checked = False
 
     def __call__(self, pairs: Sequence[tuple[int, ItemIn]]) -> tuple[Tensor, Batch]:
         """Return the ids, int64 of shape (B,), and the batch."""
-        ids = torch.tensor([sample for sample, _ in pairs], dtype=torch.int64)
-        return ids, self.collate([item for _, item in pairs])
+        items = [item for _, item in pairs]
+        self._check_order(items)
+        left = list(items)
+        batch = self.collate(left)
+        ids = [pairs[row][0] for row in follow_items(items, left)]
+        return torch.tensor(ids, dtype=torch.int64), batch
+
+    def _check_order(self, items: list[ItemIn]) -> None:
+        """Refuse a function that puts its items in an order of its own."""
+        found = ""
+        if not self._order_checked and len(items) > 1:
+            self._order_checked = True
+            # All workers have the same function.
+            if _is_first_worker() and sorts_items(self.collate, items):
+                found = "the same batch for two items in either order"
+        if not self._missing_checked and any(item is None for item in items):
+            self._missing_checked = True
+            if drops_missing(self.collate, items):
+                found = "one that leaves out items that are None in a list of its own"
+        if found:
+            msg = (
+                f"`collate` must leave row j of a batch to item j, got {found}; sort "
+                "or filter the very list that it is given, `items.sort(...)` or "
+                "`items[:] = [...]`, and the ids follow"
+            )
+            raise ValueError(msg)

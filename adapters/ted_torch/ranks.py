@@ -25,7 +25,7 @@ __all__ = ["Ranks", "find_shard"]
 
 # Counters travel as float32 limbs of 12 bits: their sums stay below 2^24, exact.
 _LIMBS, _BITS = 4, 12
-_OWN = ("n", "labels", "order", "shard.rank", "shard.first")
+_OWN = ("n", "labels", "order", "fingerprint", "shard.rank", "shard.first")
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,17 @@ def check_made_in_time(ranks: Ranks) -> None:
 
 
 def run_facts(
-    pruner: Pruner, ranks: Ranks, *, epoch: int, position: int
+    pruner: Pruner,
+    ranks: Ranks,
+    *,
+    epoch: int,
+    position: int,
+    fingerprint: int | str | None = None,
 ) -> dict[str, Any]:
     """Return what must be the same on all processes before they train an epoch."""
     config = pruner.config
     facts: dict[str, Any] = {"shard": None, "version": __version__}
-    facts |= config.describe() | {"epoch": epoch}
+    facts |= config.describe() | {"epoch": epoch, "fingerprint": fingerprint}
     if config.shard is None:
         facts["order"] = pruner.plan().checksum
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 import numpy as np
@@ -14,9 +14,12 @@ from torch.utils.data import Dataset
 from ted_core import CheckpointError, EpochError, Pruner, Report, Savings, TedWarning
 from ted_core.config import RunOptions
 from ted_core.history import EpochAccounts, times_in
+from ted_core.reports import Preflight
 from ted_core.schedules.counts import StepOptions
+from ted_torch._check import check_run
 from ted_torch._mask_diagnostics import warn_of
 from ted_torch._state import (
+    check_fingerprint,
     check_order,
     check_whole,
     read_session,
@@ -26,7 +29,7 @@ from ted_torch._state import (
 from ted_torch._step import SignalInputs, StepRecorder
 from ted_torch._validation import Ids
 from ted_torch.buffer import EpochBuffer, Facts, Recorded, collect
-from ted_torch.data import CollateWithIds, TEDSampler, WithIds
+from ted_torch.data import CollateWithIds, TEDSampler, WithIds, fingerprint_of
 from ted_torch.ranks import (
     check_equal_across_ranks,
     check_made_in_time,
@@ -55,6 +58,10 @@ class TED(Generic[Item]):
         `group`; 1 and 0 where the framework deals out the batches.
     group : torch.distributed.ProcessGroup, optional
         Processes whose scores are merged; None is the default group, if there is one.
+    fingerprint : int or str, optional
+        What tells these samples, in this order, from others; by default the CRC-32 of
+        the indices of a ``Subset``, as ``random_split`` makes them. Saved states and
+        the other processes must have the same.
     **options : RunOptions
         All of :class:`ted_core.Pruner`: `prune_ratio`, `shard`, `strategy`, ...
 
@@ -117,12 +124,22 @@ class TED(Generic[Item]):
         num_replicas: int | None = None,
         rank: int | None = None,
         group: Any = None,
+        fingerprint: int | str | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
         if not isinstance(buffer, str) or buffer not in {"device", "cpu"}:
             msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
             raise ValueError(msg)
+        if isinstance(fingerprint, bool) or not isinstance(
+            fingerprint, int | str | None
+        ):
+            found = type(fingerprint).__name__
+            msg = f"`fingerprint` must be an int or a str, got {found}"
+            raise TypeError(msg)
         self.dataset = WithIds(dataset)
+        self._fingerprint = (
+            fingerprint_of(dataset) if fingerprint is None else fingerprint
+        )
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
         self.ranks = find_ranks(num_replicas, rank, group, shard=options.get("shard"))
         self.sampler = TEDSampler(self.pruner, ranks=self.ranks)
@@ -145,6 +162,8 @@ class TED(Generic[Item]):
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch, closing the one before; repeated calls are harmless.
+
+        A data set with ``set_epoch`` is told as well.
 
         Parameters
         ----------
@@ -190,11 +209,16 @@ class TED(Generic[Item]):
             self._close()
         if not self._agreed:
             facts = run_facts(
-                self.pruner, self.ranks, epoch=epoch, position=self.sampler.start
+                self.pruner,
+                self.ranks,
+                epoch=epoch,
+                position=self.sampler.start,
+                fingerprint=self._fingerprint,
             )
             check_equal_across_ranks(facts, self.ranks, device=self._device)
             self._agreed = True
         self._recorder.begin(self.pruner.plan())
+        self.dataset.set_epoch(epoch)
 
     def close_epoch(self) -> None:
         """Close the open epoch, before its end is saved; harmless when repeated.
@@ -428,6 +452,53 @@ class TED(Generic[Item]):
         """
         return self._recorder.loss(losses, ids, mask, weights, valid, inputs)
 
+    def check(
+        self, loader: Iterable[Any], *, optimizer: Any = None, scheduler: Any = None
+    ) -> Preflight:
+        """Look for what would go wrong, before the first step.
+
+        Parameters
+        ----------
+        loader : torch.utils.data.DataLoader
+            The loader to train with; one batch is drawn. The sampler and the random
+            states are then as they were.
+        optimizer, scheduler : torch.optim.Optimizer and LRScheduler, optional
+            Those of the loop.
+
+        Returns
+        -------
+        Preflight
+            What was found; printed, it is a report.
+
+        Raises
+        ------
+        ValueError
+            What can't work: a loader with another sampler, batches without the ids, an
+            epoch without a batch.
+        EpochError
+            The run has finished.
+
+        Warns
+        -----
+        TedWarning
+            What may not work, each problem once.
+
+        Notes
+        -----
+        Call it before ``set_epoch``, and before a loader's own state is loaded; with
+        Accelerate before ``prepare``.
+
+        Examples
+        --------
+        >>> from torch.utils.data import DataLoader
+        >>> from ted_torch import TED
+        >>> ted = TED(range(96), epochs=5, multiple_of=32)
+        >>> loader = DataLoader(ted.dataset, batch_size=32, sampler=ted.sampler)
+        >>> ted.check(loader).problems
+        ()
+        """
+        return check_run(self.sampler, loader, optimizer=optimizer, scheduler=scheduler)
+
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the run's optimizer steps; see `Pruner.total_steps`."""
         ranks = max(self.ranks.world_size, self.ranks.num_replicas)
@@ -476,7 +547,9 @@ class TED(Generic[Item]):
                     "call `ted.close_epoch()` on all of them before one saves"
                 )
                 warnings.warn(msg, TedWarning, stacklevel=2)
-        plain = {"order": self._order(), "position": position}
+        plain: dict[str, int | str] = {"order": self._order(), "position": position}
+        if self._fingerprint is not None:
+            plain["fingerprint"] = self._fingerprint
         return write_session(self.pruner.state_dict(), self._buffer, self.ranks, plain)
 
     def load_state_dict(
@@ -503,6 +576,7 @@ class TED(Generic[Item]):
         `loss` had received, provided that they came in the sampler's order.
         """
         pruner, buffer, plain = read_session(state, self.pruner.config, self.ranks)
+        check_fingerprint(state.get("fingerprint"), self._fingerprint)
         before, received = self.pruner.state_dict(), int(buffer["counters"][0])
         self.pruner.load_state_dict(pruner, allow=allow)
         try:

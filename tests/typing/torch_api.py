@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import ted_core
+from ted_core.reports import Preflight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,20 @@ def a_session_is_three_lines(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> N
     assert_type(ted.loss(z, ids=ids, logits=z, labels=ids, hidden=z), Tensor)
     ted.close_epoch()
     ted.finish()
+
+
+def what_would_go_wrong_is_told_before_the_first_step(
+    data: Dataset[Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    ted = ted_torch.TED(data, epochs=10, fingerprint="fold 3")
+    loader = DataLoader(ted.dataset, batch_size=8, sampler=ted.sampler)
+    found = assert_type(ted.check(loader, optimizer=optimizer), Preflight)
+    assert_type(found.problems, tuple[str, ...])
+    assert_type(found.lines, tuple[str, ...])
+    assert_type(str(found), str)
+    ted.sampler.set_epoch(0)
+    ted.dataset.set_epoch(0)
+    assert_type(ted.dataset[[0, 1]], tuple[Tensor, Any])
 
 
 def a_rank_may_own_its_part(part: Dataset[Tensor]) -> None:
