@@ -73,7 +73,7 @@ def test_padding_and_ignored_tokens_leave_a_score_alone(tmp_path):
     np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
-def test_a_text_without_a_token_to_tell_counts_with_value_zero(tmp_path):
+def test_a_text_without_a_token_to_tell_ranks_last(tmp_path):
     class Silent(Texts):
         def __getitem__(self, k):
             row = super().__getitem__(k)
@@ -81,8 +81,9 @@ def test_a_text_without_a_token_to_tell_counts_with_value_zero(tmp_path):
 
     run = trainer(tmp_path, language(), Silent(), **SCORED)
     run.train()
-    assert run.ted.pruner.scores[5] == 0
-    assert run.ted.pruner.update_counts[5] > 0
+    assert run.ted.pruner.update_counts[5] == 0
+    assert run.ted.report().weightless[0] == 1
+    assert 5 not in [k for ids in run.seen[2] for k in ids]
 
 
 @pytest.mark.filterwarnings(

@@ -261,6 +261,19 @@ class TEDCallback(Callback, Generic[Item]):
         position: int = session.state_dict(every_process=True)["position"]
         return (session.epoch, session.pruner.epochs, position) == (epoch, epochs, 0)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the session's epoch, before a loader with workers reads ahead in it.
+
+        Parameters
+        ----------
+        trainer, pl_module : see above
+            What Lightning gives to every callback.
+        """
+        del trainer, pl_module
+        session = self.session
+        if not session.pruner.finished:
+            session.set_epoch(session.epoch)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check loader and epoch, and open the epoch in which the fit begins.
 

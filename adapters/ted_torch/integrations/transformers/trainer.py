@@ -175,7 +175,8 @@ class TEDTrainerMixin(_Trainer):
             self.ted = self._make_session()
         self._trained = True
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) or True
+            last = get_last_checkpoint(self.args.output_dir)  # type: ignore[no-untyped-call]
+            resume_from_checkpoint = last or True
         named = isinstance(resume_from_checkpoint, str | os.PathLike)
         self._folder = resume_from_checkpoint if named else None
         return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -315,7 +316,7 @@ class TEDTrainerMixin(_Trainer):
         # Not in a callback: a checkpoint at a SIGTERM calls none.
         if not (self.state.is_hyper_param_search or self.args.save_only_model):
             name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            self.save_session(Path(self.args.output_dir) / name)
+            self.save_session(Path(str(self.args.output_dir)) / name)
         super()._save_checkpoint(model, trial)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -424,7 +425,7 @@ class TEDTrainerMixin(_Trainer):
         theirs = None
         if not self._compared:
             theirs = self._framework_loss(model, inputs, num_items_in_batch)
-        head = getattr(self.model, "get_output_embeddings", None)
+        head: Any = getattr(self.model, "get_output_embeddings", None)
         at_head = head is not None and not self.args.torch_compile
         with head_input(head() if at_head else None) as hidden:
             outputs = model(**columns)
@@ -454,7 +455,7 @@ class TEDTrainerMixin(_Trainer):
         # Running statistics would move twice.
         kept = [(buffer, buffer.clone()) for buffer in net.buffers()]
         with same_randomness(self.args.device), torch.no_grad():
-            loss = super().compute_loss(net, columns, num_items_in_batch=items)
+            loss: Any = super().compute_loss(net, columns, num_items_in_batch=items)
             for buffer, value in kept:
                 buffer.copy_(value)
         return float(loss)
@@ -474,7 +475,8 @@ class TEDTrainerMixin(_Trainer):
         if not math.isfinite(theirs) or not math.isfinite(found[0]):
             return
         self._compared = True
-        kinds = {one.dtype for one in self.model.parameters()}
+        net: Any = self.model
+        kinds = {one.dtype for one in net.parameters()}
         half = self.args.fp16 or self.args.bf16 or kinds - {torch.float32}
         near = _NEAR_IN_HALF if half else _NEAR
         if not any(
