@@ -29,7 +29,7 @@ K = np.array([0, 1])
         (
             lambda: signals.el2n(Z[:, :0], K),
             ValueError,
-            r"`logits` must have at least 1 class, got shape \(2, 0\)",
+            r"`logits` must have at least 2 classes, got shape \(2, 0\)",
         ),
         (
             lambda: signals.margin(Z[:, :1]),
