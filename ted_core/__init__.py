@@ -31,7 +31,6 @@ from ted_core.schedules.counts import (
     save_ratio,
     steps_for,
 )
-from ted_core.scores import ScoreTable
 from ted_core.selection.randomness import tie_hash
 from ted_core.selection.sharded import Shard
 from ted_core.selection.top_k import highest_hashes, redundant_subset, top_ids
@@ -77,7 +76,6 @@ __all__ = [
     "RollerCoaster",
     "SampleTable",
     "Savings",
-    "ScoreTable",
     "Selection",
     "Shard",
     "SoftTop",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core._scores import ScoreTable
 from ted_core._validation import MAX_EPOCHS
 from ted_core.checkpoint import (
     FORMAT,
@@ -34,7 +35,6 @@ from ted_core.schedules import (
     RollerCoaster,
     keep_ratios,
 )
-from ted_core.scores import ScoreTable
 from ted_core.strategies import (
     UCB,
     EpsilonGreedy,

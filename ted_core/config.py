@@ -37,7 +37,7 @@ from ted_core.strategies import Random, SoftTop, Strategy, TopScore
 from ted_core.strategies.base import Labels
 from ted_core.typing import State
 
-__all__ = ["METHODS", "RunConfig", "RunOptions"]
+__all__ = ["METHODS", "RunOptions"]
 
 METHODS: Mapping[str, tuple[str, Strategy]] = MappingProxyType(
     {
@@ -89,36 +89,7 @@ class RunOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class RunConfig:
-    """The parameters of a run; see :class:`ted_core.Pruner` for their meaning.
-
-    Parameters
-    ----------
-    n, epochs : int
-        Samples and epochs.
-    schedule : Schedule
-        Keep ratios.
-    strategy : Strategy
-        Which samples are kept.
-    signal : str
-        What is observed of a sample.
-    reduction : Reduction
-        How its values become a score.
-    seed : int
-        Seed of order, draws and ties.
-    multiple_of : int
-        Kept counts are rounded up to a multiple of this.
-    scale_loss : bool
-        Whether the loss is divided by the keep ratio.
-    labels : ndarray of int, shape (n,), or None
-        Class of each sample.
-    shard : Shard, optional
-        This process's part of all samples; the `n` samples are that.
-
-    Raises
-    ------
-    ValueError, TypeError
-        A parameter is out of its range, or two do not go together, by name.
-    """
+    """The parameters of a run, checked; see :class:`ted_core.Pruner` for each."""
 
     n: int
     epochs: int
@@ -193,64 +164,17 @@ class RunConfig:
         return _counts_of(self, self.layout.selector.total, self.keep_ratios)
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the optimizer steps of the whole run, before it starts.
-
-        Parameters
-        ----------
-        batch_size : int
-            Samples of one batch on one process.
-        **options : int, int and bool
-            ``accumulation``, ``world_size``, ``drop_last`` of
-            :func:`ted_core.steps_for`.
-
-        Returns
-        -------
-        int
-            Optimizer steps of all epochs.
-
-        Raises
-        ------
-        ValueError, TypeError
-            An argument is out of range, an epoch has no whole batch for `drop_last`, or
-            the counts depend on the scores, as over shards: :meth:`max_total_steps`
-            gives the bound then.
-        """
+        """Count the optimizer steps of the whole run, before it starts."""
         check_known(self, "total_steps")
         return self.max_total_steps(batch_size, **options)
 
     def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Bound the optimizer steps: :meth:`total_steps`, or those of full data.
-
-        Parameters
-        ----------
-        batch_size : int
-            Samples of one batch on one process.
-        **options : int, int and bool
-            ``accumulation``, ``world_size``, ``drop_last`` of
-            :func:`ted_core.steps_for`.
-
-        Returns
-        -------
-        int
-            Steps that the run never exceeds.
-        """
+        """Bound the optimizer steps: :meth:`total_steps`, or those of full data."""
         visited = max_visited(self, self.keep_ratios)
         return steps_of(self, visited, batch_size, **options)
 
     def schedule_table(self) -> NDArray[np.void]:
-        """Return what the schedule says of every epoch, ahead of time.
-
-        Returns
-        -------
-        structured ndarray, shape (epochs,)
-            Fields ``epoch``, ``keep_ratio`` (nominal r_t), ``kept`` (samples),
-            ``keep_fraction`` (kept / n) and ``loss_scale``.
-
-        Raises
-        ------
-        ValueError
-            The counts depend on the scores.
-        """
+        """Return what the schedule says of every epoch, ahead of time."""
         check_known(self, "schedule_table")
         return table_of(self, self.keep_ratios, self.kept_counts)
 

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core._scores import ScoreTable
 from ted_core._validation import check_real
 from ted_core.config import RunConfig
 from ted_core.schedules.counts import steps_for
-from ted_core.scores import ScoreTable
 from ted_core.selection.randomness import ORDER, stream
 from ted_core.selection.sharded import loss_factor
 from ted_core.strategies import Request

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core._scores import Received, ScoreTable
 from ted_core._state import Progress, read_state, write_state
 from ted_core.config import (
     RunOptions,
@@ -30,7 +31,6 @@ from ted_core.history import (
 )
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules.counts import Savings, StepOptions
-from ted_core.scores import Received, ScoreTable
 from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Scores, State
 
@@ -185,7 +185,26 @@ class Pruner:
         deliveries: ArrayLike | None = None,
         weightless: ArrayLike | None = None,
     ) -> None:
-        """Take an epoch's whole buffer; see :meth:`ScoreTable.observe_sums`."""
+        """Take a whole buffer: the sum of values and the counts of each sample: O(n).
+
+        Parameters
+        ----------
+        sums : array_like of float, shape (n,)
+            Sum of the values of each sample; 0 where it has none.
+        counts : array_like of int, shape (n,)
+            How many values each has, in [0, 255]; those not finite among them.
+        deliveries : array_like of int, shape (n,), optional
+            How often the loss received each sample, in [0, 255], with a value or
+            without; `counts` by default.
+        weightless : array_like of int, shape (n,), optional
+            How often it was received with weight 0, in [0, 255]; 0 by default.
+
+        Raises
+        ------
+        ValueError, TypeError, EpochError
+            The shapes or dtypes do not fit, a count is out of range, or a sample comes
+            more than 255 times in the epoch; nothing of the call is taken then.
+        """
         self._check_open("observe_sums")
         self._table.observe_sums(
             sums, counts, deliveries=deliveries, weightless=weightless
@@ -382,7 +401,9 @@ class Pruner:
         Returns
         -------
         structured ndarray, shape (epochs,)
-            See `RunConfig.schedule_table`; after :meth:`finish` the epochs that ran.
+            Fields ``epoch``, ``keep_ratio`` (nominal r_t), ``kept`` (samples),
+            ``keep_fraction`` (kept / n) and ``loss_scale``; after :meth:`finish` of
+            the epochs that ran.
 
         Raises
         ------

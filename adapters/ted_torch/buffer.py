@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ted_core import EpochError, Shard
-from ted_core.scores import Received
+from ted_core._scores import Received
 from ted_core.selection.top_k import pieces
 from ted_core.typing import Ids as PlannedIds
 from ted_torch.ranks import Ranks, merge
@@ -115,7 +115,18 @@ class EpochBuffer:
         return indices
 
     def find(self, ids: Indices) -> Indices:
-        """Return what :meth:`indices` does, for ids that it has counted already."""
+        """Return what :meth:`indices` does, for ids that it has counted already.
+
+        Parameters
+        ----------
+        ids : Tensor of int, shape (B,), or sequence of pairs (ids, weights)
+            Sample ids.
+
+        Returns
+        -------
+        Tensor of int64, shape (B,), or list of pairs (indices, weights)
+            Indices on the device of the buffer.
+        """
         if not isinstance(ids, Tensor):
             return [(self._find(part), weights) for part, weights in ids]
         return self._find(ids)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ted_core._scores import ScoreTable
 from ted_core._validation import as_array, check_real
 from ted_core.checkpoint import current_state, plain_field, pruner_state, saved_kind
 from ted_core.errors import CheckpointError
 from ted_core.reductions import Reduction
-from ted_core.scores import ScoreTable
 from ted_core.strategies.base import Floored, Labels, Request, Selection, keep_highest
 from ted_core.typing import Scores
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ted_core as ted
+from ted_core._scores import ScoreTable
 
 
 def test_numpy_numbers_are_options_like_plain_ones(tmp_path):
@@ -35,7 +36,7 @@ def test_labels_are_copied():
     "reduction", [ted.Mean(), ted.Polyak(), ted.Polyak(start="debiased")]
 )
 def test_huge_values_stay_finite(reduction):
-    table = ted.ScoreTable(3, reduction=reduction)
+    table = ScoreTable(3, reduction=reduction)
     for values in ([-3e38, 3e38], [3e38, 3e38], [3e38, -3e38]):
         table.observe([0, 1, 2], np.float32([*values, np.nan]))
         table.close()
@@ -44,7 +45,7 @@ def test_huge_values_stay_finite(reduction):
 
 def test_a_sum_without_a_count_is_refused():
     with pytest.raises(ValueError, match="`sums` must be 0 where `counts` is 0, got 5"):
-        ted.ScoreTable(2).observe_sums([1.0, 5.0], [1, 0])
+        ScoreTable(2).observe_sums([1.0, 5.0], [1, 0])
 
 
 @pytest.mark.parametrize("epochs", [5, 6, 9])

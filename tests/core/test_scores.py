@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import ted_core as ted
+from ted_core._scores import ScoreTable
 
 rows = arrays(
     np.float32,
@@ -19,7 +20,7 @@ rows = arrays(
 
 
 def fed(reduction, epochs):
-    table = ted.ScoreTable(epochs.shape[1], reduction=reduction)
+    table = ScoreTable(epochs.shape[1], reduction=reduction)
     for values in epochs:
         table.observe(np.arange(values.size), values)
         table.close()
@@ -60,7 +61,7 @@ def test_count_is_the_number_of_forgetting_events(epochs):
 
 
 def test_a_sample_observed_twice_counts_once_with_the_mean():
-    table = ted.ScoreTable(2)
+    table = ScoreTable(2)
     table.observe([0, 1, 0], [1.0, 5.0, 3.0])
     assert table.deliveries.tolist() == [2, 1]
     assert table.close().nonfinite == 0
@@ -73,7 +74,7 @@ def test_a_whole_buffer_equals_the_single_steps(data):
     n = data.draw(st.integers(1, 6))
     ids = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20))
     values = np.arange(len(ids), dtype=np.float32)
-    one, other = ted.ScoreTable(n), ted.ScoreTable(n)
+    one, other = ScoreTable(n), ScoreTable(n)
     sums, counts = np.zeros(n, np.float32), np.zeros(n, np.uint8)
     for k, value in zip(ids, values, strict=True):
         one.observe([k], [value])
@@ -86,7 +87,7 @@ def test_a_whole_buffer_equals_the_single_steps(data):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e300])
 def test_a_value_that_is_not_finite_is_dropped_counted_and_never_written(bad):
-    table = ted.ScoreTable(3)
+    table = ScoreTable(3)
     table.observe([0, 1, 2], [1.0, 2.0, 3.0])
     table.close()
     for _ in range(2):
@@ -98,7 +99,7 @@ def test_a_value_that_is_not_finite_is_dropped_counted_and_never_written(bad):
 
 
 def test_an_epoch_of_values_that_are_not_finite_raises_and_changes_nothing():
-    table = ted.ScoreTable(2)
+    table = ScoreTable(2)
     table.observe([0, 1], [math.nan, math.inf])
     with pytest.raises(ted.EpochError, match="must have a finite value"):
         table.close()
@@ -107,7 +108,7 @@ def test_an_epoch_of_values_that_are_not_finite_raises_and_changes_nothing():
 
 
 def test_without_a_valid_value_a_sample_ranks_at_the_median_and_unseen_ones_first():
-    table = ted.ScoreTable(5)
+    table = ScoreTable(5)
     table.observe([0, 1, 2, 3], [1.0, 2.0, 7.0, math.nan])
     table.close()
     assert table.ranking().tolist() == [1.0, 2.0, 7.0, 2.0, math.inf]
@@ -115,7 +116,7 @@ def test_without_a_valid_value_a_sample_ranks_at_the_median_and_unseen_ones_firs
 
 @pytest.mark.parametrize("seen", [[0, 1], [0]])
 def test_nobody_can_write_a_score_through_the_ranking(seen):
-    table = ted.ScoreTable(2)
+    table = ScoreTable(2)
     table.observe(seen, np.ones(len(seen)))
     table.close()
     with pytest.raises(ValueError, match="read-only"):
@@ -124,7 +125,7 @@ def test_nobody_can_write_a_score_through_the_ranking(seen):
 
 
 def test_more_than_255_observations_of_a_sample_are_an_error():
-    table, named = ted.ScoreTable(9), "at most 255 times, got 25[67] of sample 7"
+    table, named = ScoreTable(9), "at most 255 times, got 25[67] of sample 7"
     table.observe(np.full(255, 7), np.ones(255))
     more = (np.arange(9) == 7).astype(int)
     for take in (
@@ -142,7 +143,7 @@ def test_more_than_255_observations_of_a_sample_are_an_error():
 
 
 def test_update_counts_saturate():
-    table = ted.ScoreTable(1)
+    table = ScoreTable(1)
     for _ in range(3):
         table.arrays()["update_counts"][:] = 65534
         table.observe([0], [1.0])
@@ -154,7 +155,7 @@ def test_update_counts_saturate():
 
 @pytest.mark.parametrize("start", ["first", "zero", "debiased"])
 def test_initial_scores_rank_as_given(start):
-    table = ted.ScoreTable(
+    table = ScoreTable(
         3, reduction=ted.Polyak(start=start), initial_scores=[3.0, 1.0, 2.0]
     )
     np.testing.assert_allclose(table.ranking(), [3.0, 1.0, 2.0], rtol=1e-6)
@@ -177,14 +178,14 @@ def test_initial_scores_rank_as_given(start):
 def test_bad_observations_are_refused_by_name_and_nothing_is_taken(
     ids, values, error, message
 ):
-    table = ted.ScoreTable(3)
+    table = ScoreTable(3)
     with pytest.raises(error, match=message):
         table.observe(ids, values)
     assert table.observed == 0
 
 
 def test_every_integer_dtype_and_byte_order_of_ids_is_taken():
-    table = ted.ScoreTable(300)
+    table = ScoreTable(300)
     for dtype in ("u1", "u2", "i2", ">i4", "<i8", ">u8"):
         table.observe(np.array([7], dtype), np.array([1], ">f8"))
     assert table.deliveries[7] == 6
@@ -203,7 +204,7 @@ def test_every_integer_dtype_and_byte_order_of_ids_is_taken():
 )
 def test_bad_buffers_are_refused_by_name(sums, counts, error, message):
     with pytest.raises(error, match=message):
-        ted.ScoreTable(3).observe_sums(sums, counts)
+        ScoreTable(3).observe_sums(sums, counts)
 
 
 @pytest.mark.parametrize(
@@ -212,4 +213,4 @@ def test_bad_buffers_are_refused_by_name(sums, counts, error, message):
 )
 def test_bad_initial_scores_are_refused_by_name(scores, message):
     with pytest.raises(ValueError, match="`initial_scores` " + message):
-        ted.ScoreTable(2, initial_scores=scores)
+        ScoreTable(2, initial_scores=scores)

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 import ted_core as ted
 from ted_core import analysis, signals
+from ted_core._scores import ScoreTable
 from ted_core.testing.strategies import schedules
 
 __all__ = ["CASES"]
@@ -170,7 +171,7 @@ CASES = {
     "run_metrics": (ted.run_metrics, {"pruner": st.just(ted.Pruner(9, epochs=5))}),
     "sample_table": (ted.sample_table, {"pruner": st.just(ted.Pruner(9, epochs=5))}),
     "ScoreTable": (
-        ted.ScoreTable,
+        ScoreTable,
         {"n": COUNT, "reduction": REDUCTION, "initial_scores": st.none()},
     ),
     "top_ids": (ted.top_ids, {"scores": SCORES, "count": st.integers(0, 9), **KEY}),

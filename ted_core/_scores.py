@@ -25,8 +25,6 @@ from ted_core.selection.sharded import LocalSelector, Selector
 from ted_core.selection.top_k import pieces
 from ted_core.typing import Counts, Ids, Scores
 
-__all__ = ["ScoreTable"]
-
 _MAX_TIMES = np.iinfo(np.uint8).max
 _MAX_UPDATES = np.iinfo(np.uint16).max
 # Bits of a sample's flags; the bit after one is for a second epoch of the same.
@@ -73,11 +71,7 @@ class Received(NamedTuple):
 
 
 class EpochBuffer:
-    """What an epoch brought of each sample, in 7 bytes.
-
-    `sums` and `counts` of its values; `deliveries`, how often the loss received it;
-    `weightless`, how often with weight 0, which brings no value.
-    """
+    """What an epoch brought of each sample, in 7 bytes."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -211,49 +205,16 @@ def _check_times(
 
 
 class ScoreTable:
-    r"""Scores of n samples, fed during an epoch and updated when it closes.
+    """Scores of n samples, fed during an epoch and updated when it closes (Eq. 19)."""
 
-    Parameters
-    ----------
-    n : int
-        Samples in the data set, at least 1.
-    reduction : Reduction, default ``Polyak()``
-        The rule that makes one score of the values over the epochs.
-    initial_scores : array_like of float, shape (n,), optional
-        Finite scores to start from, as if each sample had been seen once.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An argument is out of its range or of a wrong type, by name.
-
-    Notes
-    -----
-    7 bytes a sample between epochs (float32 score, uint16 update count, uint8 flags)
-    and what the reduction adds; 7 more (float32 sum; uint8 counts of values, deliveries
-    and deliveries with weight 0) while an epoch is open. Closing an epoch is one pass,
-    O(n), with constant scratch space.
-
-    A sample is in one of four states. With a value, it has a score. Delivered without a
-    finite value, it keeps its score, or ranks at the median. Delivered with weight 0
-    and without a value, it ranks last until it has one. Planned and not delivered, it
-    keeps its score; without one it ranks first for one more epoch, then at the median.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 19 and Algorithm 1 line 7.
-
-    Examples
-    --------
-    >>> from ted_core import ScoreTable
-    >>> table = ScoreTable(3)
-    >>> table.observe([0, 2], [1.0, 3.0])
-    >>> table.close().nonfinite
-    0
-    >>> table.scores.tolist()
-    [1.0, nan, 3.0]
-    """
+    # A sample is in one of four states. With a value, it has a score. Delivered
+    # without a finite value, it keeps its score, or ranks at the median. Delivered with
+    # weight 0 and without a value, it ranks last until it has one. Planned and not
+    # delivered, it keeps its score; without one it ranks first for one more epoch,
+    # then at the median.
+    #
+    # 7 bytes a sample between epochs, and what the reduction adds; 7 more while an
+    # epoch is open.
 
     def __init__(
         self,
@@ -327,18 +288,7 @@ class ScoreTable:
         return self._buffer
 
     def waits_for(self, order: Ids) -> bool:
-        """Tell whether all of an epoch's samples were planned before, and never came.
-
-        Parameters
-        ----------
-        order : ndarray of int, shape (k,)
-            Ids that the epoch planned.
-
-        Returns
-        -------
-        bool
-            False also when the open epoch has received any sample.
-        """
+        """Tell whether an epoch's samples were all planned before, and never came."""
         flags = self._flags[order] & (_SEEN | _UNDELIVERED)
         return bool((flags == _UNDELIVERED).all() and not self.observed)
 
@@ -350,28 +300,7 @@ class ScoreTable:
     def observe(
         self, ids: ArrayLike, values: ArrayLike, *, valid: ArrayLike | None = None
     ) -> None:
-        """Take the values of one step, or of many.
-
-        Parameters
-        ----------
-        ids : array_like of int, shape (m,)
-            Sample ids in [0, n); an id may stand several times.
-        values : array_like of float, shape (m,)
-            Their values; a value that is not finite, or masked in a NumPy masked
-            array, voids the sample's epoch.
-        valid : array_like of bool, shape (m,), optional
-            False for a sample that was delivered with weight 0: its value is not read.
-
-        Raises
-        ------
-        ValueError, TypeError, EpochError
-            An id is out of range, the shapes or dtypes do not fit, or a sample comes
-            more than 255 times in the epoch; nothing of the call is taken then.
-
-        Notes
-        -----
-        O(m). Within an epoch a sample's value is the mean of its observed values.
-        """
+        """Take the values of one step, or of many."""
         self.buffer.observe(ids, values, valid=valid)
 
     def observe_sums(
@@ -382,56 +311,13 @@ class ScoreTable:
         deliveries: ArrayLike | None = None,
         weightless: ArrayLike | None = None,
     ) -> None:
-        """Take a whole buffer: the sum of values and the counts of each sample.
-
-        Parameters
-        ----------
-        sums : array_like of float, shape (n,)
-            Sum of the values of each sample; 0 where it has none.
-        counts : array_like of int, shape (n,)
-            How many values each has, in [0, 255]; those not finite among them.
-        deliveries : array_like of int, shape (n,), optional
-            How often the loss received each sample, in [0, 255], with a value or
-            without; `counts` by default.
-        weightless : array_like of int, shape (n,), optional
-            How often it was received with weight 0, in [0, 255]; 0 by default.
-
-        Raises
-        ------
-        ValueError, TypeError, EpochError
-            The shapes or dtypes do not fit, a count is out of range, or a sample comes
-            more than 255 times in the epoch; nothing of the call is taken then.
-
-        Notes
-        -----
-        O(n).
-        """
+        """Take a whole buffer: the sum of values and the counts of each sample."""
         self.buffer.observe_sums(
             sums, counts, deliveries=deliveries, weightless=weightless
         )
 
     def close(self, order: Ids | None = None, *, needs_value: bool = True) -> Closed:
-        """Write the epoch's means into the scores (Eq. 19) and clear the buffer.
-
-        Parameters
-        ----------
-        order : ndarray of int, shape (k,), optional
-            Ids that the epoch planned: those not delivered are remembered, and weight 0
-            counts for them alone. Without it nothing was planned.
-        needs_value : bool, default True
-            Whether an epoch without a finite value is an error.
-
-        Returns
-        -------
-        named tuple of int
-            Samples without a finite value (`nonfinite`), with weight 0 (`weightless`),
-            and no longer ranked first because they were not delivered (`given_up`).
-
-        Raises
-        ------
-        EpochError
-            Not one observed value is finite. The table is unchanged then.
-        """
+        """Write the epoch's means into the scores (Eq. 19) and clear the buffer."""
         closed = np.zeros(3, np.int64)
         if self.observed or order is not None:
             buffer = self.buffer
@@ -487,24 +373,7 @@ class ScoreTable:
         self._update_counts[ids] = np.minimum(counts, _MAX_UPDATES - 1) + np.uint16(1)
 
     def ranking(self, selector: Selector | None = None) -> Scores:
-        """Return what a strategy ranks by.
-
-        Parameters
-        ----------
-        selector : Selector, optional
-            Gives the median of the samples of all processes; of these by default.
-
-        Returns
-        -------
-        ndarray of float32, shape (n,)
-            The score; ``inf`` for a sample never seen; the median of the scores for one
-            without a valid value; ``-inf`` for one that has come with weight 0 since
-            its last value. Read-only: it may be a column.
-
-        Notes
-        -----
-        O(n); a copy, 4 bytes a sample, where a sample has no score of its own.
-        """
+        """Return what a strategy ranks by."""
         ranking = self.reduction.rank(self.columns, self._update_counts).view()
         missing = self._update_counts == 0
         weightless = (self._flags & _WEIGHTLESS).astype(bool)
@@ -529,23 +398,7 @@ class ScoreTable:
         return {**self.columns, "update_counts": counts, "flags": flags}
 
     def of_state(self, state: Mapping[str, Any]) -> ScoreTable:
-        """Return a table like this one on a state's arrays, checked, not copied.
-
-        Parameters
-        ----------
-        state : mapping
-            What ``Pruner.state_dict()`` returned.
-
-        Returns
-        -------
-        ScoreTable
-            With the state's scores and open epoch.
-
-        Raises
-        ------
-        CheckpointError
-            A field is missing or damaged.
-        """
+        """Return a table like this one on a state's arrays, checked, not copied."""
         own = self.arrays()
         arrays = {n: array_field(state, f"scores.{n}", a) for n, a in own.items()}
         table = copy(self)
@@ -581,13 +434,7 @@ class ScoreTable:
                 raise CheckpointError(msg)
 
     def take_over(self, other: ScoreTable) -> None:
-        """Copy the arrays of a table of the same kind, and take its open epoch.
-
-        Parameters
-        ----------
-        other : ScoreTable
-            Of as many samples, with the same reduction.
-        """
+        """Copy the arrays of a table of the same kind, and take its open epoch."""
         for name, array in other.arrays().items():
             self.arrays()[name][...] = array
         self._buffer = other._buffer
