@@ -20,6 +20,8 @@ from ted_torch import TED
 from torch.utils.data import BatchSampler, DataLoader
 from torch_runs import cross_entropy, labelled
 
+from ted_core import TedWarning
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many"),
     pytest.mark.filterwarnings("ignore:The 'val_dataloader' does not have many"),
