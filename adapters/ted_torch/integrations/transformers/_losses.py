@@ -104,10 +104,12 @@ def same_randomness(device: torch.device) -> Iterator[None]:
     numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002
     here = device.type not in {"cpu", "mps"}
     kind = device.type if here else "cuda"
-    with torch.random.fork_rng([device] if here else [], device_type=kind):
-        yield
-    np.random.set_state(numpy)  # noqa: NPY002
-    random.setstate(python)
+    try:
+        with torch.random.fork_rng([device] if here else [], device_type=kind):
+            yield
+    finally:
+        np.random.set_state(numpy)  # noqa: NPY002
+        random.setstate(python)
 
 
 def token_losses(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -424,7 +425,11 @@ class TEDTrainerMixin(_Trainer):
         )
         theirs = None
         if not self._compared:
-            theirs = self._framework_loss(model, inputs, num_items_in_batch)
+            # Where the framework has no loss of these labels, the samples' will tell.
+            self._compared = True
+            with suppress(ValueError, RuntimeError):
+                theirs = self._framework_loss(model, inputs, num_items_in_batch)
+                self._compared = False
         head: Any = getattr(self.model, "get_output_embeddings", None)
         at_head = head is not None and not self.args.torch_compile
         with head_input(head() if at_head else None) as hidden:
@@ -471,7 +476,7 @@ class TEDTrainerMixin(_Trainer):
             weights = token_weights(given["losses"], valid, count)
             losses = per_sample(given["losses"].detach(), valid=valid)
             loss = mean_loss(losses, 1.0, weights)
-            found.append(float(self._whole_loss(loss, outputs, items)))
+            found.append(float(self._whole_loss(loss, outputs, items).detach()))
         if not math.isfinite(theirs) or not math.isfinite(found[0]):
             return
         self._compared = True
