@@ -49,7 +49,7 @@ numpydoc_show_class_members = False
 nitpick_ignore_regex = [
     (r"py:.*", r"(numpy|np|npt|torch|keras|tensorflow|jax|hypothesis)(\..*)?"),
     (r"py:.*", r"(collections|typing|types|os|pathlib|dataclasses|abc)(\..*)?"),
-    (r"py:.*", r".*\._.*|.*\.(Item|Batch)"),  # private, and type variables
+    (r"py:.*", r".*\._.*|.*\.(Item|ItemIn|Batch|Kind|Source|Recorded)"),  # private
     (r"py:.*", r"(transformers|accelerate|lightning|torchdata|peft)(\..*)?"),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import lightning
@@ -18,6 +19,8 @@ from ted_torch.integrations.transformers import TEDTrainer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
+
+from ted_core import TedWarning
 
 __all__ = ["HOSTS_BY_NAME", "host_of"]
 
@@ -106,7 +109,10 @@ class OfTrainer:
         """Train until the state is kept; give the checkpoint's folder."""
         saving = SaveAndStop(kind)
         saving.trainer = trainer = self.begin(kind, folder, saving)
-        trainer.train()
+        with warnings.catch_warnings():
+            # It stops on purpose.
+            warnings.simplefilter("ignore", TedWarning)
+            trainer.train()
         return next(Path(folder).glob("checkpoint-*"))
 
     def write(self, kind, folder, path):

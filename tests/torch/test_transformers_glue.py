@@ -60,7 +60,9 @@ def test_a_sample_keeps_its_id_through_padding_and_columns_left_out(collator, tm
     run = trainer(tmp_path, net, data, learning_rate=0.0, **given)
     assert run.args.remove_unused_columns
     run.train()
-    assert data.asked == [ids for batches in run.seen.values() for ids in batches]
+    # Before the first batch two reads look whether the data set keeps the order.
+    asked = [ids for batches in run.seen.values() for ids in batches]
+    assert data.asked[2:] == asked
     assert len(set(map(len, data.columns["input_ids"]))) > 3
     want = []
     for tokens, label in zip(
