@@ -209,8 +209,8 @@ def test_a_missing_input_names_the_method_and_what_was_typed():
     z = torch.ones(8, 4, requires_grad=True) * 1
     with pytest.raises(ValueError, match=r'method="soft_margin", got `mask` alone'):
         ted.loss(z.sum(1), mask=z, ids=ids)
-    with pytest.raises(TypeError, match=r"`loss` must be given .* got 'lables'"):
-        ted.loss(z.sum(1), logits=z, ids=ids, lables=ids)
+    with pytest.raises(TypeError, match=r"`loss` must be given .* got 'label'"):
+        ted.loss(z.sum(1), logits=z, ids=ids, label=ids)
 
 
 @pytest.mark.parametrize("signal", ["margin", "least_confidence", "el2n", "forgetting"])
