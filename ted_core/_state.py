@@ -82,7 +82,7 @@ def write_state(config: RunConfig, run: Progress) -> State:
     for name, array in table.arrays().items():
         state[f"scores.{name}"] = _little(array)
     state["open.observed"] = table.observed
-    if plan is not None and config.shard is not None:
+    if plan is not None and not config.layout.shares_order:
         # All processes make it together: one that loads it can't make it again.
         state["plan.order"] = _little(plan.order)
         state["plan.kept_by_rank"] = np.array(plan.kept_by_rank, "<i8")
@@ -199,7 +199,7 @@ def _check_open_epoch(
         )
         raise CheckpointError(msg)
     saved = plain_field(state, "open.checksum", int)
-    if config.shard is not None and run.plan is None:
+    if run.plan is None and not config.layout.shares_order:
         msg = "`state` must have 'plan.order' of its open epoch, got none"
         raise CheckpointError(msg)
     here = (run.plan or make_plan(config, run.table, epoch)).checksum
@@ -213,13 +213,14 @@ def _check_open_epoch(
 
 def _read_plan(state: Mapping[str, Any], config: RunConfig, epoch: int) -> EpochPlan:
     """Return the saved plan of a shard's open epoch, checked."""
-    if config.shard is None or epoch >= config.epochs:
+    layout = config.layout
+    if layout.shares_order or epoch >= config.epochs:
         msg = "`plan.order` must be that of a shard's open epoch, got another state's"
         raise CheckpointError(msg)
-    processes = len(config.shard.sizes)
-    kept = array_field(state, "plan.kept_by_rank", np.empty(processes, np.int64))
-    size = int(kept[config.shard.rank])
-    if np.any((kept < 0) | (kept > config.shard.sizes)) or not kept.any():
+    like = np.empty(len(layout.sizes), np.int64)
+    kept = array_field(state, "plan.kept_by_rank", like)
+    size = int(kept[layout.rank])
+    if np.any((kept < 0) | (kept > layout.sizes)) or not kept.any():
         msg = f"`plan.kept_by_rank` must fit the shards, saved {kept.tolist()}"
         raise CheckpointError(msg)
     order = array_field(state, "plan.order", np.empty(size, id_dtype(config.n)))

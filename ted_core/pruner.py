@@ -275,7 +275,7 @@ class Pruner:
             return
         missing = ""
         if self._table.observed:
-            if self.config.shard is None:  # else another process may have a value
+            if self.config.layout.shares_order:  # else another process may have one
                 received, waits = self._received(list)
                 self._check_values(received, waits=waits)
             epoch, accounts = self._epoch, self._close(forwarded, anything=True)

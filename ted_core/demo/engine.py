@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core.checkpoint import atomic_write
 from ted_core.demo.datasets import Images, digits_as_images, load_images
 from ted_core.demo.pictures import draw
 from ted_core.demo.results import (
@@ -166,7 +167,8 @@ def run_demo(
     if about is not None and arguments.record is not None:
         record = make_record(results, threads=arguments.threads, **about)
         text = json.dumps(record, indent=1) + "\n"
-        arguments.record.write_text(text, encoding="utf-8")
+        with atomic_write(arguments.record) as file:
+            file.write(text.encode())
         print(f"wrote {arguments.record}")
     draw(arguments.out, runs["TED"][0], pictures)
     print(f"wrote {arguments.out}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core.checkpoint import atomic_write
 from ted_core.demo.results import Run
 
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -52,7 +53,8 @@ def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
             axes.set_axis_off()
             if sample is not None:
                 axes.imshow(images[sample], cmap="gray_r", interpolation="nearest")
-    figure.savefig(path, dpi=130)
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=130, format=path.suffix[1:] or "png")
 
 
 def _range(times: NDArray[np.uint16]) -> str:

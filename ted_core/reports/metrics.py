@@ -47,13 +47,14 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
     {'ted/keep_ratio': 1.0, 'ted/samples_saved': 0.0, 'ted/nonfinite_dropped': 0.0}
     """
     check_kind("pruner", pruner, Pruner)
-    if pruner.finished or (pruner.config.shard and not pruner.planned):
+    alone = pruner.config.layout.shares_order  # else all processes plan together
+    if pruner.finished or not (alone or pruner.planned):
         planned = pruner.report().planned
         kept = float(planned[-1]) / pruner.n if planned.size else 0.0
     else:
         kept = pruner.plan().keep_fraction
     metrics = {"ted/keep_ratio": kept} | closed_metrics(pruner)
-    if pruner.config.shard and pruner.planned:
+    if not alone and pruner.planned:
         metrics["ted/imbalance"] = pruner.plan().imbalance
     return metrics
 

@@ -345,6 +345,8 @@ class Layout:
 
     def __init__(self, n: int) -> None:
         self.selector: Selector = LocalSelector(n)
+        self.sizes: tuple[int, ...] = (n,)  # samples of each process's own part
+        self.rank = 0  # this process's place among them
         self.max_size = n  # samples of the process that has most
         self.counted = n  # samples of which the longest process's counts are shares
 
@@ -386,6 +388,7 @@ class ShardedLayout(Layout):
         super().__init__(shard.size)
         self._shard = shard
         self._over_all = ShardedSelector(shard)
+        self.sizes, self.rank = shard.sizes, shard.rank
         together = shard.balance == "exact"
         self.known_counts = not together
         self.max_size = self.counted = max(shard.sizes)
