@@ -82,13 +82,10 @@ def test_a_file_cut_short_is_refused_by_pytorch(length):
 )
 def test_a_flipped_bit_of_a_score_is_refused_by_the_checksum(name):
     state = {**STATE, name: STATE[name].clone()}
-    state[name].view(torch.uint8)[0] ^= 1
+    state[name].view(torch.uint8)[0] ^= 4  # 56 samples for 60: in range, and wrong
     ted = session()
     fresh = bits(ted.state_dict())
-    with pytest.raises(
-        CheckpointError,
-        match=r"`checksum` must be that of the|`history.planned` must be at most",
-    ):
+    with pytest.raises(CheckpointError, match="`checksum` must be that of the state"):
         ted.load_state_dict(state)
     assert bits(ted.state_dict()) == fresh
 
