@@ -102,6 +102,7 @@ class Pruner:
             n,
             reduction=run.reduction,
             initial_scores=options.get("initial_scores"),
+            counts_planned=getattr(run.strategy, "needs_planned_counts", False),
         )
         self._history: Rows = {name: [] for name in (*HISTORY, "keep_ratio")}
         self._epoch, self._stopped = 0, False
@@ -317,6 +318,7 @@ class Pruner:
         # Where nothing was observed at all, nothing is known of who was delivered.
         order = plan.order if anything else None
         closed = self._table.close(order, needs_value=False)
+        self._table.count_planned(plan.order)
         row: dict[str, float] = {
             "planned": accounts.planned,
             "observed": accounts.observed,

@@ -48,6 +48,9 @@ class Request:
     selector : Selector, optional
         Chooses among the samples of all processes; among the `n` by default. Over
         shards every process makes the same calls in the same order.
+    planned_counts : ndarray of uint16, shape (n,), optional
+        Epochs that have planned each sample so far, 65,535 at most; read-only. Counted
+        for a strategy with ``needs_planned_counts = True``, else 0.
 
     Notes
     -----
@@ -65,11 +68,15 @@ class Request:
     labels: Labels | None = None
     multiple_of: int = 1
     selector: Selector = None  # type: ignore[assignment] # set below
+    planned_counts: NDArray[np.uint16] = None  # type: ignore[assignment] # set below
 
     def __post_init__(self) -> None:
         """Choose among this process's samples where no selector is given."""
         if self.selector is None:
             object.__setattr__(self, "selector", LocalSelector(self.n))
+        if self.planned_counts is None:
+            none = np.broadcast_to(np.uint16(0), self.n)
+            object.__setattr__(self, "planned_counts", none)
 
     @property
     def total(self) -> int:
@@ -188,7 +195,8 @@ class Strategy(Protocol):
     """What the pruner asks of a strategy; its repr names its parameters.
 
     With a class attribute ``over_shards = True`` it says that `select` compares samples
-    by `Request.top`, `Request.draw` and sums alone, and so chooses over all processes.
+    by `Request.top`, `Request.draw` and sums alone, and so chooses over all processes;
+    with ``needs_planned_counts = True`` it gets `Request.planned_counts`.
     """
 
     @property
@@ -221,6 +229,11 @@ class StrategyDefaults:
     """What most strategies answer: keep by score as many as the schedule says."""
 
     over_shards: bool = True
+
+    @property
+    def needs_planned_counts(self) -> bool:
+        """Whether the state counts how often each sample was planned."""
+        return False
 
     @property
     def uses_scores(self) -> bool:

@@ -221,7 +221,8 @@ def test_an_epoch_without_a_value_names_the_true_reason():
 
 
 def test_random_needs_no_values_and_static_neither():
-    for strategy in (ted.Random(), ted.Static(np.arange(6))):
+    balanced = ted.Random(balanced=True)
+    for strategy in (ted.Random(), balanced, ted.Static(np.arange(6))):
         pruner = state(strategy=strategy)
         pruner.observe(range(6), np.ones(6), valid=np.zeros(6, bool))
         pruner.advance()

@@ -20,6 +20,7 @@ def strategies(n):
         "top": lambda _: ted.TopScore(),
         "soft": lambda _: ted.SoftTop(sharpness=2),
         "random": lambda _: ted.Random(),
+        "balanced": lambda _: ted.Random(balanced=True),
         "greedy": lambda _: ted.EpsilonGreedy(epsilon=0.4),
         "ucb": lambda _: ted.UCB(confidence=2),
         "infobatch": lambda _: ted.InfoBatch(),

@@ -24,6 +24,13 @@ def greedy_part(score, k, epsilon, *, seed, epoch):
     return kept_by_definition_3(score, g, seed=seed, epoch=epoch)
 
 
+def least_planned(planned, k, *, seed, epoch):
+    """Okanovic et al.: k ids of those planned least often, at random among equals."""
+    hashes = tie_hash(np.arange(len(planned)), seed=seed, epoch=epoch).tolist()
+    order = sorted(range(len(planned)), key=lambda z: (planned[z], -hashes[z]))
+    return sorted(order[:k])
+
+
 class MeanAndVariance:
     """Raju et al.: mu and v of one sample."""
 
