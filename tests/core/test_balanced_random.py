@@ -111,7 +111,9 @@ def test_a_state_says_whether_it_counts_plans():
     assert state["scores.planned_counts"].dtype == np.dtype("<u2")
     assert "scores.planned_counts" not in plain.state_dict()
     for one, other in ((run, plain), (plain, run)):
-        with pytest.raises(ted.CheckpointError, match=r"`strategy.balanced` must equal"):
+        with pytest.raises(
+            ted.CheckpointError, match=r"`strategy.balanced` must equal"
+        ):
             one.load_state_dict(other.state_dict())
     with pytest.raises(ted.CheckpointError, match=r"`scores.planned_counts` must be"):
         run.load_state_dict(state | {"scores.planned_counts": np.zeros(10)})
