@@ -252,13 +252,10 @@ class ScoreTable:
         return self._update_counts.copy()
 
     @property
-    def planned_counts(self) -> NDArray[np.uint16] | None:
-        """Closed epochs that planned each sample, read-only; None if not counted."""
-        if self._planned is None:
-            return None
-        counts = self._planned.view()
-        counts.setflags(write=False)
-        return counts
+    def planned_counts(self) -> NDArray[np.uint16]:
+        """Closed epochs that planned each sample, read-only; 0 if not counted."""
+        counted = np.uint16(0) if self._planned is None else self._planned
+        return np.broadcast_to(counted, self.n)
 
     @property
     def seen(self) -> NDArray[np.bool_]:

@@ -48,7 +48,7 @@ class Pruner:
         Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns.
     prune_ratio, schedule : float or Schedule, optional
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
-    method : {"ted", "ted_loss", "soft_margin", "random"}, default "ted"
+    method : {"ted", "ted_loss", "soft_margin", "importance", "random"}, default "ted"
         Names a signal and a strategy, of `ted_core.config`; or give these two:
     strategy, signal : Strategy and str, by default ``TopScore()``, "mask_gradient"
         Which samples are kept, by which of `ted_core.signals`.

@@ -251,6 +251,11 @@ class StrategyDefaults:
         return True
 
     @property
+    def weighs_losses(self) -> bool:
+        """Whether the kept samples have weights of their own."""
+        return False
+
+    @property
     def reduction(self) -> Reduction | None:
         """The reduction that the strategy needs; None for the signal's own."""
         return None
@@ -267,6 +272,18 @@ def draw(ids: Ids, count: int, request: Request) -> Ids:
     """
     seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
     return request.draw(ids, count, seed=seed)
+
+
+def gumbel_noise(ids: Ids, request: Request) -> NDArray[np.float64]:
+    """Return -log(-log u), u uniform in (0, 1) by a hash of (seed, epoch, global id).
+
+    The highest of log w_k + noise are a draw one by one in proportion to w_k.
+    """
+    seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
+    hashes = tie_hash(ids, seed=seed, epoch=request.epoch)
+    # The middles of 2^52 intervals: never 0 or 1, and exact in float64.
+    uniform = ((hashes >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    return -np.log(-np.log(uniform))
 
 
 class Floored(StrategyDefaults):
