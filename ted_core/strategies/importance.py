@@ -122,15 +122,17 @@ class Importance(StrategyDefaults):
         more = request.top(keys, request.count + 1)
         # The highest key that is left lies on one process, or there are no shards.
         (kappa,) = request.together(float(keys[more[left[more]]].sum()))
-        chance = np.ones(kept.size)
-        drawn = np.isfinite(keys[kept])
-        log_weights = self._log_weights(ranking[kept[drawn]], mean)
-        with np.errstate(over="ignore"):  # far above kappa a sample is sure to stay
-            chance[drawn] = -np.expm1(-np.exp(log_weights - kappa))
-        weights = chance**-self.correction
-        (total,) = request.together(float(weights.sum()))
-        weights *= request.count / total
-        return Selection(kept, weights.astype(np.float32))
+        weights = np.ones(kept.size, np.float32)
+        for part in pieces(kept.size):
+            ids = kept[part]
+            drawn = np.isfinite(keys[ids])
+            log_weights = self._log_weights(ranking[ids[drawn]], mean)
+            with np.errstate(over="ignore"):  # far above kappa a sample is sure to stay
+                chance = -np.expm1(-np.exp(log_weights - kappa))
+            weights[part][drawn] = chance**-self.correction
+        (total,) = request.together(float(weights.sum(dtype=np.float64)))
+        weights *= np.float32(request.count / total)
+        return Selection(kept, weights)
 
     def _mean(self, ranking: Scores, request: Request) -> float:
         """Return the mean of all scores, or refuse those below 0."""
