@@ -62,8 +62,8 @@ class Importance(StrategyDefaults):
     uniform. In a full epoch there are no weights. Only the ratios of scores matter, so
     any signal of values of at least 0 serves; the gradient's norm at the logits
     (``signal="el2n"``) is the paper's bound for the best one. Over shards the mean is
-    that of all, up to the rounding of float64. O(n), in scratch space of some 15 bytes
-    a sample. The mix, and a power between 0 and 1, are ours.
+    that of all, up to the rounding of float64. O(n), in scratch space of some 25
+    bytes a sample. The mix, and a power between 0 and 1, are ours.
 
     References
     ----------
