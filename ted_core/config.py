@@ -127,7 +127,7 @@ class RunConfig:
             _check_labels(self.labels, self.n)
         self.layout.check(self.strategy)
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
-        if self.epochs < _FEW_EPOCHS:
+        if self.epochs < _FEW_EPOCHS and self.schedule.prune_ratio > 0:
             saved = planned_save_ratio(
                 self.schedule, self.epochs, n=self.n, multiple_of=self.multiple_of
             )

@@ -98,8 +98,6 @@ def make_arms(
 ) -> tuple[Arm, ...]:
     """Return all arms: by budget, the shorter first, and the controls before others."""
     total = check_epochs(epochs)
-    if prune_ratio is None and schedule is None:
-        prune_ratio = 0.7
     shared = (
         {"prune_ratio": prune_ratio} if schedule is None else {"schedule": schedule}
     )

@@ -146,6 +146,8 @@ def compare(
     if not callable(train):
         msg = f"`train` must be a function of seed, epochs and options, got {train!r}"
         raise TypeError(msg)
+    if prune_ratio is None and schedule is None:
+        prune_ratio = 0.7
     arms = make_arms(
         epochs,
         prune_ratio=prune_ratio,

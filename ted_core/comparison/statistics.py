@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -184,6 +185,7 @@ def _beta_part(x: float, rest: float, a: float, b: float) -> float:
     return math.exp(factor) / (a * (1 + tail))
 
 
+@cache
 def critical_t(freedom: int, level: float) -> float:
     """Return the t with P(|T| > t) = level, by bisection."""
     low, high = 0.0, 1.0
