@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from ted_core.checkpoint import as_path, atomic_write
@@ -372,11 +372,13 @@ def _notes_of_rates(
 
 def _notes_of_samples(rows: Sequence[Row]) -> Iterator[str]:
     full = {row.budget: row.samples for row in rows if row.arm == FULL}
-    for row in rows:
-        more = row.samples / full[row.budget] - 1
-        if abs(more) > _UNEQUAL:
-            word = "more" if more > 0 else "fewer"
-            yield f"{_name(row)} processed {abs(more):.0%} {word} samples than 'full'."
+    uneven = [
+        f"{_name(row)} {more:+.0%}"
+        for row in rows
+        if abs(more := row.samples / full[row.budget] - 1) > _UNEQUAL
+    ]
+    if uneven:
+        yield f"Samples processed, against 'full' at the budget: {', '.join(uneven)}."
 
 
 def _name(row: Row) -> str:
@@ -392,9 +394,9 @@ def _p(p: float | None) -> str:
 
 
 def _places(rows: Sequence[Row]) -> int:
-    """Return the decimals that show two digits of the smallest spread."""
-    spreads = [row.sd for row in rows if row.sd > 0]
-    return max(0, min(10, 1 - math.floor(math.log10(min(spreads))))) if spreads else 4
+    """Return the decimals that show two digits of the spread over the seeds."""
+    spread = median(row.sd for row in rows)
+    return max(0, 1 - math.floor(math.log10(spread))) if spread > 0 else 4
 
 
 def _text(found: Comparison) -> Iterator[str]:
