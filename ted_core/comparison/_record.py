@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -108,7 +109,8 @@ class Record:
             content = json.loads(path.read_bytes())
             known = content["format"] == FORMAT and content["version"] == VERSION
             runs = [_run(each) for each in content["runs"]] if known else []
-            options, n = dict(content["options"]), content["n"]
+            options = dict(content["options"])
+            n = None if content["n"] is None else operator.index(content["n"])
         except (KeyError, TypeError, ValueError) as error:
             known, reason = False, f": {type(error).__name__}: {error}"
         else:

@@ -29,14 +29,14 @@ _MIN_FORWARDED = 0.9  # share of the planned samples; a loader may drop last bat
 
 
 @runtime_checkable
-class HasReport(Protocol):
+class _HasReport(Protocol):
     """A session: a pruner, a TED of an adapter, or what wraps one."""
 
     def report(self) -> Report:
         """Return the counts of the closed epochs."""
 
 
-Train: TypeAlias = Callable[..., tuple[Any, HasReport]]
+Train: TypeAlias = Callable[..., tuple[Any, _HasReport]]
 
 
 def compare(
@@ -123,9 +123,10 @@ def compare(
     -----
     Runs take turns, all arms of a seed before the next seed, so a comparison that stops
     has measured all arms alike. Sweeps come first. It knows `train` by what it returns:
-    give a changed `train` another `record`. A method whose kept count depends on its
-    scores (:class:`ted_core.InfoBatch`) trains for the epochs of ``"full"``, on fewer
-    samples.
+    give a changed `train` another `record`. Samples are those that the report has as
+    forwarded: a session that wraps another can add the forward passes of a proxy. A
+    method whose kept count depends on its scores (:class:`ted_core.InfoBatch`) trains
+    for the epochs of ``"full"``, on fewer samples.
 
     Examples
     --------
@@ -329,17 +330,17 @@ def _run(train: Train, runs: Record, job: Job) -> Run:
     )
 
 
-def _check_returned(returned: object, where: str) -> tuple[float, HasReport]:
+def _check_returned(returned: object, where: str) -> tuple[float, _HasReport]:
     """Return the metric and the session, or say what else came back."""
     rule = "`train` must return the metric, a finite number, and the session"
     if not isinstance(returned, tuple | list) or len(returned) != 2:  # noqa: PLR2004 - a pair
         msg = f"{rule}, got {_short(returned)} in {where}"
         raise TypeError(msg)
     metric, session = returned
-    if isinstance(metric, HasReport):
+    if isinstance(metric, _HasReport):
         msg = f"{rule}, in this order, got the session first in {where}"
         raise TypeError(msg)
-    if isinstance(session, type) or not isinstance(session, HasReport):
+    if isinstance(session, type) or not isinstance(session, _HasReport):
         msg = f"{rule}, which has a `report()`, got {_short(session)} in {where}"
         raise TypeError(msg)
     if tuple(getattr(metric, "shape", ())) != ():
@@ -362,7 +363,7 @@ def _check_returned(returned: object, where: str) -> tuple[float, HasReport]:
 
 
 def _counts(
-    session: HasReport, arm: Arm, n: int | None, where: str
+    session: _HasReport, arm: Arm, n: int | None, where: str
 ) -> tuple[int, int, int]:
     """Return planned and forwarded samples, and n, of a session that ran this arm."""
     report: Any = session.report()
@@ -395,7 +396,7 @@ def _counts(
         msg = (
             f"`train` must forward the samples that its session plans, got "
             f"{counted.sum()} of {planned.sum()} in {where}; train every epoch to its "
-            "end, and hand its ids to the session"
+            "end, last batches included, and hand its ids to the session"
         )
         raise ValueError(msg)
     return int(planned.sum()), int(counted.sum()), n

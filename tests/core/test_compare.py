@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -385,6 +386,7 @@ EMPTY = {
         json.dumps(EMPTY | {"format": "other"}),
         json.dumps(EMPTY | {"version": 9}),
         json.dumps(EMPTY | {"runs": 3}),
+        json.dumps(EMPTY | {"n": "many"}),
     ],
 )
 def test_a_damaged_or_foreign_record_is_refused_and_stays(tmp_path, text):
@@ -573,6 +575,17 @@ def test_epochs_that_observe_nothing_count_as_planned():
     by = {row.arm: row.samples for row in compare(silent).rows}
     assert by[FULL] == 8 * N
     assert by[RANDOM] == by["ted"]
+
+
+def test_a_session_may_count_the_forward_passes_of_a_proxy():
+    def train(*, seed, epochs, **options):
+        metric, pruner = Stub()(seed=seed, epochs=epochs, **options)
+        report, extra = pruner.report(), 10 * ("ted" in options.values())
+        more = dataclasses.replace(report, forwarded=report.forwarded + extra)
+        return metric, types.SimpleNamespace(report=lambda: more)
+
+    *_, random, method = compare(train).rows
+    assert method.samples == random.samples + 10 * method.epochs
 
 
 def test_a_function_that_ignores_its_seed_is_refused():
