@@ -143,9 +143,8 @@ class Training:
                     self.split, local
                 )
                 rate = self.rate * (1 - self.done / self.steps)
-                self.state, values = train_step(
-                    self.state, x, y, weights, plan.loss_scale, rate, signal
-                )
+                numbers = weights, plan.loss_scale, rate
+                self.state, values = train_step(self.state, x, y, numbers, signal)
                 self.seen.append((ids, values))
                 self.forwarded.append(local[0].tolist())
                 self.done += 1
@@ -176,9 +175,10 @@ class Training:
 
 
 @partial(jax.jit, static_argnames="signal")
-def train_step(state, x, y, weights, loss_scale, rate, signal):
+def train_step(state, x, y, numbers, signal):
     """Take a step of SGD with momentum; give the new state and a value a sample."""
     parameters, velocity = state
+    weights, loss_scale, rate = numbers
 
     def total(parameters):
         hidden = jnp.tanh(x @ parameters["in"])
