@@ -345,6 +345,7 @@ def test_a_run_that_died_resumes_from_its_last_model_to_the_same_weights(
 
     with pytest.raises(KeyboardInterrupt):
         fit(saver(), Dies(), path=tmp_path)
+    first = (tmp_path / "models" / "model_0.pth").read_bytes()
     learn, ted = make_learner(saver(), path=tmp_path)
     learn.load("model_2", with_opt=True)
     ted.load("model_2")
@@ -356,6 +357,7 @@ def test_a_run_that_died_resumes_from_its_last_model_to_the_same_weights(
     assert torch.equal(learn.model.weight, weight)
     assert ted.report().planned.tolist() == ted.pruner.schedule_table()["kept"].tolist()
     assert (tmp_path / "models" / "model_5.ted").exists()
+    assert (tmp_path / "models" / "model_0.pth").read_bytes() == first
 
 
 class Rows(Callback):

@@ -439,7 +439,8 @@ class SaveTEDCallback(SaveModelCallback):  # type: ignore[misc]
     Notes
     -----
     To resume: ``learn.load(name, with_opt=True)``, ``learn.ted.load(name)``, and a fit
-    with ``start_epoch=learn.ted.epoch``.
+    with ``start_epoch=learn.ted.epoch``. The epochs that it skips are not saved again;
+    ``SaveModelCallback`` writes the loaded model over theirs.
 
     Examples
     --------
@@ -452,6 +453,11 @@ class SaveTEDCallback(SaveModelCallback):  # type: ignore[misc]
     def name(self) -> str:
         """Name under which the learner has the callback."""
         return "save_model"
+
+    def after_epoch(self) -> None:
+        """Save where fastai would, but not after an epoch that a resumed fit skips."""
+        if self.learn.ted._fits:  # noqa: SLF001 - of this module
+            super().after_epoch()
 
     def _save(self, name: str) -> None:
         """Save the model, then the session."""
