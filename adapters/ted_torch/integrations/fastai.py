@@ -39,9 +39,16 @@ from ted_torch.session import TED
 
 __all__ = ["SaveTEDCallback", "TEDCallback"]
 
-# What chooses a loader's samples and makes batches of them: ours, for the plan's.
-_CHOOSING = ("__iter__", "__len__", "create_batches", "get_idxs", "sample")
-_CHOOSING += ("chunkify", "shuffle_fn")
+# What of a loader chooses its samples and counts its batches.
+_CHOOSING = (
+    "__iter__",
+    "__len__",
+    "get_idxs",
+    "shuffle_fn",
+    "sample",
+    "create_batches",
+    "chunkify",
+)
 _MIN_EPOCHS = 2
 _TOLERANCE = 1e-3
 
@@ -133,7 +140,7 @@ class TEDCallback(Callback):  # type: ignore[misc]
         self._own: TED[Any] | None = None
         self._saved: Mapping[str, Any] | None = None
         self._fits = self._compared = False
-        self._ids: Tensor | None = None
+        self._ids: Any = None
 
     @property
     def name(self) -> str:
@@ -242,8 +249,9 @@ class TEDCallback(Callback):  # type: ignore[misc]
 
     def before_batch(self) -> None:
         """Take the ids out of the batch."""
-        *batch, self._ids = (*self.learn.xb, *self.learn.yb)
-        self.learn._split(tuple(batch))  # noqa: SLF001 - as it split the longer one
+        batch: tuple[Any, ...] = (*self.learn.xb, *self.learn.yb)
+        self._ids = batch[-1]
+        self.learn._split(batch[:-1])  # noqa: SLF001 - as it split the longer one
 
     def after_loss(self) -> None:
         """Have the learner differentiate the mean loss over r_t, which records.
@@ -274,7 +282,7 @@ class TEDCallback(Callback):  # type: ignore[misc]
         """Return the losses of the batch, by the learner's function, not reduced."""
         function = self.learn.loss_func
         # Mixing callbacks put a method of theirs in the place of the loss.
-        owner = getattr(function, "__self__", None)
+        owner: Any = getattr(function, "__self__", None)
         mixes = isinstance(owner, MixHandler)
         unreduced: AbstractContextManager[Any] = NoneReduce(
             owner.old_lf if mixes else function
