@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -15,6 +15,9 @@ from ted_core.selection.randomness import SHARD, first_word, tie_hash
 from ted_core.typing import Ids, Scores, State, id_dtype
 
 __all__ = ["AllSum", "Shard"]
+
+Ranks: TypeAlias = Iterator[tuple[Ids, NDArray[np.float64]]]
+"""Ids of samples and the rank of each, in (0, 1): some at a time, in any order."""
 
 
 class Selector(Protocol):
@@ -40,8 +43,11 @@ class Selector(Protocol):
     def median(self, values: Scores) -> np.float32:
         """Return the median of all values, which are not NaN; 0 if there are none."""
 
-    def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
-        """Return the share of all scores below each, half of the equal ones counted."""
+    def mid_ranks(self, scores: Scores) -> Ranks:
+        """Yield ids and the share of all scores below each, half of the equal counted.
+
+        A score of -inf has none, and does not count.
+        """
 
     def sum(self, numbers: ArrayLike) -> NDArray[Any]:
         """Return the sum of each number over the processes."""
@@ -72,8 +78,8 @@ class LocalSelector:
         """Return the median."""
         return top_k.median(values)
 
-    def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
-        """Return each score's exact mid-rank."""
+    def mid_ranks(self, scores: Scores) -> Ranks:
+        """Yield ids and their exact mid-ranks."""
         return top_k.mid_ranks(scores)
 
     def sum(self, numbers: ArrayLike) -> NDArray[Any]:
@@ -219,9 +225,10 @@ class ShardedSelector:
         """Return what ``numpy.median`` gives for all values, in at most 9 sums."""
         return median_over_processes(values, all_sum=self._all_sum)
 
-    def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
-        """Return the mid-ranks among all, to within 2^-11."""
-        return mid_ranks_over_processes(scores, all_sum=self._all_sum)
+    def mid_ranks(self, scores: Scores) -> Ranks:
+        """Yield ids and their mid-ranks among all, to within 2^-11."""
+        ids: Ids = np.flatnonzero(scores > -np.inf)
+        yield ids, mid_ranks_over_processes(scores[ids], all_sum=self._all_sum)
 
     def sum(self, numbers: ArrayLike) -> NDArray[Any]:
         """Return the sum of each number."""
