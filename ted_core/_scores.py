@@ -21,7 +21,7 @@ from ted_core._validation import (
 from ted_core.checkpoint import array_field, plain_field
 from ted_core.errors import CheckpointError, EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
-from ted_core.selection.sharded import LocalSelector, Selector
+from ted_core.selection.sharded import Selector
 from ted_core.selection.top_k import pieces
 from ted_core.typing import Counts, Ids, Scores
 
@@ -115,15 +115,12 @@ class EpochBuffer:
     ) -> None:
         """Add the sum of values and the counts of each sample."""
         numbers = check_values("sums", sums, self.n)
-        times = _as_times("counts", counts, self.n)
-        received = times
+        times = received = _as_times("counts", counts, self.n)
         if deliveries is not None:
             received = _as_times("deliveries", deliveries, self.n)
-        without = None
+        added = [(self.counts, times), (self.deliveries, received)]
         if weightless is not None:
             without = _as_times("weightless", weightless, self.n)
-        added = [(self.counts, times), (self.deliveries, received)]
-        if without is not None:
             added.append((self.weightless, without))
         for part in pieces(self.n):
             wrong = np.flatnonzero((times[part] == 0) & (numbers[part] != 0))
@@ -250,11 +247,6 @@ class ScoreTable:
         return self._update_counts.copy()
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
-        """Whether each sample was ever observed, bool, shape (n,)."""
-        return (self._flags & _SEEN).astype(bool)
-
-    @property
     def nonfinite_ids(self) -> NDArray[np.int64]:
         """Ids delivered without a finite value in two epochs or more, ascending."""
         return np.flatnonzero(self._flags & 2 * _NONFINITE)
@@ -297,37 +289,15 @@ class ScoreTable:
         none = Received(0, 0, 0, 0)
         return none if self._buffer is None else self._buffer.received()
 
-    def observe(
-        self, ids: ArrayLike, values: ArrayLike, *, valid: ArrayLike | None = None
-    ) -> None:
-        """Take the values of one step, or of many."""
-        self.buffer.observe(ids, values, valid=valid)
-
-    def observe_sums(
-        self,
-        sums: ArrayLike,
-        counts: ArrayLike,
-        *,
-        deliveries: ArrayLike | None = None,
-        weightless: ArrayLike | None = None,
-    ) -> None:
-        """Take a whole buffer: the sum of values and the counts of each sample."""
-        self.buffer.observe_sums(
-            sums, counts, deliveries=deliveries, weightless=weightless
-        )
-
-    def close(self, order: Ids | None = None, *, needs_value: bool = True) -> Closed:
+    def close(self, order: Ids | None = None) -> Closed:
         """Write the epoch's means into the scores (Eq. 19) and clear the buffer."""
         closed = np.zeros(3, np.int64)
         if self.observed or order is not None:
-            buffer = self.buffer
-            if needs_value:
-                buffer.received().check()
             due = np.zeros(self.n, bool)
             due[[] if order is None else order] = True
             planned = np.ones(self.n, bool) if order is None else due
             for part in pieces(self.n):
-                closed += self._close(part, buffer, planned[part], due[part])
+                closed += self._close(part, self.buffer, planned[part], due[part])
         self._buffer = None
         return Closed(*closed.tolist())
 
@@ -381,7 +351,7 @@ class ScoreTable:
             ranking = ranking.copy()
             ranking[missing] = np.inf
         missing &= (self._flags & (_SEEN | 2 * _UNDELIVERED)).astype(bool)
-        selector = LocalSelector(self.n) if selector is None else selector
+        selector = selector or Selector(self.n)
         # Another process may need the median, to which all contribute.
         if selector.sum([np.count_nonzero(missing)])[0]:
             middle = selector.median(ranking[self._update_counts > 0])

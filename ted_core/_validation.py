@@ -16,13 +16,6 @@ MAX_SAMPLES = 2**53
 MAX_EPOCHS = 10**6
 """Epochs that a run may have: all of them are planned ahead."""
 
-_BRACKETS = {
-    "both": ("[", "]"),
-    "left": ("[", ")"),
-    "right": ("(", "]"),
-    "neither": ("(", ")"),
-}
-
 
 def check_int(
     name: str,
@@ -33,19 +26,19 @@ def check_int(
     remedy: str = "",
 ) -> int:
     """Return `value` as an int, or say why it is not one in range."""
+    then = f"; {remedy}" if remedy else ""
     try:
         known = not isinstance(value, bool | np.bool_)
         number = operator.index(value) if known else None  # type: ignore[arg-type]
     except TypeError:
         number = None
     if number is None:
-        msg = f"`{name}` must be an integer, got {value!r}{_then(remedy)}"
+        msg = f"`{name}` must be an integer, got {value!r}{then}"
         raise TypeError(msg)
     if number < minimum or (maximum is not None and number > maximum):
-        rule = (
-            f"at least {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
-        )
-        msg = f"`{name}` must be {rule}, got {number}{_then(remedy)}"
+        bound = f"at least {minimum}"
+        rule = bound if maximum is None else f"in [{minimum}, {maximum}]"
+        msg = f"`{name}` must be {rule}, got {number}{then}"
         raise ValueError(msg)
     return number
 
@@ -56,10 +49,11 @@ def check_real(
     *,
     low: float,
     high: float,
-    closed: Literal["both", "left", "right", "neither"] = "both",
+    brackets: Literal["[]", "[)", "(]", "()"] = "[]",
     remedy: str = "",
 ) -> float:
     """Return `value` as a float, or say why it is not one in range."""
+    (left, right), then = brackets, f"; {remedy}" if remedy else ""
     try:
         known = not isinstance(value, bool | np.bool_ | str | bytes)
         number = float(value) if known else None  # type: ignore[arg-type]
@@ -68,16 +62,12 @@ def check_real(
     except OverflowError:
         number = math.nan  # beyond any range
     if number is None:
-        msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
+        msg = f"`{name}` must be a real number, got {value!r}{then}"
         raise TypeError(msg)
-    above = number >= low if closed in {"both", "left"} else number > low
-    below = number <= high if closed in {"both", "right"} else number < high
-    if math.isnan(number) or not (above and below):
-        left, right = _BRACKETS[closed]
-        msg = (
-            f"`{name}` must be in {left}{low:g}, {high:g}{right}, "
-            f"got {value!r}{_then(remedy)}"
-        )
+    above = number >= low if left == "[" else number > low
+    below = number <= high if right == "]" else number < high
+    if not (above and below):  # NaN is neither
+        msg = f"`{name}` must be in {left}{low:g}, {high:g}{right}, got {value!r}{then}"
         raise ValueError(msg)
     return number
 
@@ -232,7 +222,3 @@ def check_samples(n: object) -> int:
     remedy = "an empty data set cannot be pruned"
     number = check_int("n", n, minimum=1, remedy=remedy)
     return check_int("n", number, minimum=1, maximum=MAX_SAMPLES)
-
-
-def _then(remedy: str) -> str:
-    return f"; {remedy}" if remedy else ""

@@ -31,7 +31,7 @@ from ted_core.schedules.counts import (
     planned_save_ratio,
     steps_for,
 )
-from ted_core.selection.sharded import Layout, Shard, layout_of
+from ted_core.selection.sharded import Layout, Shard
 from ted_core.signals import SIGNALS
 from ted_core.strategies import Random, SoftTop, Strategy, TopScore
 from ted_core.strategies.base import Labels
@@ -141,7 +141,7 @@ class RunConfig:
     @cached_property
     def layout(self) -> Layout:
         """How the data lies on the processes."""
-        return layout_of(self.shard, self.n)
+        return Layout(self.n, self.shard)
 
     @property
     def known_count(self) -> bool:

@@ -192,7 +192,7 @@ def loss_scale(keep_ratio: float) -> float:
     >>> loss_scale(0.5)
     2.0
     """
-    return 1.0 / check_real("keep_ratio", keep_ratio, low=0, high=1, closed="right")
+    return 1.0 / check_real("keep_ratio", keep_ratio, low=0, high=1, brackets="(]")
 
 
 def make_plan(config: RunConfig, table: ScoreTable, epoch: int) -> EpochPlan:

@@ -175,7 +175,7 @@ class Pruner:
             255 times in the epoch, or the run has finished.
         """
         self._check_open("observe")
-        self._table.observe(ids, values, valid=valid)
+        self._table.buffer.observe(ids, values, valid=valid)
 
     def observe_sums(
         self,
@@ -206,7 +206,7 @@ class Pruner:
             more than 255 times in the epoch; nothing of the call is taken then.
         """
         self._check_open("observe_sums")
-        self._table.observe_sums(
+        self._table.buffer.observe_sums(
             sums, counts, deliveries=deliveries, weightless=weightless
         )
 
@@ -316,7 +316,7 @@ class Pruner:
         accounts = EpochAccounts(plan.order, self._table.deliveries, expected=expected)
         # Where nothing was observed at all, nothing is known of who was delivered.
         order = plan.order if anything else None
-        closed = self._table.close(order, needs_value=False)
+        closed = self._table.close(order)
         row: dict[str, float] = {
             "planned": accounts.planned,
             "observed": accounts.observed,

@@ -101,7 +101,7 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
     >>> polyak_update(np.float32([1.0]), np.float32([2.0]), alpha=0.5).tolist()
     [1.5]
     """
-    share = check_real("alpha", alpha, low=0, high=1, closed="left")
+    share = check_real("alpha", alpha, low=0, high=1, brackets="[)")
     before, value = as_scores("score", score), as_scores("value", value)
     if before.shape != value.shape:
         msg = f"`value` must have shape {before.shape}, got shape {value.shape}"
@@ -145,7 +145,7 @@ class Polyak(_ScoreAlone):
 
     def __post_init__(self) -> None:
         """Refuse arguments that make no average."""
-        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
+        alpha = check_real("alpha", self.alpha, low=0, high=1, brackets="[)")
         object.__setattr__(self, "alpha", alpha)
         check_choice("start", self.start, ("first", "zero", "debiased"))
 
@@ -262,7 +262,7 @@ class MeanAndVariance(_ScoreAlone):
 
     def __post_init__(self) -> None:
         """Refuse a share that makes no average."""
-        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
+        alpha = check_real("alpha", self.alpha, low=0, high=1, brackets="[)")
         object.__setattr__(self, "alpha", alpha)
 
     @property

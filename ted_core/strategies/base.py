@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ted_core._validation import check_real
 from ted_core.reductions import Reduction
 from ted_core.selection.randomness import SELECT, first_word, stream, tie_hash
-from ted_core.selection.sharded import LocalSelector, Selector
+from ted_core.selection.sharded import Selector
 from ted_core.typing import Ids, Scores, id_dtype
 
 __all__ = ["Request", "Selection", "Strategy"]
@@ -69,7 +69,7 @@ class Request:
     def __post_init__(self) -> None:
         """Choose among this process's samples where no selector is given."""
         if self.selector is None:
-            object.__setattr__(self, "selector", LocalSelector(self.n))
+            object.__setattr__(self, "selector", Selector(self.n))
 
     @property
     def total(self) -> int:

@@ -101,7 +101,7 @@ def test_mean_and_variance_are_those_of_a_loop_over_the_values(epochs, alpha):
     table = ScoreTable(3, reduction=ted.MeanAndVariance(alpha))
     slow = [oracle.MeanAndVariance(alpha) for _ in range(3)]
     for values in epochs:
-        table.observe([0, 1, 2], values)
+        table.buffer.observe([0, 1, 2], values)
         table.close()
         for sample, x in zip(slow, values, strict=True):
             sample.see(x)
@@ -174,7 +174,7 @@ def test_a_bound_beyond_float32_stays_below_a_sample_never_presented(confidence)
 def test_huge_values_leave_a_finite_variance():
     table = ScoreTable(1, reduction=ted.MeanAndVariance(0.5))
     for value in (3e38, -3e38, 3e38):
-        table.observe([0], [value])
+        table.buffer.observe([0], [value])
         table.close()
     assert np.isfinite(table.columns["variance"]).all()
     assert np.isfinite(table.scores).all()
