@@ -52,15 +52,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     TypeError
         `path` is no str and no path.
     OSError
-        The disk is full or the folder can't be written. After this and after any other
-        error in the block an older file is as it was, and the new one is gone.
+        The disk is full or the folder can't be written. After any error in the block an
+        older file is as it was, and the new one is gone.
 
     Notes
     -----
-    Through a symbolic link, and with the mode of a file that is there already.
-    Written, flushed to the disk, renamed: who reads `path` at any moment, after a kill
-    or a loss of power too, finds the older file or the newer one. A kill leaves the
-    hidden file, ``.NAME.*.tmp``, which nothing reads.
+    Through a symbolic link, and with the mode of a file that is there already. Who
+    reads `path` at any moment, after a kill or a loss of power too, finds the older
+    file or the newer one. A kill leaves a file ``.NAME.*.tmp``, which nothing reads.
 
     Examples
     --------
@@ -73,7 +72,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     Path(f"{folder}/run.pt").read_bytes()
     b'all of it'
     """
-    target = as_path(path).resolve()  # the file that a link leads to
+    target = _as_path(path).resolve()  # the file that a link leads to
     beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     new = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(beside, new, 0o666)
@@ -88,25 +87,19 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    if os.name != "nt":  # the folder's entry, too, is to outlive a loss of power
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
-def as_path(path: object) -> Path:
-    """Return a path given as str or path, or say that it is none."""
+def _as_path(path: object) -> Path:
     if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
         msg = f"`path` must be a str or a path, got {path!r}"
         raise TypeError(msg)
     return Path(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def register_kind(kind: Kind) -> Kind:
@@ -174,21 +167,19 @@ def _is_registered(kind: type) -> bool:
 
 def kind_fields(role: str, thing: object) -> State:
     """Return the kind and the fields of a registered class, or the repr of another."""
-    kind = type(thing)
-    if not _is_registered(kind):
+    if not _is_registered(type(thing)):
         return {role: repr(thing)}
     if hasattr(thing, "state_fields"):
         own = thing.state_fields()
     else:
         own = {f.name: getattr(thing, f.name) for f in fields(thing) if f.init}  # type: ignore[arg-type]
-    found: dict[str, Any] = {f"{role}.kind": kind.__name__}
+    found: dict[str, Any] = {f"{role}.kind": type(thing).__name__}
     for name, value in own.items():
-        found[f"{role}.{name}"] = (
-            value.item() if isinstance(value, np.generic) else value
-        )
-    if all(isinstance(value, str | int | float | bool) for value in found.values()):
-        return found
-    return {role: repr(thing)}
+        plain = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(plain, str | int | float | bool):
+            return {role: repr(thing)}
+        found[f"{role}.{name}"] = plain
+    return found
 
 
 def check_saveable(role: str, thing: object) -> None:
@@ -293,11 +284,9 @@ def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
     for role in ROLES:
         found |= _fields_of_repr(role, plain_field(state, role, str))
     for name, value in state.items():
-        if name in ROLES:
-            continue
         if isinstance(name, str) and name.startswith("book."):
             found[_RENAMED.get(name, "scores." + name.removeprefix("book."))] = value
-        else:
+        elif name not in ROLES:
             found[_RENAMED.get(name, name)] = value
     return found | {"version": VERSION}
 
@@ -305,16 +294,10 @@ def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
 def _fields_of_repr(role: str, text: str) -> State:
     """Return the fields of a repr: version 1 holds nothing else of an object."""
     try:
-        call = ast.parse(text, mode="eval").body
-        if (
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Name)
-            and call.func.id in _KINDS
-            and not call.args
-        ):
-            own = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-            named = {f"{role}.{field}": value for field, value in own.items()}
-            return {f"{role}.kind": call.func.id, **named}
+        match ast.parse(text, mode="eval").body:
+            case ast.Call(ast.Name(kind), [], options) if kind in _KINDS:
+                own = {f"{role}.{k.arg}": ast.literal_eval(k.value) for k in options}
+                return {f"{role}.kind": kind, **own}
     except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
         pass
     # The class of a user, who compares it by its repr as version 1 did.
@@ -363,7 +346,7 @@ def check_known(state: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) -> None:
-    """Write a flat state to an ``.npz`` file, atomically.
+    """Write a flat state to an ``.npz`` file, through :func:`atomic_write`.
 
     Parameters
     ----------
@@ -384,8 +367,7 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
 
     Notes
     -----
-    Through :func:`atomic_write`, uncompressed; arrays are copied in pieces of 16 MiB.
-    The cost is a CRC-32 of each and that of writing.
+    Uncompressed: the cost is a CRC-32 of the arrays and that of writing them.
 
     Examples
     --------
@@ -440,7 +422,7 @@ def load_state(path: str | os.PathLike[str]) -> State:
     10
     """
     try:
-        with as_path(path).open("rb") as file:
+        with _as_path(path).open("rb") as file:
             state = _read(file)
     except (TypeError, CheckpointError):
         raise

@@ -7,6 +7,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,16 +24,23 @@ from ted_core.checkpoint import (
     load_state,
     pruner_state,
 )
-from ted_core.config import make_config, max_visited, single_sample_warning
+from ted_core.config import (
+    make_config,
+    max_visited,
+    single_sample_warning,
+    steps_of,
+    table_of,
+)
 from ted_core.errors import CheckpointError, TedWarning
 from ted_core.history import HISTORY, import_optional, savings_of
 from ted_core.reports.sample_table import ordered
-from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
+from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster
 from ted_core.schedules.counts import StepOptions, planned_save_ratio, steps_for
 
 __all__ = ["main"]
 
-_CURVES: dict[str, type[Linear | Cosine | Constant]] = {
+_CURVES: dict[str, type[RollerCoaster | Linear | Cosine | Constant]] = {
+    "roller-coaster": RollerCoaster,
     "linear": Linear,
     "cosine": Cosine,
     "constant": Constant,
@@ -123,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         add(name, type=type(default), default=default, help=f"{text} ({default})")
     add(
         "--schedule",
-        choices=["roller-coaster", *_CURVES],
+        choices=list(_CURVES),
         default="roller-coaster",
         help="how the kept share falls (roller-coaster, Eq. 21)",
     )
@@ -159,20 +167,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _schedule(arguments: argparse.Namespace) -> Schedule:
-    options = {name: getattr(arguments, name) for name in ("anneal", "warmup")}
-    options["horizon"] = arguments.horizon
-    if arguments.schedule == "roller-coaster":
-        return RollerCoaster(arguments.prune_ratio, beta=arguments.beta, **options)
-    return _CURVES[arguments.schedule](arguments.prune_ratio, **options)
-
-
 def _plan(arguments: argparse.Namespace) -> None:
+    curve = _CURVES[arguments.schedule]
+    options = {f.name: getattr(arguments, f.name) for f in fields(curve) if f.init}
     # A pruner would allocate its scores: a plan of 10^9 samples needs none.
     run = make_config(
         arguments.samples,
         arguments.epochs,
-        schedule=_schedule(arguments),
+        schedule=curve(**options),
         multiple_of=arguments.multiple_of,
     )
     loader: StepOptions = {
@@ -180,8 +182,8 @@ def _plan(arguments: argparse.Namespace) -> None:
         "world_size": arguments.world_size,
         "drop_last": arguments.drop_last,
     }
-    total = run.total_steps(arguments.batch_size, **loader)
     visited = max_visited(run, run.keep_ratios)
+    total = steps_of(run, visited, arguments.batch_size, **loader)
     single = single_sample_warning(run, visited, arguments.batch_size, **loader)
     if single:
         warnings.warn(single, TedWarning, stacklevel=2)
@@ -189,7 +191,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         run.schedule, run.epochs, n=run.n, multiple_of=run.multiple_of
     )
     steps = partial(steps_for, batch_size=arguments.batch_size, **loader)
-    table = run.schedule_table()
+    table = table_of(run, run.keep_ratios, run.kept_counts)
     print(
         f"samples {run.n}, epochs {run.epochs}, planned save ratio {100 * saved:.1f} %"
     )
@@ -236,15 +238,16 @@ def _inspect(arguments: argparse.Namespace) -> None:
         row = state.get(f"history.{name}")
         if isinstance(row, np.ndarray):
             _tell(f"history.{name}", f"{int(row.sum())} in {row.size} epochs")
-    score, updates, planned, missing = (
-        _array(arguments.file, state, name)
-        for name in (
-            "scores.score",
-            "scores.update_counts",
-            "history.planned",
-            "history.missing",
-        )
-    )
+    arrays = []
+    for name in (
+        *("scores.score", "scores.update_counts"),
+        *("history.planned", "history.missing"),
+    ):
+        arrays.append(state.get(name))
+        if not isinstance(arrays[-1], np.ndarray):
+            msg = f"`{name}` must be an array in {arguments.file}, got {arrays[-1]!r}"
+            raise CheckpointError(msg)
+    score, updates, planned, missing = arrays
     forwarded = state.get("history.forwarded", planned - missing)
     savings = savings_of(score.size, planned, missing, forwarded)
     _tell("saved, planned", f"{100 * savings.planned_ratio:.1f} %")
@@ -328,11 +331,3 @@ def _sessions(
 
 def _tell(name: str, value: object) -> None:
     print(f"{name:20} {value}")
-
-
-def _array(path: Path, state: Mapping[str, Any], name: str) -> NDArray[Any]:
-    array = state.get(name)
-    if not isinstance(array, np.ndarray):
-        msg = f"`{name}` must be an array in {path}, got {array!r}"
-        raise CheckpointError(msg)
-    return array

@@ -27,7 +27,7 @@ from ted_core.reductions import Count, Polyak, Reduction
 from ted_core.schedules import RollerCoaster, Schedule, keep_ratios
 from ted_core.schedules.counts import (
     StepOptions,
-    keep_count,
+    keep_counts,
     planned_save_ratio,
     steps_for,
 )
@@ -113,12 +113,9 @@ class RunConfig:
             ("multiple_of", check_int("multiple_of", self.multiple_of, minimum=1)),
         ):
             object.__setattr__(self, name, value)
-        for name, kind in (
-            ("schedule", Schedule),
-            ("strategy", Strategy),
-            ("reduction", Reduction),
-        ):
-            check_kind(name, getattr(self, name), kind)
+        check_kind("schedule", self.schedule, Schedule)
+        check_kind("strategy", self.strategy, Strategy)
+        check_kind("reduction", self.reduction, Reduction)
         if not isinstance(self.signal, str) or self.signal not in SIGNALS:
             msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {self.signal!r}"
             raise ValueError(msg)
@@ -161,22 +158,8 @@ class RunConfig:
     @cached_property
     def kept_counts(self) -> NDArray[np.int64]:
         """Samples each epoch keeps by the schedule, shape (epochs,)."""
-        return _counts_of(self, self.layout.selector.total, self.keep_ratios)
-
-    def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the optimizer steps of the whole run, before it starts."""
-        check_known(self, "total_steps")
-        return self.max_total_steps(batch_size, **options)
-
-    def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Bound the optimizer steps: :meth:`total_steps`, or those of full data."""
-        visited = max_visited(self, self.keep_ratios)
-        return steps_of(self, visited, batch_size, **options)
-
-    def schedule_table(self) -> NDArray[np.void]:
-        """Return what the schedule says of every epoch, ahead of time."""
-        check_known(self, "schedule_table")
-        return table_of(self, self.keep_ratios, self.kept_counts)
+        total, multiple = self.layout.selector.total, self.multiple_of
+        return keep_counts(total, self.keep_ratios, multiple_of=multiple)
 
     def describe(self) -> State:
         """Return the configuration as plain values, for states and comparisons."""
@@ -195,22 +178,14 @@ class RunConfig:
         }
 
 
-def _counts_of(
-    run: RunConfig, n: int, ratios: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    counts = [
-        keep_count(n, float(ratio), multiple_of=run.multiple_of) for ratio in ratios
-    ]
-    return np.array(counts, np.int64)
-
-
 def max_visited(run: RunConfig, ratios: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return how many samples a process visits at each ratio, at most."""
     # Over shards a process trains as long as the one that keeps most.
     longest = run.layout.max_size
     if not run.strategy.known_count:
         return np.full(ratios.size, longest)
-    return np.minimum(_counts_of(run, run.layout.counted, ratios), longest)
+    kept = keep_counts(run.layout.counted, ratios, multiple_of=run.multiple_of)
+    return np.minimum(kept, longest)
 
 
 def steps_of(

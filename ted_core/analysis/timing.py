@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ted_core._validation import check_int
 from ted_core.schedules import Constant, Schedule, keep_ratios
-from ted_core.schedules.counts import keep_count
+from ted_core.schedules.counts import keep_counts
 
 __all__ = ["forwarded_samples", "prune_from"]
 
@@ -94,8 +94,5 @@ def forwarded_samples(
     >>> forwarded_samples(Constant(0.5, anneal=0.25), 4, 100).tolist()
     [50, 100, 150, 250]
     """
-    counts = [
-        keep_count(n, float(ratio), multiple_of=multiple_of)
-        for ratio in keep_ratios(schedule, epochs)
-    ]
-    return np.cumsum(counts, dtype=np.int64)
+    ratios = keep_ratios(schedule, epochs)
+    return np.cumsum(keep_counts(n, ratios, multiple_of=multiple_of), dtype=np.int64)

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ted_core._validation import check_bool, check_int, check_real, check_samples
 from ted_core.schedules import Schedule, keep_ratios
 
@@ -60,6 +63,14 @@ def keep_count(n: int, keep_ratio: float, *, multiple_of: int = 1) -> int:
     multiple_of = check_int("multiple_of", multiple_of, minimum=1)
     count = max(1, math.floor(ratio * n + 0.5))
     return min(n, _divide_up(count, multiple_of) * multiple_of)
+
+
+def keep_counts(
+    n: int, ratios: NDArray[np.float64], *, multiple_of: int = 1
+) -> NDArray[np.int64]:
+    """Return the `keep_count` of each keep ratio."""
+    counts = [keep_count(n, float(r), multiple_of=multiple_of) for r in ratios]
+    return np.array(counts, np.int64)
 
 
 def steps_for(
@@ -200,8 +211,8 @@ def planned_save_ratio(
     ratios = keep_ratios(schedule, epochs)
     if n is None:
         return float(1 - ratios.mean())
-    kept = sum(keep_count(n, float(r), multiple_of=multiple_of) for r in ratios)
-    return save_ratio(n * ratios.size, kept)
+    kept = keep_counts(n, ratios, multiple_of=multiple_of)
+    return save_ratio(n * ratios.size, int(kept.sum()))
 
 
 @dataclass(frozen=True)
