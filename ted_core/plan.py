@@ -46,11 +46,7 @@ class EpochPlan:
     Notes
     -----
     4 bytes a kept sample (8 above 2^31 samples).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Algorithm 1 lines 2 and 3.
+    Source: TED, ECAI 2024, Algorithm 1, lines 2 and 3.
 
     Examples
     --------
@@ -180,11 +176,7 @@ def loss_scale(keep_ratio: float) -> float:
     -----
     Optimisers that ignore the loss's scale (Adam, AdamW, LARS, LAMB) do not see a
     constant one; under SGD it multiplies the step, up to 1 / (1 - s).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 23.
+    Source: TED, ECAI 2024, Eq. 23.
 
     Examples
     --------

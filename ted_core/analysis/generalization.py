@@ -48,9 +48,9 @@ def internal_generalization(
     ValueError, TypeError
         A loss is not finite or not real, or the shapes do not broadcast.
 
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 3.
+    Notes
+    -----
+    Source: TED, ECAI 2024, Eq. 3.
 
     Examples
     --------
@@ -249,7 +249,7 @@ def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float6
     References
     ----------
     P. W. Koh, P. Liang, Understanding Black-box Predictions via Influence
-    Functions, ICML 2017, Sec. 2; for the IGD of J. Xiao et al., TED, ECAI 2024, Eq. 4.
+    Functions, ICML 2017, Sec. 2; for the IGD of TED, ECAI 2024, Eq. 4.
 
     Examples
     --------

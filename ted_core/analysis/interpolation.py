@@ -38,13 +38,12 @@ def interpolate(
 
     Notes
     -----
-    One of them is in memory at a time.
+    One of them is in memory at a time. Source: TED, ECAI 2024, Sec. 4.5, Fig. 8.
 
     References
     ----------
     I. J. Goodfellow, O. Vinyals, A. M. Saxe, Qualitatively characterizing neural
     network optimization problems, ICLR 2015.
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 4.5, Fig. 8.
 
     Examples
     --------

@@ -155,10 +155,9 @@ def save_ratio(total_forward: int, real_forward: int) -> float:
     ValueError, TypeError
         An argument is not an integer in its range.
 
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 24.
+    Notes
+    -----
+    Source: TED, ECAI 2024, Eq. 24.
 
     Examples
     --------
@@ -197,10 +196,9 @@ def planned_save_ratio(
     ValueError, TypeError
         An argument is out of its range or of a wrong type.
 
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 24.
+    Notes
+    -----
+    O(`epochs`). Source: TED, ECAI 2024, Eq. 24.
 
     Examples
     --------

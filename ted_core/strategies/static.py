@@ -70,10 +70,8 @@ class Static(Floored):
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Section 4.4, Table 7 (TEDS).
-    M. Paul, S. Ganguli, G. K. Dziugaite, Deep learning on a data diet: finding
-    important examples early in training, NeurIPS 2021 (EL2N, GraNd).
+    TED, ECAI 2024, Section 4.4, Table 7 (TEDS).
+    M. Paul et al., Deep learning on a data diet, NeurIPS 2021 (EL2N, GraNd).
 
     Examples
     --------
