@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from ted_core._scores import ScoreTable
 from ted_core._validation import check_real
 from ted_core.config import RunConfig
-from ted_core.schedules.counts import steps_for
+from ted_core.schedules.counts import StepOptions, steps_for
 from ted_core.selection.randomness import ORDER, stream
 from ted_core.selection.sharded import loss_factor
+from ted_core.selection.top_k import pieces
 from ted_core.strategies import Request
 from ted_core.typing import Ids
 
@@ -109,31 +111,20 @@ class EpochPlan:
     def checksum(self) -> int:
         """CRC-32 of the order as little-endian int64; a resumed epoch compares it."""
         crc = 0
-        for start in range(0, self.order.size, 1 << 20):
-            part = self.order[start : start + (1 << 20)].astype("<i8")
-            crc = zlib.crc32(part.tobytes(), crc)
+        for part in pieces(self.order.size):
+            crc = zlib.crc32(self.order[part].astype("<i8").tobytes(), crc)
         return crc
 
-    def steps(
-        self,
-        batch_size: int,
-        *,
-        accumulation: int = 1,
-        world_size: int = 1,
-        drop_last: bool = False,
-    ) -> int:
-        """Count this epoch's optimizer steps; see :func:`ted_core.steps_for`.
+    def steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
+        """Count this epoch's optimizer steps.
 
         Parameters
         ----------
         batch_size : int
             Samples of one batch on one process.
-        accumulation : int, default 1
-            Batches of one optimizer step.
-        world_size : int, default 1
-            Processes that share the order; a shard's is not shared.
-        drop_last : bool, default False
-            Whether the loader drops an incomplete last batch.
+        **options : int, int and bool
+            ``accumulation``, ``world_size``, ``drop_last`` of
+            :func:`ted_core.steps_for`; a shard's order is shared by one process.
 
         Returns
         -------
@@ -145,13 +136,9 @@ class EpochPlan:
         ValueError, TypeError
             An argument is not an integer in its range.
         """
-        return steps_for(
-            self.visited,
-            batch_size,
-            accumulation=accumulation,
-            world_size=1 if self.kept_by_rank else world_size,
-            drop_last=drop_last,
-        )
+        if self.kept_by_rank:
+            options["world_size"] = 1
+        return steps_for(self.visited, batch_size, **options)
 
 
 def loss_scale(keep_ratio: float) -> float:

@@ -89,20 +89,11 @@ class Pruner:
     0.49
     """
 
-    def __init__(
-        self,
-        n: int,
-        *,
-        epochs: int,
-        **options: Unpack[RunOptions],
-    ) -> None:
+    def __init__(self, n: int, *, epochs: int, **options: Unpack[RunOptions]) -> None:
         run = self.config = make_config(n, epochs, **options)
         self.n, self.epochs = run.n, run.epochs
-        self._table = ScoreTable(
-            n,
-            reduction=run.reduction,
-            initial_scores=options.get("initial_scores"),
-        )
+        initial = options.get("initial_scores")
+        self._table = ScoreTable(n, reduction=run.reduction, initial_scores=initial)
         self._history: Rows = {name: [] for name in (*HISTORY, "keep_ratio")}
         self._epoch, self._stopped = 0, False
         self._warned_of_single = False
@@ -245,9 +236,8 @@ class Pruner:
             value were planned twice and not delivered: they rank first no more.
         """
         self._check_open("advance")
-        received, waits = self._received(self.config.layout.sums)
-        self._check_values(received, waits=waits)
-        accounts = self._close(forwarded, anything=waits or received.samples > 0)
+        known = self._check_received(self.config.layout.sums)
+        accounts = self._close(forwarded, known=known)
         if max_missing is not None:
             _warn(accounts.missing_warning(self._epoch - 1, max_missing))
 
@@ -276,9 +266,8 @@ class Pruner:
         missing = ""
         if self._table.observed:
             if self.config.layout.shares_order:  # else another process may have one
-                received, waits = self._received(list)
-                self._check_values(received, waits=waits)
-            epoch, accounts = self._epoch, self._close(forwarded, anything=True)
+                self._check_received(list)
+            epoch, accounts = self._epoch, self._close(forwarded, known=True)
             if max_missing is not None:
                 missing = accounts.missing_warning(epoch, max_missing)
         self._stopped = True
@@ -291,23 +280,18 @@ class Pruner:
                 "all data, did not run; give `epochs` the number that the training has"
             )
 
-    def _received(
-        self, sum_over: Callable[[Sequence[int]], list[int]]
-    ) -> tuple[Received, bool]:
-        """Return what the processes received, and whether they wait for all of it."""
-        table = self._table
-        other = int(not table.waits_for(self.plan().order))
-        *counts, other = sum_over([*table.received(), other])
-        return Received(*counts), not other
-
-    def _check_values(self, received: Received, *, waits: bool) -> None:
-        """Refuse an open epoch without a finite value."""
-        if waits:
-            return  # they never came, and rank first no more
+    def _check_received(self, sum_over: Callable[[Sequence[int]], list[int]]) -> bool:
+        """Refuse an epoch without a finite value; tell whether deliveries are known."""
+        waits = self._table.waits_for(self.plan().order)
+        *counts, others = sum_over([*self._table.received(), int(not waits)])
+        received = Received(*counts)
+        if not others:
+            return True  # they never came, and rank first no more
         if self.config.strategy.uses_scores or received.nonfinite:
             received.check(f" in epoch {self._epoch}")
+        return received.samples > 0
 
-    def _close(self, forwarded: int | None, *, anything: bool) -> EpochAccounts:
+    def _close(self, forwarded: int | None, *, known: bool) -> EpochAccounts:
         plan, expected = self.plan(), None
         if plan.visited > plan.order.size:
             # This process repeats samples of its shard to keep in step.
@@ -315,8 +299,7 @@ class Pruner:
             expected = times_in(repeated, self.n)
         accounts = EpochAccounts(plan.order, self._table.deliveries, expected=expected)
         # Where nothing was observed at all, nothing is known of who was delivered.
-        order = plan.order if anything else None
-        closed = self._table.close(order)
+        closed = self._table.close(plan.order if known else None)
         row: dict[str, float] = {
             "planned": accounts.planned,
             "observed": accounts.observed,
@@ -325,8 +308,9 @@ class Pruner:
             "weightless": closed.weightless,
             "nonfinite": closed.nonfinite,
             "missing": accounts.missing,
+            "keep_ratio": plan.keep_ratio,
         }
-        for name, count in (row | {"keep_ratio": plan.keep_ratio}).items():
+        for name, count in row.items():
             self._history[name].append(count)
         self._plan, self._epoch = None, self._epoch + 1
         if closed.given_up:
