@@ -238,7 +238,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
         row = state.get(f"history.{name}")
         if isinstance(row, np.ndarray):
             _tell(f"history.{name}", f"{int(row.sum())} in {row.size} epochs")
-    arrays = []
+    arrays: list[Any] = []
     for name in (
         *("scores.score", "scores.update_counts"),
         *("history.planned", "history.missing"),

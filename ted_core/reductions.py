@@ -35,38 +35,25 @@ _KNOWN, _CORRECT = 1, 2  # bits of Count: ever correct, and correct when last se
 class Reduction(Protocol):
     """What the library asks of a reduction.
 
-    `updates` is how many values each sample has had before, shape (m,).
+    `updates` is how many values each sample has had before, shape (m,). A class that
+    inherits from it keeps one column and ranks by it, where it does not say otherwise.
     """
 
     @property
     def extra_columns(self) -> Mapping[str, type[np.generic]]:
         """Dtypes of the columns beside ``"score"``; they start at 0."""
+        return {}
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Return the columns after one more value of each sample."""
 
     def rank(self, columns: Columns, updates: Counts) -> Scores:
         """Return what the strategy ranks by; may be the score itself."""
-
-    def begin(self, scores: Scores) -> Columns:
-        """Return the columns that stand for given scores after one update."""
-
-
-class _ScoreAlone:
-    """What most reductions do: keep one column and rank by it."""
-
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """Dtypes of the columns beside the score."""
-        return {}
-
-    def rank(self, columns: Columns, updates: Counts) -> Scores:
-        """Return the score."""
         del updates
         return columns["score"]
 
     def begin(self, scores: Scores) -> Columns:
-        """Return `scores` as they are."""
+        """Return the columns that stand for given scores after one update."""
         return {"score": scores}
 
 
@@ -111,7 +98,7 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
 
 
 @dataclass(frozen=True)
-class Polyak(_ScoreAlone):
+class Polyak(Reduction):
     r"""Polyak averaging over the epochs (Eq. 19); TED's reduction.
 
     Parameters
@@ -173,7 +160,7 @@ class Polyak(_ScoreAlone):
 
 
 @dataclass(frozen=True)
-class Last(_ScoreAlone):
+class Last(Reduction):
     """The newest value alone, as InfoBatch scores by it."""
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
@@ -183,7 +170,7 @@ class Last(_ScoreAlone):
 
 
 @dataclass(frozen=True)
-class Mean(_ScoreAlone):
+class Mean(Reduction):
     """The mean of all values, as EL2N-20 averages over its runs."""
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
@@ -194,7 +181,7 @@ class Mean(_ScoreAlone):
 
 
 @dataclass(frozen=True)
-class Count(_ScoreAlone):
+class Count(Reduction):
     r"""How often a sample was forgotten: correct (1) before, wrong (0) now.
 
     A sample that was never correct ranks above all that were.
@@ -230,7 +217,7 @@ class Count(_ScoreAlone):
 
 
 @dataclass(frozen=True)
-class MeanAndVariance(_ScoreAlone):
+class MeanAndVariance(Reduction):
     r"""Averages over time of a sample's value x and of its squared distance.
 
     ``v = alpha v + (1 - alpha) (x - mu)^2``, then ``mu = alpha mu + (1 - alpha) x``;

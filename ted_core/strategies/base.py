@@ -187,63 +187,47 @@ class Selection:
 class Strategy(Protocol):
     """What the pruner asks of a strategy; its repr names its parameters.
 
-    With a class attribute ``over_shards = True`` it says that `select` compares samples
-    by `Request.top`, `Request.draw` and sums alone, and so chooses over all processes.
+    A class that inherits from it keeps by score as many as the schedule says, where it
+    does not say otherwise. With a class attribute ``over_shards = True`` it says that
+    `select` compares samples by `Request.top`, `Request.draw` and sums alone, and so
+    chooses over all processes.
     """
 
     @property
     def uses_scores(self) -> bool:
         """Whether an epoch without values is an error."""
+        return True
 
     @property
     def known_count(self) -> bool:
         """Whether the schedule alone decides how many samples are kept."""
+        return True
 
     @property
     def scales_loss(self) -> bool:
         """Whether the loss is divided by the keep ratio (Eq. 23)."""
+        return True
 
     @property
     def reduction(self) -> Reduction | None:
         """The reduction the strategy needs, or None for the signal's own."""
+        return None
 
     def check(self, n: int, smallest: int, labels: Labels | None) -> None:
-        """Refuse a data set that the strategy can't serve.
+        """Refuse a data set that the strategy can't serve; by default, accept any.
 
         `smallest` is the least number of samples that an epoch keeps.
         """
+        del n, smallest, labels
 
     def select(self, request: Request) -> Selection:
         """Return the kept samples of one epoch."""
 
 
-class StrategyDefaults:
-    """What most strategies answer: keep by score as many as the schedule says."""
+class StrategyDefaults(Strategy):
+    """A strategy that chooses over shards."""
 
     over_shards: bool = True
-
-    @property
-    def uses_scores(self) -> bool:
-        """Whether an epoch without values is an error."""
-        return True
-
-    @property
-    def known_count(self) -> bool:
-        """Whether the schedule alone decides how many samples are kept."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """Whether the loss is divided by r_t (Eq. 23)."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """The reduction that the strategy needs; None for the signal's own."""
-        return None
-
-    def check(self, n: int, smallest: int, labels: Labels | None) -> None:
-        """Accept any data set."""
 
 
 def draw(ids: Ids, count: int, request: Request) -> Ids:
