@@ -16,6 +16,7 @@ from ted_core._validation import (
     check_kind,
     check_mask,
     check_samples,
+    check_shape,
     check_values,
 )
 from ted_core.checkpoint import array_field, plain_field
@@ -174,13 +175,8 @@ class EpochBuffer:
 
 def _as_times(name: str, value: ArrayLike, n: int) -> Counts:
     """Return how often each sample came, uint8, or say why it is not that."""
-    times = as_array(name, value)
-    if times.shape != (n,):
-        msg = f"`{name}` must have shape ({n},), got shape {times.shape}"
-        raise ValueError(msg)
-    if times.dtype.kind not in "iu":
-        msg = f"`{name}` must hold integers, got dtype {times.dtype}"
-        raise TypeError(msg)
+    times = as_array(name, value, kinds="iu")
+    check_shape(name, times, (n,))
     if times.min() < 0 or times.max() > _MAX_TIMES:
         msg = f"`{name}` must be in [0, 255], got {times.min()} to {times.max()}"
         raise ValueError(msg)

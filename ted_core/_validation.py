@@ -95,7 +95,17 @@ def check_kind(name: str, value: object, kind: type) -> None:
         raise TypeError(msg)
 
 
-def as_array(name: str, value: object) -> NDArray[Any]:
+def as_array(name: str, value: object, *, kinds: str = "") -> NDArray[Any]:
+    """Return `value` as NumPy, or say that it is no array, or of other dtype kinds."""
+    array = _as_array(name, value)
+    if kinds and array.dtype.kind not in kinds:
+        numbers = "real numbers" if "f" in kinds else "integers"
+        msg = f"`{name}` must hold {numbers}, got dtype {array.dtype}"
+        raise TypeError(msg)
+    return array
+
+
+def _as_array(name: str, value: object) -> NDArray[Any]:
     """Return `value` as NumPy, or say that it is no array; a masked number is NaN."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         if value.dtype.kind != "f":
@@ -112,12 +122,18 @@ def as_array(name: str, value: object) -> NDArray[Any]:
 
 def as_scores(name: str, value: object) -> NDArray[np.float32]:
     """Return `value` as float32 of any shape, or say that it holds no real numbers."""
-    array = as_array(name, value)
-    if array.dtype.kind not in "fiub":
-        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
-        raise TypeError(msg)
+    array = as_array(name, value, kinds="fiub")
     with np.errstate(over="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def check_shape(
+    name: str, array: NDArray[Any], shape: tuple[int, ...], like: str = ""
+) -> None:
+    """Refuse an array of another shape."""
+    if array.shape != shape:
+        msg = f"`{name}` must have shape {shape}{like}, got shape {array.shape}"
+        raise ValueError(msg)
 
 
 def to_numpy(value: Any) -> NDArray[Any]:
@@ -162,9 +178,7 @@ def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iu":
         values = values.astype(np.float32)
     array = as_array(name, values)
-    if array.shape != (size,):
-        msg = f"`{name}` must have shape ({size},) like `ids`, got shape {array.shape}"
-        raise ValueError(msg)
+    check_shape(name, array, (size,), " like `ids`")
     if array.dtype.kind not in "fiu" and size:
         msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -187,9 +201,7 @@ def check_mask(name: str, value: object, size: int) -> NDArray[np.bool_]:
 def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32, or refuse another shape and what is not finite."""
     scores = as_array(name, values)
-    if scores.shape != (size,):
-        msg = f"`{name}` must have shape ({size},), got shape {scores.shape}"
-        raise ValueError(msg)
+    check_shape(name, scores, (size,))
     scores = check_values(name, scores, size)
     if not np.isfinite(scores).all():
         wrong = int(np.flatnonzero(~np.isfinite(scores))[0])

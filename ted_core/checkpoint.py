@@ -112,19 +112,12 @@ def register_kind(kind: Kind) -> Kind:
     ----------
     kind : type
         A dataclass with fields of type str, int, float or bool. Or any class with a
-        method ``state_fields()`` that returns such fields by name.
-
-    Returns
-    -------
-    type
-        The same class.
+        method ``state_fields()`` that returns such fields by name. It is returned.
 
     Raises
     ------
-    TypeError
-        It is no class, or its fields are not known.
-    ValueError
-        Another class of this name is registered.
+    TypeError, ValueError
+        It is no class, its fields are not known, or another of its name is registered.
 
     Notes
     -----
@@ -357,11 +350,9 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
 
     Raises
     ------
-    TypeError
-        `state` is no mapping, or a value of it is of another type, or an array that
-        holds objects or has no dimension.
-    ValueError
-        A name, an integer or a string that the file could not give back.
+    TypeError, ValueError
+        `state` is no mapping, or has a value of another type, an array that holds
+        objects or has no dimension, or what the file could not give back.
     OSError
         The disk is full or the folder can't be written; an older file stays whole.
 
@@ -402,15 +393,12 @@ def load_state(path: str | os.PathLike[str]) -> State:
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
-    CheckpointError
-        The file is truncated, damaged, foreign or of a newer version.
+    FileNotFoundError, CheckpointError
+        There is no such file; it is truncated, damaged, foreign or of a newer version.
 
     Notes
     -----
-    Every member's CRC-32 is verified before anything is parsed. O(size of the file),
-    which is read twice.
+    All CRC-32 are verified before anything is parsed: the file is read twice.
 
     Examples
     --------

@@ -126,11 +126,6 @@ class EpochPlan:
             ``accumulation``, ``world_size``, ``drop_last`` of
             :func:`ted_core.steps_for`; a shard's order is shared by one process.
 
-        Returns
-        -------
-        int
-            Optimizer steps.
-
         Raises
         ------
         ValueError, TypeError

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._validation import as_scores, check_choice, check_real
+from ted_core._validation import as_scores, check_choice, check_real, check_shape
 from ted_core.typing import Counts, Scores
 
 __all__ = [
@@ -90,9 +90,7 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
     """
     share = check_real("alpha", alpha, low=0, high=1, brackets="[)")
     before, value = as_scores("score", score), as_scores("value", value)
-    if before.shape != value.shape:
-        msg = f"`value` must have shape {before.shape}, got shape {value.shape}"
-        raise ValueError(msg)
+    check_shape("value", value, before.shape)
     past, now = np.float32(share) * before, np.float32(1 - share) * value
     return np.asarray(past + now, np.float32)
 

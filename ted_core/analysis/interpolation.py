@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core._validation import check_shape
 from ted_core.analysis._validation import check_real_array
 
 __all__ = ["interpolate", "loss_along"]
@@ -53,12 +54,7 @@ def interpolate(
     """
     first = check_real_array("theta_first", theta_first)
     last = check_real_array("theta_last", theta_last)
-    if first.shape != last.shape:
-        msg = (
-            f"`theta_last` must have shape {first.shape} like `theta_first`, got shape "
-            f"{last.shape}"
-        )
-        raise ValueError(msg)
+    check_shape("theta_last", last, first.shape, " like `theta_first`")
     steps = check_real_array("alphas", alphas)
     if steps.ndim != 1:
         msg = f"`alphas` must have shape (m,), got shape {steps.shape}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._validation import check_int, check_real
+from ted_core._validation import check_int, check_real, check_shape
 from ted_core.analysis._validation import check_labelled, check_real_array
 
 __all__ = ["fit_logistic", "logistic_objective"]
@@ -154,9 +154,7 @@ def fit_logistic(
     c = found if classes is None else check_int("classes", classes, minimum=found)
     shape = (c, xs.shape[1])
     theta = np.zeros(shape) if start is None else check_real_array("start", start)
-    if theta.shape != shape:
-        msg = f"`start` must have shape {shape}, got shape {theta.shape}"
-        raise ValueError(msg)
+    check_shape("start", theta, shape)
     for _ in range(_MAX_STEPS):
         gradient = logistic_gradients(theta, xs, ys, l2=l2).mean(axis=0)
         if np.abs(gradient).max() <= stop:

@@ -154,11 +154,7 @@ class _Curve:
 
     def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
         """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""
-        array = as_array("progress", progress)
-        if array.dtype.kind not in "fiub":
-            msg = f"`progress` must hold real numbers, got dtype {array.dtype}"
-            raise TypeError(msg)
-        array = array.astype(np.float64)
+        array = as_array("progress", progress, kinds="fiub").astype(np.float64)
         if not np.all((array >= 0) & (array <= 1)):
             msg = f"`progress` must be in [0, 1], got {progress!r}"
             raise ValueError(msg)

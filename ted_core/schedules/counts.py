@@ -97,11 +97,6 @@ def steps_for(
     drop_last : bool, default False
         Whether each process's loader drops an incomplete last batch.
 
-    Returns
-    -------
-    int
-        Optimizer steps.
-
     Raises
     ------
     ValueError, TypeError
@@ -109,8 +104,7 @@ def steps_for(
 
     Notes
     -----
-    A process has ``ceil(count / world_size)`` samples, in as many batches as these
-    make, rounded up, or down with `drop_last`.
+    A process has ``ceil(count / world_size)`` samples; with `drop_last` whole batches.
 
     Examples
     --------

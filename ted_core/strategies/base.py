@@ -82,32 +82,22 @@ class Request:
         return np.arange(self.n, dtype=id_dtype(self.n))
 
     def global_ids(self, ids: Ids) -> Ids:
-        """Return the ids that samples have among those of all processes.
+        """Return the ids (m,) that samples have among those of all processes.
 
         Parameters
         ----------
         ids : ndarray of int, shape (m,)
-            Ids on this process.
-
-        Returns
-        -------
-        ndarray of int, shape (m,)
-            The same without shards.
+            Ids on this process; the same without shards.
         """
         return self.selector.global_ids(ids)
 
     def together(self, *numbers: float) -> list[float]:
-        """Return the sums of some numbers over the processes.
+        """Return the sums of some numbers over the processes, the same on each.
 
         Parameters
         ----------
         *numbers : float
             This process's.
-
-        Returns
-        -------
-        list of float
-            The same on every process.
         """
         sums: list[float] = self.selector.sum(numbers).tolist()
         return sums
@@ -115,7 +105,7 @@ class Request:
     def top(
         self, keys: Scores, count: int | None = None, *, epoch: int | None = None
     ) -> Ids:
-        """Return the ids of the highest keys of all processes, as many as `count`.
+        """Return this process's ids (k,) of the highest keys of all, ascending.
 
         Parameters
         ----------
@@ -125,45 +115,29 @@ class Request:
             Samples of all processes; the request's by default.
         epoch : int, optional
             Key of the hash among equal keys; the request's by default.
-
-        Returns
-        -------
-        ndarray of int, shape (k,)
-            Those of this process, ascending.
         """
         count = self.count if count is None else count
         epoch = self.epoch if epoch is None else epoch
         return self.selector.top(keys, count, seed=self.seed, epoch=epoch)
 
     def draw(self, ids: Ids, count: int, *, seed: int | None = None) -> Ids:
-        """Select at random from the `ids` of all processes, by the highest hashes.
+        """Return this process's ids (k,) of the highest hashes of all, ascending.
 
         Parameters
         ----------
         ids : ndarray of int, shape (m,)
-            Ids to select from, ascending.
+            Ids to select from at random, ascending.
         count : int
             Samples of all processes.
         seed : int, optional
             Key of the hash; the request's by default, which orders ties too: of
             samples that a tie left over, take a seed from :meth:`generator`.
-
-        Returns
-        -------
-        ndarray of int, shape (k,)
-            Those of this process, ascending.
         """
         seed = self.seed if seed is None else seed
         return self.selector.draw(ids, count, seed=seed, epoch=self.epoch)
 
     def generator(self) -> np.random.Generator:
-        """Return the epoch's stream for random numbers of the strategy.
-
-        Returns
-        -------
-        numpy.random.Generator
-            The same for the same seed and epoch.
-        """
+        """Return a stream of random numbers, the same for the same seed and epoch."""
         return stream(self.seed, purpose=SELECT, epoch=self.epoch)
 
 
@@ -231,11 +205,9 @@ class StrategyDefaults(Strategy):
 
 
 def draw(ids: Ids, count: int, request: Request) -> Ids:
-    """Select `count` of all processes' `ids` at random, independent of ties.
-
-    Samples that a tie left over have low tie hashes; this key is another, so that they
-    are selected as often as all others.
-    """
+    """Select `count` of all processes' `ids` at random, independent of ties."""
+    # Samples that a tie left over have low tie hashes: by another key they are selected
+    # as often as all others.
     seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
     return request.draw(ids, count, seed=seed)
 

@@ -179,13 +179,10 @@ class Static(Floored):
 
 
 def _as_scores(scores: ArrayLike) -> Scores:
-    array = as_array("scores", scores)
+    array = as_array("scores", scores, kinds="fiu")
     if array.ndim != 1 or array.size == 0:
         msg = f"`scores` must have shape (n,) with n at least 1, got {array.shape}"
         raise ValueError(msg)
-    if array.dtype.kind not in "fiu":
-        msg = f"`scores` must hold real numbers, got dtype {array.dtype}"
-        raise TypeError(msg)
     with np.errstate(over="ignore"):
         ranking: Scores = array.astype(np.float32) + np.float32(0)
     if np.isnan(ranking).any():
