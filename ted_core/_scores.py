@@ -326,17 +326,14 @@ class ScoreTable:
             if where.any():
                 once = flags[where] & bit
                 flags[where] |= once << np.uint8(1) | np.uint8(bit)
-        ids = np.flatnonzero(finite)
-        self._update(ids + part.start, means[ids])
-        return [int(x.sum()) for x in (nonfinite, weightless, given_up)]
-
-    def _update(self, ids: NDArray[np.int64], values: Scores) -> None:
+        ids, values = np.flatnonzero(finite) + part.start, means[finite]
         counts = self._update_counts[ids]
         before = {name: column[ids] for name, column in self.columns.items()}
         for name, column in self.reduction.update(before, counts, values).items():
             # -0 becomes 0, so that equal scores have equal bits.
             self.columns[name][ids] = column + column.dtype.type(0)
         self._update_counts[ids] = np.minimum(counts, _MAX_UPDATES - 1) + np.uint16(1)
+        return [int(x.sum()) for x in (nonfinite, weightless, given_up)]
 
     def ranking(self, selector: Selector | None = None) -> Scores:
         """Return what a strategy ranks by."""

@@ -444,7 +444,10 @@ def _read(file: BinaryIO) -> State:
                 _refuse(file, f"got the member {member.filename!r}")
             with archive.open(member) as stream:
                 array = np.lib.format.read_array(stream, allow_pickle=False)
-            state[name] = _from_array(array)
+            state[name] = array if array.ndim else array.item()
+            if not isinstance(state[name], np.ndarray | str | int | float | bool):
+                msg = f"a state must hold plain values, got {state[name]!r}"
+                raise CheckpointError(msg)
         # A damaged directory can hide members; another program writes no comment.
         if state.get("format") == FORMAT and archive.comment != _comment(state):
             _refuse(file, f"got {len(state)} members and {archive.comment!r}")
@@ -484,13 +487,3 @@ def _to_array(name: object, value: object) -> NDArray[Any]:
         msg = f"`{name}` must not hold objects, got dtype {array.dtype}"
         raise TypeError(msg)
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
-
-
-def _from_array(array: NDArray[Any]) -> StateValue:
-    if array.ndim:
-        return array
-    value = array.item()
-    if not isinstance(value, str | int | float | bool):
-        msg = f"a state must hold plain values, got {value!r}"
-        raise CheckpointError(msg)
-    return value

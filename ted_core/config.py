@@ -120,8 +120,15 @@ class RunConfig:
             msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {self.signal!r}"
             raise ValueError(msg)
         _check_reduction(self.signal, self.strategy, self.reduction)
-        if self.labels is not None:
-            _check_labels(self.labels, self.n)
+        labels = self.labels
+        if labels is not None and (
+            labels.shape != (self.n,) or labels.dtype.kind not in "iu"
+        ):
+            msg = (
+                f"`labels` must hold integers of shape ({self.n},), got {labels.dtype} "
+                f"of shape {labels.shape}"
+            )
+            raise ValueError(msg)
         self.layout.check(self.strategy)
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
         if self.epochs < _FEW_EPOCHS:
@@ -163,6 +170,7 @@ class RunConfig:
 
     def describe(self) -> State:
         """Return the configuration as plain values, for states and comparisons."""
+        classes = None if self.labels is None else self.labels.astype("<i8")
         return {
             "n": self.n,
             "epochs": self.epochs,
@@ -173,7 +181,7 @@ class RunConfig:
             "seed": str(self.seed),
             "multiple_of": self.multiple_of,
             "scale_loss": self.scale_loss,
-            "labels": labels_checksum(self.labels),
+            "labels": -1 if classes is None else zlib.crc32(classes.tobytes()),
             **self.layout.describe(),
         }
 
@@ -365,18 +373,3 @@ def _check_reduction(signal: str, strategy: Strategy, reduction: Reduction) -> N
             f"for the signal {signal!r}, got {reduction!r}"
         )
         raise ValueError(msg)
-
-
-def _check_labels(labels: Labels, n: int) -> None:
-    """Refuse what is no class of each sample."""
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        msg = (
-            f"`labels` must hold integers of shape ({n},), got {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-        raise ValueError(msg)
-
-
-def labels_checksum(labels: Labels | None) -> int:
-    """Return the CRC-32 of the labels as little-endian int64, or -1 without any."""
-    return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())

@@ -116,8 +116,10 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     [2.121]
     """
     z = _arrays.as_logits(logits)
-    h = _arrays.as_hidden(z, hidden)
-    xp, biased = _arrays.namespace(logits=z), check_bool("bias", bias)
+    h = _arrays.as_floating("hidden", hidden, minimum_ndim=2)
+    xp, biased = _arrays.namespace(logits=z, hidden=h), check_bool("bias", bias)
+    shape = (z.shape[0], *h.shape[1:2])
+    _arrays.check_same_shape("hidden", h, shape, "`logits`, samples first")
     with _arrays.quiet(xp):
         return _formulas.grand(xp, z, _arrays.as_labels(z, labels), h, bias=biased)
 
@@ -223,7 +225,14 @@ def loss(losses: Array) -> Array:
     >>> loss(np.array([0.5, 2.0])).tolist()
     [0.5, 2.0]
     """
-    return _arrays.as_losses(losses)
+    values = _arrays.as_floating("losses", losses)
+    if values.ndim != 1:
+        msg = (
+            f"`losses` must have shape (B,), got shape {tuple(values.shape)}; average "
+            "those of tokens or pixels over each sample"
+        )
+        raise ValueError(msg)
+    return values
 
 
 def forgetting(logits: Array, labels: Array) -> Array:

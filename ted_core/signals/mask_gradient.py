@@ -204,8 +204,14 @@ def mask_gradient(
     g = as_floating("gradient", gradient)
     xp = namespace(hidden=h, gradient=g)
     check_same_shape("gradient", g, h.shape, "`hidden`")
+    used = None
+    if token_mask is not None:
+        used = as_token_mask("token_mask", token_mask)
+        namespace(hidden=h, token_mask=used)
+        like = "the first axes of `hidden`"
+        check_same_shape("token_mask", used, h.shape[: used.ndim], like)
+        used = xp.reshape(used, tuple(used.shape) + (1,) * (h.ndim - used.ndim))
     with quiet(xp):
-        used = None if token_mask is None else _used(h, token_mask)
         inner = _formulas.inner_products(xp, h, g, used=used)
         inner = _divide(h, inner, loss_gradient, "the first axis of `hidden`")
         return _oriented(xp, inner, signed=signed)
@@ -281,15 +287,6 @@ def segment_mask_gradient(
             inner = inner + xp.sum(values, axis=1)
         inner = _divide(inner, inner, loss_gradient, "`num_segments`")
         return _oriented(xp, inner, signed=signed)
-
-
-def _used(h: Array, token_mask: Array) -> Array:
-    """Return the token mask with as many axes as the masked tensor."""
-    mask = as_token_mask("token_mask", token_mask)
-    xp = namespace(hidden=h, token_mask=mask)
-    like = "the first axes of `hidden`"
-    check_same_shape("token_mask", mask, h.shape[: mask.ndim], like)
-    return xp.reshape(mask, tuple(mask.shape) + (1,) * (h.ndim - mask.ndim))
 
 
 def _divide(h: Array, inner: Array, loss_gradient: Array | None, like: str) -> Array:

@@ -20,24 +20,6 @@ from ted_core.typing import Scores
 __all__ = ["Static"]
 
 
-def ranking_of_state(state: Mapping[str, Any]) -> Scores:
-    """Return the scores of a saved run, as a strategy of its next epoch gets them."""
-    state = current_state(pruner_state(state))
-    observed = plain_field(state, "open.observed", int)
-    if observed:
-        msg = (
-            f"`state` must be taken between two epochs, got {observed} observations of "
-            "an open one; call `finish()` before `state_dict()`"
-        )
-        raise CheckpointError(msg)
-    reduction = saved_kind(state, "reduction")
-    if not isinstance(reduction, Reduction):
-        msg = f"`reduction.kind` must be a Reduction, saved {reduction!r}"
-        raise CheckpointError(msg)
-    table = ScoreTable(plain_field(state, "n", int), reduction=reduction)
-    return table.of_state(state).ranking()
-
-
 class Static(Floored):
     r"""Keep the highest of given scores, the same in every epoch.
 
@@ -133,7 +115,20 @@ class Static(Floored):
         >>> ted.Static.from_state(surrogate.state_dict()).scores.tolist()
         [1.0, 3.0, 2.0]
         """
-        return cls(ranking_of_state(state), class_floor=class_floor)
+        state = current_state(pruner_state(state))
+        observed = plain_field(state, "open.observed", int)
+        if observed:
+            msg = (
+                f"`state` must be taken between two epochs, got {observed} observations"
+                " of an open one; call `finish()` before `state_dict()`"
+            )
+            raise CheckpointError(msg)
+        reduction = saved_kind(state, "reduction")
+        if not isinstance(reduction, Reduction):
+            msg = f"`reduction.kind` must be a Reduction, saved {reduction!r}"
+            raise CheckpointError(msg)
+        table = ScoreTable(plain_field(state, "n", int), reduction=reduction)
+        return cls(table.of_state(state).ranking(), class_floor=class_floor)
 
     def state_fields(self) -> dict[str, Any]:
         """Return what a state holds: not the scores, but their checksum."""
