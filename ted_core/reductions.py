@@ -233,8 +233,7 @@ class MeanAndVariance(Reduction):
 
     References
     ----------
-    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
-    data pruning, arXiv 2111.12621, 2021.
+    R. S. Raju et al., Accelerating deep learning with dynamic data pruning, 2021.
 
     Examples
     --------

@@ -90,9 +90,8 @@ def loss_along(
 
     Notes
     -----
-    m evaluations. Flat around alpha = 1 is the paper's sign of good generalization;
-    networks that differ in scale alone differ in it too.
-    Source: TED, ECAI 2024, Sec. 4.5, Fig. 8.
+    m evaluations. Flat around alpha = 1 is the paper's sign of good generalization
+    (Sec. 4.5, Fig. 8); networks that differ in scale alone differ in it too.
 
     Examples
     --------

@@ -131,13 +131,11 @@ def fit_logistic(
 
     Notes
     -----
-    O(n p^2 + p^3) a step with p = classes d; about ten steps from zero, three from
-    the solution with one sample more.
+    O(n p^2 + p^3) a step with p = classes d; about ten steps from zero.
 
     References
     ----------
-    D. Boehning, Multinomial logistic regression algorithm, Annals of the Institute
-    of Statistical Mathematics 44, 1992.
+    D. Boehning, Multinomial logistic regression algorithm, 1992.
 
     Examples
     --------

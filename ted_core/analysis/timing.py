@@ -41,8 +41,8 @@ def prune_from(
 
     Notes
     -----
-    With the strategy ``Random`` it is the experiment from which the paper concludes
-    that pruning should grow over time. Source: TED, ECAI 2024, Sec. 3.4, Fig. 3.
+    With ``Random`` it is the experiment by which the paper lets pruning grow over time.
+    Source: TED, ECAI 2024, Sec. 3.4, Fig. 3.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def forwarded_samples(
 
     Notes
     -----
-    The counts of a strategy that follows the schedule; see ``known_count``. O(epochs).
+    For a strategy of ``known_count``. O(epochs).
     Source: TED, ECAI 2024, Eq. 24, Figs. 7 and 9.
 
     Examples

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Digits", "load_digits"]
+__all__ = ["load_digits"]
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
 _MIN_SIDE = 8
@@ -20,15 +20,7 @@ _RGB_DIMENSIONS = 4
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Handwritten digits, 8 x 8 pixels.
-
-    Parameters
-    ----------
-    x_train, x_test : ndarray of float64, shape (n, 64)
-        Pixels, scaled to [0, 1].
-    y_train, y_test : ndarray of int64, shape (n,)
-        Digit of each picture.
-    """
+    """Handwritten digits: 8 x 8 pixels, flat and in [0, 1], and their classes."""
 
     x_train: NDArray[np.float64]
     y_train: NDArray[np.int64]
@@ -42,7 +34,8 @@ def load_digits() -> Digits:
     Returns
     -------
     Digits
-        The 1,797 pictures, of which a quarter is held out.
+        The 1,797 pictures, of which a quarter is held out: ``x_train`` and ``x_test``,
+        float64 of shape (n, 64) in [0, 1], ``y_train`` and ``y_test``, int64 (n,).
 
     Raises
     ------

@@ -29,7 +29,6 @@ __all__ = [
     "Linear",
     "RollerCoaster",
     "Schedule",
-    "anneal_epochs",
     "keep_ratios",
 ]
 
@@ -62,26 +61,7 @@ class Schedule(Protocol):
 
 
 def anneal_epochs(schedule: Schedule, epochs: int) -> int:
-    r"""Count the full-data epochs at the end, floor(gamma T + 1/2).
-
-    Parameters
-    ----------
-    schedule : Schedule
-        The schedule; its `anneal` is gamma.
-    epochs : int
-        T, at least 1.
-
-    Returns
-    -------
-    int
-        Full-data epochs at the end, in [0, epochs].
-
-    Examples
-    --------
-    >>> from ted_core import RollerCoaster, anneal_epochs
-    >>> anneal_epochs(RollerCoaster(0.7, anneal=0.125), 200)
-    25
-    """
+    """Count the full-data epochs at the end, floor(gamma T + 1/2), at most T."""
     epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_EPOCHS)
     check_kind("schedule", schedule, Schedule)
     return min(epochs, math.floor(schedule.anneal * epochs + 0.5))

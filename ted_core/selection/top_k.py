@@ -12,7 +12,7 @@ from ted_core._validation import as_scores, check_int
 from ted_core.selection.randomness import as_ids, tie_hash
 from ted_core.typing import Ids, Scores, id_dtype
 
-__all__ = ["highest_hashes", "redundant_subset", "top_ids"]
+__all__ = ["redundant_subset", "top_ids"]
 
 _CHUNK = 1 << 17
 _MAX_PACKED = 1 << 32  # ids that fit the lower half of a 64-bit word
@@ -119,38 +119,7 @@ def redundant_subset(
 
 
 def highest_hashes(ids: Ids, count: int, *, seed: int = 0, epoch: int = 0) -> Ids:
-    """Return the `count` ids of the highest hash: a uniform selection, anywhere alike.
-
-    Parameters
-    ----------
-    ids : ndarray of int, shape (m,)
-        Distinct sample ids, ascending.
-    count : int
-        Ids to select, in [0, m].
-    seed, epoch : int
-        Key of :func:`tie_hash`.
-
-    Returns
-    -------
-    ndarray of int, shape (count,)
-        The selected ids, ascending.
-
-    Raises
-    ------
-    ValueError, TypeError
-        `count` is out of range.
-
-    Notes
-    -----
-    O(m), in scratch space of 24 bytes an id.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core import highest_hashes
-    >>> highest_hashes(np.arange(10), 10).tolist()
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
-    """
+    """Return the `count` of distinct ids with the highest hash, ascending."""
     ids = as_ids(ids)
     count = check_int("count", count, minimum=0, maximum=ids.size)
     if count in {0, ids.size}:

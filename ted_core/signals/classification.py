@@ -104,8 +104,7 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     References
     ----------
     M. Paul et al., Deep learning on a data diet, NeurIPS 2021, Definition 2.1.
-    A. Katharopoulos, F. Fleuret, Not all samples are created equal, ICML 2018 (the last
-    layer as a bound).
+    A. Katharopoulos, F. Fleuret, Not all samples are created equal, ICML 2018.
 
     Examples
     --------
@@ -149,8 +148,7 @@ def margin(logits: Array) -> Array:
 
     References
     ----------
-    T. Scheffer et al., Active hidden Markov models for information extraction,
-    IDA 2001.
+    T. Scheffer et al., Active hidden Markov models for information extraction, 2001.
     C. Coleman et al., Selection via proxy, ICLR 2020.
 
     Examples
@@ -182,8 +180,7 @@ def least_confidence(logits: Array) -> Array:
 
     References
     ----------
-    D. D. Lewis, W. A. Gale, A sequential algorithm for training text classifiers,
-    SIGIR 1994. C. Coleman et al., Selection via proxy, ICLR 2020.
+    D. Lewis, W. Gale, A sequential algorithm for training text classifiers, 1994.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from ted_core.selection.sharded import (
     mid_ranks_over_processes,
     top_over_processes,
 )
-from ted_core.selection.top_k import mid_ranks, ordered_bits
+from ted_core.selection.top_k import highest_hashes, mid_ranks, ordered_bits
 
 some = settings(max_examples=150, deadline=None)
 TIED = st.sampled_from([0.0, -0.0, 0.5, -2.0, 3e38, -3e38, 1e-40, np.inf])
@@ -74,7 +74,7 @@ def test_a_draw_over_the_ranks_is_that_of_one_process(split_scores, seed, data):
     count = data.draw(st.integers(0, sum(sizes)))
     kept, sums = chosen(parts, sizes, count, seed=seed, keyed=False)
     every = np.arange(sum(sizes))
-    assert kept == ted.highest_hashes(every, count, seed=seed).tolist()
+    assert kept == highest_hashes(every, count, seed=seed).tolist()
     assert len(sums) <= 8
 
 
