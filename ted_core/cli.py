@@ -63,20 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> from ted_core.cli import main
-    >>> main("plan --samples 100 --epochs 10 --batch-size 10".split())
-    samples 100, epochs 10, planned save ratio 48.9 %
-    optimizer steps 56 of 100
+    >>> main("plan --samples 100 --epochs 5 --batch-size 10".split())
+    samples 100, epochs 5, planned save ratio 36.4 %
+    optimizer steps 33 of 50
     epoch  keep ratio  samples  steps  loss scale
         0       1.000      100     10       1.000
-        1       0.508       51      6       1.968
-        2       0.447       45      5       2.237
-        3       0.410       41      5       2.438
-        4       0.384       38      4       2.605
-        5       0.363       36      4       2.752
-        6       0.347       35      4       2.885
-        7       0.332       33      4       3.008
-        8       0.320       32      4       3.123
-        9       1.000      100     10       1.000
+        1       0.447       45      5       2.237
+        2       0.384       38      4       2.605
+        3       0.347       35      4       2.885
+        4       1.000      100     10       1.000
     0
     """
     arguments = _parser().parse_args(argv)

@@ -18,11 +18,8 @@ _SHOWN = 18
 
 def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
     """Write the picture of one run on these training pictures, grey or RGB."""
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        msg = "the demo needs Matplotlib: pip install 'ted-core[demo]'"
-        raise ModuleNotFoundError(msg, name="matplotlib") from None
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+
     figure = Figure(figsize=(9, 6), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.1, 1), hspace=0.04)
     left, right = parts[0].subplots(1, 2)
