@@ -49,11 +49,13 @@ def check_real(
     *,
     low: float,
     high: float,
-    brackets: Literal["[]", "[)", "(]", "()"] = "[]",
+    closed: Literal["both", "left", "right", "neither"] = "both",
     remedy: str = "",
 ) -> float:
     """Return `value` as a float, or say why it is not one in range."""
-    (left, right), then = brackets, f"; {remedy}" if remedy else ""
+    then = f"; {remedy}" if remedy else ""
+    left = "[" if closed in {"both", "left"} else "("
+    right = "]" if closed in {"both", "right"} else ")"
     try:
         known = not isinstance(value, bool | np.bool_ | str | bytes)
         number = float(value) if known else None  # type: ignore[arg-type]

@@ -72,7 +72,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     Path(f"{folder}/run.pt").read_bytes()
     b'all of it'
     """
-    target = _as_path(path).resolve()  # the file that a link leads to
+    target = as_path(path).resolve()  # the file that a link leads to
     beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     new = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(beside, new, 0o666)
@@ -95,7 +95,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.close(folder)
 
 
-def _as_path(path: object) -> Path:
+def as_path(path: object) -> Path:
+    """Return a path given as str or path, or say that it is none."""
     if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
         msg = f"`path` must be a str or a path, got {path!r}"
         raise TypeError(msg)
@@ -410,7 +411,7 @@ def load_state(path: str | os.PathLike[str]) -> State:
     10
     """
     try:
-        with _as_path(path).open("rb") as file:
+        with as_path(path).open("rb") as file:
             state = _read(file)
     except (TypeError, CheckpointError):
         raise

@@ -166,7 +166,7 @@ def loss_scale(keep_ratio: float) -> float:
     >>> loss_scale(0.5)
     2.0
     """
-    return 1.0 / check_real("keep_ratio", keep_ratio, low=0, high=1, brackets="(]")
+    return 1.0 / check_real("keep_ratio", keep_ratio, low=0, high=1, closed="right")
 
 
 def make_plan(config: RunConfig, table: ScoreTable, epoch: int) -> EpochPlan:
@@ -188,6 +188,7 @@ def make_plan(config: RunConfig, table: ScoreTable, epoch: int) -> EpochPlan:
             labels=config.labels,
             multiple_of=config.multiple_of,
             selector=layout.selector,
+            planned_counts=table.planned_counts,
         )
     )
     seed = layout.order_seed(config.seed)

@@ -48,7 +48,7 @@ class Pruner:
         Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns.
     prune_ratio, schedule : float or Schedule, optional
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
-    method : {"ted", "ted_loss", "soft_margin", "random"}, default "ted"
+    method : {"ted", "ted_loss", "soft_margin", "importance", "random"}, default "ted"
         Names a signal and a strategy, of `ted_core.config`; or give these two:
     strategy, signal : Strategy and str, by default ``TopScore()``, "mask_gradient"
         Which samples are kept, by which of `ted_core.signals`.
@@ -92,8 +92,12 @@ class Pruner:
     def __init__(self, n: int, *, epochs: int, **options: Unpack[RunOptions]) -> None:
         run = self.config = make_config(n, epochs, **options)
         self.n, self.epochs = run.n, run.epochs
-        initial = options.get("initial_scores")
-        self._table = ScoreTable(n, reduction=run.reduction, initial_scores=initial)
+        self._table = ScoreTable(
+            n,
+            reduction=run.reduction,
+            initial_scores=options.get("initial_scores"),
+            counts_planned=getattr(run.strategy, "needs_planned_counts", False),
+        )
         self._history: Rows = {name: [] for name in (*HISTORY, "keep_ratio")}
         self._epoch, self._stopped = 0, False
         self._warned_of_single = False
@@ -300,6 +304,7 @@ class Pruner:
         accounts = EpochAccounts(plan.order, self._table.deliveries, expected=expected)
         # Where nothing was observed at all, nothing is known of who was delivered.
         closed = self._table.close(plan.order if known else None)
+        self._table.count_planned(plan.order)
         row: dict[str, float] = {
             "planned": accounts.planned,
             "observed": accounts.observed,

@@ -88,7 +88,7 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
     >>> polyak_update(np.float32([1.0]), np.float32([2.0]), alpha=0.5).tolist()
     [1.5]
     """
-    share = check_real("alpha", alpha, low=0, high=1, brackets="[)")
+    share = check_real("alpha", alpha, low=0, high=1, closed="left")
     before, value = as_scores("score", score), as_scores("value", value)
     check_shape("value", value, before.shape)
     past, now = np.float32(share) * before, np.float32(1 - share) * value
@@ -130,7 +130,7 @@ class Polyak(Reduction):
 
     def __post_init__(self) -> None:
         """Refuse arguments that make no average."""
-        alpha = check_real("alpha", self.alpha, low=0, high=1, brackets="[)")
+        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
         object.__setattr__(self, "alpha", alpha)
         check_choice("start", self.start, ("first", "zero", "debiased"))
 
@@ -246,7 +246,7 @@ class MeanAndVariance(Reduction):
 
     def __post_init__(self) -> None:
         """Refuse a share that makes no average."""
-        alpha = check_real("alpha", self.alpha, low=0, high=1, brackets="[)")
+        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
         object.__setattr__(self, "alpha", alpha)
 
     @property

@@ -146,8 +146,8 @@ def fit_logistic(
     [[-0.92], [0.92]]
     """
     xs, ys = check_labelled(x, y)
-    l2 = check_real("l2", l2, low=0, high=np.inf, brackets="()")
-    stop = check_real("tolerance", tolerance, low=0, high=np.inf, brackets="()")
+    l2 = check_real("l2", l2, low=0, high=np.inf, closed="neither")
+    stop = check_real("tolerance", tolerance, low=0, high=np.inf, closed="neither")
     found = max(2, int(ys.max()) + 1)
     c = found if classes is None else check_int("classes", classes, minimum=found)
     shape = (c, xs.shape[1])

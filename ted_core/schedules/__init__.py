@@ -124,9 +124,9 @@ class _Curve:
         """Refuse arguments that make no schedule."""
         remedy = "it is the share to prune at the end of the curve, e.g. 0.7"
         ratio = check_real(
-            "prune_ratio", self.prune_ratio, low=0, high=1, brackets="[)", remedy=remedy
+            "prune_ratio", self.prune_ratio, low=0, high=1, closed="left", remedy=remedy
         )
-        anneal = check_real("anneal", self.anneal, low=0, high=1, brackets="[)")
+        anneal = check_real("anneal", self.anneal, low=0, high=1, closed="left")
         object.__setattr__(self, "prune_ratio", ratio)
         object.__setattr__(self, "anneal", anneal)
         object.__setattr__(self, "warmup", check_int("warmup", self.warmup, minimum=0))
@@ -186,7 +186,7 @@ class RollerCoaster(_Curve):
     def __post_init__(self) -> None:
         """Refuse arguments that make no schedule."""
         super().__post_init__()
-        beta = check_real("beta", self.beta, low=0, high=math.inf, brackets="()")
+        beta = check_real("beta", self.beta, low=0, high=math.inf, closed="neither")
         object.__setattr__(self, "beta", beta)
 
     def __repr__(self) -> str:

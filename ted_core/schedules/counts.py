@@ -59,7 +59,7 @@ def keep_count(n: int, keep_ratio: float, *, multiple_of: int = 1) -> int:
     (300, 384)
     """
     n = check_samples(n)
-    ratio = check_real("keep_ratio", keep_ratio, low=0, high=1, brackets="(]")
+    ratio = check_real("keep_ratio", keep_ratio, low=0, high=1, closed="right")
     multiple_of = check_int("multiple_of", multiple_of, minimum=1)
     count = max(1, math.floor(ratio * n + 0.5))
     return min(n, _divide_up(count, multiple_of) * multiple_of)

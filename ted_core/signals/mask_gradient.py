@@ -84,7 +84,7 @@ def cross_entropy_mask_gradient(
         msg = f"`logits` must have at least one class, got shape {tuple(z.shape)}"
         raise ValueError(msg)
     smoothing = check_real(
-        "label_smoothing", label_smoothing, low=0, high=1, brackets="[)"
+        "label_smoothing", label_smoothing, low=0, high=1, closed="left"
     )
     if ignore_index is not None:
         ignore_index = check_int("ignore_index", ignore_index, minimum=-(2**31))

@@ -71,7 +71,7 @@ class UCB(Floored):
     def __post_init__(self) -> None:
         """Refuse parameters out of range."""
         factor = check_real(
-            "confidence", self.confidence, low=0, high=float("inf"), brackets="[)"
+            "confidence", self.confidence, low=0, high=float("inf"), closed="left"
         )
         check_choice("bonus", self.bonus, ("variance", "deviation"))
         object.__setattr__(self, "confidence", factor)
