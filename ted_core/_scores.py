@@ -284,7 +284,7 @@ class ScoreTable:
         return self._buffer
 
     def waits_for(self, order: Ids) -> bool:
-        """Tell whether an epoch's samples were all planned before, and never came."""
+        """Return whether an epoch's samples were all planned before, and never came."""
         flags = self._flags[order] & (_SEEN | _UNDELIVERED)
         return bool((flags == _UNDELIVERED).all() and not self.observed)
 

@@ -240,7 +240,7 @@ _RENAMED = {
 
 
 def is_session(state: object) -> bool:
-    """Tell whether this is a state of `ted_torch`, which holds the pruner's."""
+    """Return whether this is a state of `ted_torch`, which holds the pruner's."""
     return isinstance(state, Mapping) and f"{_SESSION}format" in state
 
 

@@ -288,7 +288,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _is_of_torch(path: Path) -> bool:
-    """Tell a file of torch.save, a zip with other members than ours has."""
+    """Return whether this is of torch.save: a zip with members that ours lacks."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())

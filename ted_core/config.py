@@ -189,7 +189,7 @@ class RunConfig:
 
 
 def max_visited(run: RunConfig, ratios: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return how many samples a process visits at each ratio, at most."""
+    """Return how many samples a process trains on at each ratio, at most."""
     # Over shards a process trains as long as the one that keeps most.
     longest = run.layout.max_size
     if not run.strategy.known_count:
@@ -206,10 +206,7 @@ def steps_of(
     first: int = 0,
     **options: Unpack[StepOptions],
 ) -> int:
-    """Count the steps of epochs that visit so many samples.
-
-    From the epoch `first` on, which has not run yet, refuse one without a step.
-    """
+    """Count the steps of epochs; refuse one without any from the epoch `first` on."""
     if not run.layout.shares_order:
         options["world_size"] = 1
     steps = [steps_for(count, batch_size, **options) for count in visited.tolist()]

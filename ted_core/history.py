@@ -88,7 +88,7 @@ def savings_of(
     n: int, planned: ArrayLike, missing: ArrayLike, forwarded: ArrayLike
 ) -> Savings:
     """Return the savings of closed epochs over `n` samples."""
-    # An epoch that was cut short counts as far as it went: that saved nothing.
+    # An epoch that ended early counts as far as it went: that saved nothing.
     kept = np.asarray(planned, np.int64)
     delivered = kept - np.asarray(missing, np.int64)
     full = np.rint(n * (delivered / np.maximum(kept, 1)))

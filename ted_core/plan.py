@@ -25,7 +25,7 @@ __all__ = ["EpochPlan", "loss_scale"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EpochPlan:
-    """What one epoch visits, in which order, and how its loss is scaled.
+    """What one epoch trains on, in which order, and how its loss is scaled.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class EpochPlan:
             self.weights.setflags(write=False)
 
     def __repr__(self) -> str:
-        """Tell the epoch and its counts."""
+        """Return the epoch and its counts as text."""
         return (
             f"EpochPlan(epoch={self.epoch} of {self.epochs}, keeps "
             f"{self.order.size} of {self.n}, loss_scale={self.loss_scale:.4g})"
@@ -98,12 +98,12 @@ class EpochPlan:
 
     @property
     def visited(self) -> int:
-        """Samples that each process visits: as many as the one that keeps most."""
+        """Samples of each process's epoch: as many as the one that keeps most has."""
         return max(self.kept_by_rank, default=self.order.size)
 
     @property
     def imbalance(self) -> float:
-        """Share of all processes' visits that repeat a sample, to keep in step."""
+        """Share of all processes' samples that repeat one, to keep in step."""
         kept = self.kept_by_rank
         return 1 - sum(kept) / (len(kept) * self.visited) if kept else 0.0
 

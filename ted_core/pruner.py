@@ -55,7 +55,7 @@ class Pruner:
     reduction : Reduction, default ``Polyak(0.9)`` or the strategy's or signal's own
         How the values over the epochs become a score (Eq. 19).
     seed : int, default 0
-        Seed of order, draws and ties, in [0, 2^64).
+        Seed of order, random selections and ties, in [0, 2^64).
     multiple_of : int, default 1
         Kept counts are rounded up to a multiple of this, never above `n`.
     scale_loss : bool, default True
@@ -285,7 +285,7 @@ class Pruner:
             )
 
     def _check_received(self, sum_over: Callable[[Sequence[int]], list[int]]) -> bool:
-        """Refuse an epoch without a finite value; tell whether deliveries are known."""
+        """Refuse an epoch without a finite value; else, say if deliveries are known."""
         waits = self._table.waits_for(self.plan().order)
         *counts, others = sum_over([*self._table.received(), int(not waits)])
         received = Received(*counts)
@@ -378,7 +378,7 @@ class Pruner:
         return np.array([*self._history["keep_ratio"], *left], np.float64)
 
     def _visited(self) -> NDArray[np.int64]:
-        """Return how many samples each epoch has visited, and will at most."""
+        """Return how many samples each epoch had, and will have at most."""
         visited = max_visited(self.config, self._ratios())
         if self.config.layout.shares_order:
             visited[: self._epoch] = self._history["planned"]

@@ -118,12 +118,12 @@ class Shard:
         """Refuse shards that can't be trained on together."""
         check_kind("sizes", self.sizes, tuple)
         if not self.sizes:
-            msg = "`sizes` must have a size for each rank, got ()"
+            msg = "`sizes` must have a size for each process, got ()"
             raise ValueError(msg)
         if not callable(self.all_sum):
             msg = f"`all_sum` must be callable, got {self.all_sum!r}"
             raise TypeError(msg)
-        remedy = "each rank needs a sample of its own"
+        remedy = "each process needs a sample of its own"
         for size in self.sizes:
             check_int("sizes", size, minimum=1, remedy=remedy)
         check_int("rank", self.rank, minimum=0, maximum=len(self.sizes) - 1)
@@ -214,7 +214,7 @@ class ShardedSelector(Selector):
 def top_over_processes(  # noqa: PLR0917 - its callers are above
     keys: Scores | None, ids: Ids, count: int, seed: int, epoch: int, all_sum: AllSum
 ) -> NDArray[np.bool_]:
-    """Tell which samples here are among the `count` highest; no keys are equal keys."""
+    """Return which samples here are among the `count` highest; None is equal keys."""
     kept = np.zeros(ids.size, dtype=bool)
     if count == 0:
         return kept
@@ -230,7 +230,8 @@ def top_over_processes(  # noqa: PLR0917 - its callers are above
     hashes = tie_hash(ids[tied], seed=seed, epoch=epoch)
     threshold, count, equal = _nth_highest(hashes, count, all_sum)
     if count != equal:
-        msg = f"`ids` must be distinct over all ranks, got {equal} samples for {count}"
+        got = f"got {equal} samples for {count}"
+        msg = f"`ids` must be distinct over all processes, {got}"
         raise ValueError(msg)
     kept[tied[hashes >= threshold]] = True
     return kept
@@ -239,7 +240,7 @@ def top_over_processes(  # noqa: PLR0917 - its callers are above
 def _nth_highest(
     words: NDArray[np.unsignedinteger[Any]], n: int, all_sum: AllSum, *, nan: int = 0
 ) -> tuple[np.unsignedinteger[Any], int, int]:
-    """Return the n-th highest word of all, its place among its equals, their number."""
+    """Return the n-th highest word, its position among its equals, their number."""
     # The processes count how many words have each value of the highest 8 bits, find the
     # value at which n are reached, and go on with the next 8 bits of the words there.
     dtype, threshold, equal = words.dtype.type, 0, 0
@@ -343,7 +344,7 @@ class Layout:
         if rule:
             msg = (
                 f"`strategy` must {rule}, got {strategy!r}; use balance='per_rank', or "
-                "scores that every rank holds whole"
+                "scores that every process holds whole"
             )
             raise ValueError(msg)
 

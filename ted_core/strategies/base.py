@@ -222,7 +222,7 @@ class StrategyDefaults(Strategy):
         return False
 
 
-def draw(ids: Ids, count: int, request: Request) -> Ids:
+def pick(ids: Ids, count: int, request: Request) -> Ids:
     """Select `count` of all processes' `ids` at random, independent of ties."""
     # Samples that a tie left over have low tie hashes: by another key they are selected
     # as often as all others.
@@ -243,7 +243,7 @@ def gumbel_noise(ids: Ids, request: Request) -> NDArray[np.float64]:
 
 
 class Floored(StrategyDefaults):
-    """A strategy with a `class_floor`, which each declares in its own place."""
+    """A strategy with a `class_floor`, which each class declares among its fields."""
 
     class_floor: float
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ted_core.reductions import Last, Reduction
 from ted_core.schedules.counts import keep_count
-from ted_core.strategies.base import Request, Selection, StrategyDefaults, draw
+from ted_core.strategies.base import Request, Selection, StrategyDefaults, pick
 from ted_core.typing import Ids, id_dtype
 
 __all__ = ["InfoBatch"]
@@ -72,7 +72,7 @@ class InfoBatch(StrategyDefaults):
 
     @property
     def weighs_losses(self) -> bool:
-        """The drawn samples stand for those that are pruned."""
+        """The samples selected below the mean stand for those that are pruned."""
         return True
 
     @property
@@ -94,17 +94,17 @@ class InfoBatch(StrategyDefaults):
         step = request.multiple_of
         # As many more as make the epoch a multiple of the step.
         stay = min(size, -(-(certain + stay) // step) * step - certain)
-        drawn = draw(below, stay, request)
+        chosen = pick(below, stay, request)
         keep = np.ones(n, dtype=bool)
         keep[below] = False
-        keep[drawn] = True
+        keep[chosen] = True
         weights = np.ones(n, np.float32)
-        weights[drawn] = size / stay
+        weights[chosen] = size / stay
         return Selection(np.flatnonzero(keep).astype(dtype), weights[keep])
 
 
 def _below_mean(request: Request) -> NDArray[np.bool_]:
-    """Tell which samples are below the mean of those seen; none if all are equal."""
+    """Return which samples are below the mean of those seen; none if all are equal."""
     ranking = request.ranking()
     known = ranking[np.isfinite(ranking)].astype(np.float64)
     inf = np.inf

@@ -139,14 +139,14 @@ class Static(Floored):
         }
 
     def __repr__(self) -> str:
-        """Tell the number of samples and the checksum of their scores."""
+        """Return the number of samples and the checksum of their scores as text."""
         return (
             f"Static(n={self._scores.size}, checksum={self._checksum:#010x}, "
             f"class_floor={self.class_floor!r})"
         )
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether both rank alike."""
+        """Return whether both rank alike."""
         if not isinstance(other, Static):
             return NotImplemented
         return repr(self) == repr(other)

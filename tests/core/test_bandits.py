@@ -11,7 +11,7 @@ from oracles.algorithm1 import kept_by_definition_3
 
 import ted_core as ted
 from ted_core._scores import ScoreTable
-from ted_core.strategies.base import draw
+from ted_core.strategies.base import pick
 
 few = settings(max_examples=40, deadline=None)
 SCORES = st.lists(
@@ -54,7 +54,7 @@ def test_epsilon_greedy_keeps_the_best_and_draws_the_rest(score, epsilon, seed, 
     kept = strategy.select(request(score, k, seed=seed)).kept
     best = oracle.greedy_part(score, k, epsilon, seed=seed, epoch=1)
     others = np.array([i for i in range(len(score)) if i not in best], np.int32)
-    rest = draw(others, k - len(best), request(score, k, seed=seed))
+    rest = pick(others, k - len(best), request(score, k, seed=seed))
     assert kept.tolist() == sorted([*best, *rest.tolist()])
 
 

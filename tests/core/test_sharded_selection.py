@@ -141,7 +141,7 @@ def test_nan_on_one_rank_is_refused_on_all():
     ("ids", "count", "says"),
     [
         ([0, 1], 3, "`count` must be at most the 2 samples of all, got 3"),
-        ([5, 5], 1, "`ids` must be distinct over all ranks, got 2 samples for 1"),
+        ([5, 5], 1, "`ids` must be distinct over all processes, got 2 samples for 1"),
     ],
 )
 def test_what_can_not_be_chosen_is_refused(ids, count, says):
