@@ -250,20 +250,11 @@ class ScoreTable:
         counted = np.uint16(0) if self._planned is None else self._planned
         return np.broadcast_to(counted, self.n)
 
-    @property
-    def nonfinite_ids(self) -> NDArray[np.int64]:
-        """Ids delivered without a finite value in two epochs or more, ascending."""
-        return np.flatnonzero(self._flags & 2 * _NONFINITE)
-
-    @property
-    def weightless_ids(self) -> NDArray[np.int64]:
-        """Ids delivered with weight 0 in two epochs or more since their last value."""
-        return np.flatnonzero(self._flags & 2 * _WEIGHTLESS)
-
-    @property
-    def undelivered_ids(self) -> NDArray[np.int64]:
-        """Ids planned in two epochs or more since they were last delivered."""
-        return np.flatnonzero(self._flags & 2 * _UNDELIVERED)
+    def repeated_ids(self) -> dict[str, NDArray[np.int64]]:
+        """Return the ids without a value in two epochs, by the reason, for a report."""
+        flags = {"nonfinite_ids": _NONFINITE, "weightless_ids": _WEIGHTLESS}
+        flags["undelivered_ids"] = _UNDELIVERED
+        return {k: np.flatnonzero(self._flags & 2 * bit) for k, bit in flags.items()}
 
     @property
     def observed(self) -> int:

@@ -124,18 +124,10 @@ def _parser() -> argparse.ArgumentParser:
         ("--world-size", 1, "processes that share the samples"),
     ):
         add(name, type=type(default), default=default, help=f"{text} ({default})")
-    add(
-        "--schedule",
-        choices=list(_CURVES),
-        default="roller-coaster",
-        help="how the kept share falls (roller-coaster, Eq. 21)",
-    )
-    add(
-        "--horizon",
-        choices=["all", "pruning"],
-        default="all",
-        help="T of the schedule: all epochs, or those that prune (all)",
-    )
+    text = "how the kept share falls (roller-coaster, Eq. 21)"
+    add("--schedule", choices=list(_CURVES), default="roller-coaster", help=text)
+    text = "T of the schedule: all epochs, or those that prune (all)"
+    add("--horizon", choices=["all", "pruning"], default="all", help=text)
     add("--drop-last", action="store_true", help="the loader drops a short last batch")
     add("--plot", type=Path, metavar="FILE", help="draw the kept shares, by Matplotlib")
     plan.set_defaults(run=_plan)
@@ -146,18 +138,14 @@ def _parser() -> argparse.ArgumentParser:
         "values and the scores of a saved state, after checking that it is whole.",
         epilog="example: ted inspect run.ted --csv samples.csv",
     )
-    inspect.add_argument(
-        "file",
-        type=Path,
-        metavar="FILE",
-        help="a saved state, a file of torch.save with one inside, or a checkpoint's "
-        "folder",
+    add = inspect.add_argument
+    text = (
+        "a saved state, a file of torch.save with one inside, or a checkpoint's folder"
     )
-    every = "write every sample, most kept first"
-    inspect.add_argument("--csv", type=Path, metavar="OUT", help=every)
-    inspect.add_argument(
-        "--parquet", type=Path, metavar="OUT", help="the same, as Parquet"
-    )
+    add("file", type=Path, metavar="FILE", help=text)
+    text = "write every sample, most kept first"
+    add("--csv", type=Path, metavar="OUT", help=text)
+    add("--parquet", type=Path, metavar="OUT", help="the same, as Parquet")
     inspect.set_defaults(run=_inspect)
     return parser
 

@@ -356,19 +356,18 @@ def _check_reduction(signal: str, strategy: Strategy, reduction: Reduction) -> N
             f"`signal` must not be 'forgetting' for {strategy!r}, which needs "
             f"{needed!r}: its values say correct or wrong and only Count() ranks them"
         )
-        raise ValueError(msg)
-    if needed is not None and needed != reduction:
+    elif needed is not None and needed != reduction:
         msg = f"`reduction` must be {needed!r} for {strategy!r}, got {reduction!r}"
-        raise ValueError(msg)
-    if forgetting and not counts:
+    elif forgetting and not counts:
         msg = (
             "`reduction` must be Count() for the signal 'forgetting', whose values say "
             f"correct or wrong, got {reduction!r}"
         )
-        raise ValueError(msg)
-    if counts and not forgetting:
+    elif counts and not forgetting:
         msg = (
             "`reduction` must not be Count(), which counts the values of 'forgetting', "
             f"for the signal {signal!r}, got {reduction!r}"
         )
-        raise ValueError(msg)
+    else:
+        return
+    raise ValueError(msg)

@@ -418,12 +418,7 @@ class Pruner:
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
         counts = {name: np.array(self._history[name], np.int64) for name in HISTORY}
-        return Report(
-            **counts,
-            nonfinite_ids=self._table.nonfinite_ids,
-            weightless_ids=self._table.weightless_ids,
-            undelivered_ids=self._table.undelivered_ids,
-        )
+        return Report(**counts, **self._table.repeated_ids())
 
     def state_dict(self) -> State:
         """Return the state: flat, little-endian, copied; an open epoch included.

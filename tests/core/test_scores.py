@@ -95,7 +95,7 @@ def test_a_value_that_is_not_finite_is_dropped_counted_and_never_written(bad):
         assert table.close().nonfinite == 1
     assert table.scores[0] == 1.0
     assert table.update_counts.tolist() == [1, 3, 1]
-    assert table.nonfinite_ids.tolist() == [0]
+    assert table.repeated_ids()["nonfinite_ids"].tolist() == [0]
 
 
 def test_an_epoch_of_values_that_are_not_finite_raises_and_changes_nothing():
