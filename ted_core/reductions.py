@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -189,10 +190,8 @@ class Count(Reduction):
     M. Toneva et al., An empirical study of example forgetting, ICLR 2019.
     """
 
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """One byte: ever correct, and correct when last seen."""
-        return {"learnt": np.uint8}
+    # One byte: ever correct, and correct when last seen.
+    extra_columns = MappingProxyType({"learnt": np.uint8})
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Count the change from correct to wrong."""
@@ -249,10 +248,7 @@ class MeanAndVariance(Reduction):
         alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
         object.__setattr__(self, "alpha", alpha)
 
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """The variance, four bytes a sample."""
-        return {"variance": np.float32}
+    extra_columns = MappingProxyType({"variance": np.float32})
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Move the variance about the old mean, then the mean."""

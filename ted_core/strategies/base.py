@@ -231,7 +231,7 @@ def pick(ids: Ids, count: int, request: Request) -> Ids:
 
 
 def gumbel_noise(ids: Ids, request: Request) -> NDArray[np.float64]:
-    """Return -log(-log u), u uniform in (0, 1) by a hash of seed, epoch and global id."""
+    """Return -log(-log u), u uniform in (0, 1) by a hash of seed, epoch and id."""
     # The highest of log w_k + noise are a selection one by one in proportion to w_k.
     seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
     hashes = tie_hash(ids, seed=seed, epoch=request.epoch)

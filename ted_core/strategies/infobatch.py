@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.reductions import Last, Reduction
+from ted_core.reductions import Last
 from ted_core.schedules.counts import keep_count
 from ted_core.strategies.base import Request, Selection, StrategyDefaults, pick
 from ted_core.typing import Ids, id_dtype
@@ -60,25 +60,10 @@ class InfoBatch(StrategyDefaults):
     24
     """
 
-    @property
-    def known_count(self) -> bool:
-        """The scores decide how many are below their mean."""
-        return False
-
-    @property
-    def scales_loss(self) -> bool:
-        """The weights keep the sum of the losses."""
-        return False
-
-    @property
-    def weighs_losses(self) -> bool:
-        """The samples selected below the mean stand for those that are pruned."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """The newest value."""
-        return Last()
+    known_count = False  # the scores decide how many are below their mean
+    scales_loss = False  # the weights keep the sum of the losses
+    weighs_losses = True  # the samples selected stand for those that are pruned
+    reduction = Last()
 
     def select(self, request: Request) -> Selection:
         """Select among the samples below the mean, and weight them."""

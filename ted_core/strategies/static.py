@@ -66,6 +66,8 @@ class Static(Floored):
     [1, 3]
     """
 
+    uses_scores = False
+
     def __init__(self, scores: ArrayLike, *, class_floor: float = 0.0) -> None:
         self._scores = _as_scores(scores)
         self.class_floor = check_real("class_floor", class_floor, low=0, high=1)
@@ -154,11 +156,6 @@ class Static(Floored):
     def __hash__(self) -> int:
         """Hash the checksum."""
         return hash(repr(self))
-
-    @property
-    def uses_scores(self) -> bool:
-        """No values are needed."""
-        return False
 
     def check(self, n: int, smallest: int, labels: Labels | None) -> None:
         """Refuse another number of samples, and floors above the smallest epoch."""
