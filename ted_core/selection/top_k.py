@@ -87,22 +87,16 @@ def redundant_subset(
     Parameters
     ----------
     scores, count, seed, epoch : ndarray of float32, shape (n,), and int
-        As of :func:`top_ids`, `count` of the samples to prune.
+        As :func:`top_ids` takes and refuses them, `count` of the samples to prune.
 
     Returns
     -------
     ndarray of int32 or int64, shape (count,)
         Pruned ids, ascending: no pruned sample scores above a kept one.
 
-    Raises
-    ------
-    ValueError, TypeError
-        `scores` is not one-dimensional or holds NaN, or `count` is out of range.
-
     Notes
     -----
-    The complement of :func:`top_ids`; O(n).
-    Source: TED, ECAI 2024, Definition 3, Eq. 20.
+    The complement of :func:`top_ids`; O(n). Source: TED, ECAI 2024, Definition 3.
 
     Examples
     --------
