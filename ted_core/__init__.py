@@ -50,6 +50,7 @@ from ted_core.strategies import (
     SoftTop,
     Static,
     TopScore,
+    rankings,
 )
 
 __version__ = "0.1.0"
@@ -95,6 +96,7 @@ __all__ = [
     "mask_gradient",
     "planned_save_ratio",
     "polyak_update",
+    "rankings",
     "redundant_subset",
     "register_kind",
     "run_metrics",
