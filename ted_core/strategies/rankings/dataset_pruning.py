@@ -126,9 +126,10 @@ class _Influences:
 
     def __call__(self, ids: Ids) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return both factors, shapes (m, C) and (m, D)."""
-        outer = np.linalg.solve(self._outer, self._layer.errors(ids).T).T
-        inner = np.linalg.solve(self._inner, self._layer.features(ids).T).T
-        return outer / self._layer.n, inner
+        errors = self._layer.errors(ids) / self._layer.n
+        return _solved(self._outer, errors), _solved(
+            self._inner, self._layer.features(ids)
+        )
 
     def within(self, ids: Ids, bound: float) -> int:
         """Return how many of these come before their sum is longer than the bound."""
@@ -137,13 +138,19 @@ class _Influences:
             for at, (a, b) in enumerate(zip(*self(ids[part]), strict=True)):
                 total += np.outer(a, b)
                 if np.linalg.norm(total) > bound:
-                    return part.start + at
+                    return int(part.start) + at
         return ids.size
 
 
 def _damped(matrix: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
     mean = np.trace(matrix) / len(matrix)
     return matrix + damping * (mean or 1.0) * np.eye(len(matrix))
+
+
+def _solved(
+    matrix: NDArray[np.float64], rows: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.solve(matrix, rows.T).T, np.float64)
 
 
 def _least_sums(

@@ -141,7 +141,8 @@ def _slope(held: LastLayer, moved: NDArray[np.float64]) -> NDArray[np.float64]:
     for part in held.blocks(held.n):
         h = held.features(part)
         total += held.errors(part, held.logits[part] - h @ moved.T).T @ h
-    return total / held.n
+    total /= held.n
+    return total
 
 
 def _products(
