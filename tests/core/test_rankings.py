@@ -283,12 +283,25 @@ def test_equal_samples_are_ranked_by_the_seed():
         assert orders[0] != orders[2], name
 
 
-def test_saturated_logits_and_huge_features_give_a_ranking():
-    logits = np.float32([[3e38, -3e38], [-3e38, 3e38], [3e38, -3e38]])
-    features, labels = np.float32([[3e38], [-3e38], [1e-30]]), np.array([0, 0, 1])
-    assert not np.isnan(rankings.deepfool(logits, [[3e38], [-3e38]])).any()
-    for name, rank in GREEDY.items():
-        assert len(order_of(rank(features, logits, labels, count=2))) == 2, name
+EXTREMES = [0.0, 1.0, -1.0, 1e-45, 1e-30, 700.0, -745.0, 1e4, 3e38, -3e38]
+
+
+@pytest.mark.parametrize("name", GREEDY)
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 5), st.booleans(), st.data())
+def test_saturated_logits_and_huge_or_tiny_features_give_a_ranking(name, n, bias, data):
+    matrix = st.lists(st.sampled_from(EXTREMES), min_size=2 * n, max_size=2 * n)
+    features, logits = (np.reshape(data.draw(matrix), (n, 2)) for _ in range(2))
+    labels = np.array(data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+    options = {} if name == "contextual_diversity" else {"bias": bias}
+    if name == "glister":
+        options |= {"rate": data.draw(st.sampled_from([0.0, 1.0, 1e3]))}
+    rank = rankings.glister if name == "glister" else GREEDY[name]
+    with np.errstate(all="raise", under="ignore"):
+        scores = rank(features, logits, labels, count=n - 1, **options)
+        distances = rankings.deepfool(logits, features[:2])
+    assert len(order_of(scores)) == n - 1
+    assert not np.isnan(distances).any()
 
 
 FEATURES, LOGITS, LABELS, WEIGHTS = last_layer(0, 6)

@@ -95,16 +95,16 @@ def dataset_pruning(
         raise ValueError(msg)
     layer = LastLayer(features, logits, labels, bias=check_bool("bias", bias))
     share = check_real("damping", damping, low=0, high=np.inf, closed="neither")
-    influences = _Influences(layer, share)
+    limit = None if bound is None else check_real("bound", bound, low=0, high=np.inf)
     kept = check_kept(count, layer.n)
+    influences = _Influences(layer, share)
 
     def order(ids: Ids, number: int) -> NDArray[np.intp]:
         return _least_sums(*influences(ids), number)
 
     parts = divide(layer.n, None, block=block, seed=seed)
     ranks = ranked(parts, layer.n - kept, order)
-    if bound is not None:
-        limit = check_real("bound", bound, low=0, high=np.inf)
+    if limit is not None:
         first = np.argsort(-ranks, kind="stable")[: layer.n - kept]
         ranks -= first.size - influences.within(first, limit)
     return np.float32(0) - np.maximum(ranks, 0)
@@ -121,15 +121,14 @@ class _Influences:
             outer += np.diag(p.sum(axis=0)) - p.T @ p
             inner += h.T @ h
         self._layer = layer
-        self._outer = _damped(outer / layer.n, damping)
+        # A model that is sure of all samples has no curvature, and yet its errors.
+        self._outer = _damped(outer / layer.n, damping, least=1e-12)
         self._inner = _damped(inner / layer.n, damping)
 
     def __call__(self, ids: Ids) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return both factors, shapes (m, C) and (m, D)."""
-        errors = self._layer.errors(ids) / self._layer.n
-        return _solved(self._outer, errors), _solved(
-            self._inner, self._layer.features(ids)
-        )
+        outer = _solved(self._outer, self._layer.errors(ids) / self._layer.n)
+        return outer, _solved(self._inner, self._layer.features(ids))
 
     def within(self, ids: Ids, bound: float) -> int:
         """Return how many of these come before their sum is longer than the bound."""
@@ -142,8 +141,10 @@ class _Influences:
         return ids.size
 
 
-def _damped(matrix: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
-    mean = np.trace(matrix) / len(matrix)
+def _damped(
+    matrix: NDArray[np.float64], damping: float, *, least: float = 0.0
+) -> NDArray[np.float64]:
+    mean = max(float(np.trace(matrix)) / len(matrix), least)
     return matrix + damping * (mean or 1.0) * np.eye(len(matrix))
 
 
