@@ -304,6 +304,12 @@ def test_saturated_logits_and_huge_or_tiny_features_give_a_ranking(name, n, bias
     assert not np.isnan(distances).any()
 
 
+def test_more_ranks_than_float32_tells_apart_are_refused():
+    logits = np.zeros((2**24 + 1, 2), np.float32)
+    with pytest.raises(ValueError, match=r"`count` must be in \[1, 16777216\], got"):
+        rankings.contextual_diversity(logits, count=2**24 + 1)
+
+
 FEATURES, LOGITS, LABELS, WEIGHTS = last_layer(0, 6)
 THREE = (FEATURES, LOGITS, LABELS)
 CRAIG, GLISTER = (partial(f, *THREE) for f in (rankings.craig, rankings.glister))
