@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from harness_runs import FOLDER, arguments_of, read_config, train
+
+from harness.tables import ALPHA, comparisons, group
 
 from ted_core import keep_count, rankings
 
@@ -89,3 +93,19 @@ def test_a_row_keeps_what_its_ranking_says(layer, record):
     shares = [kept[layer["labels"] == k].mean() for k in np.unique(layer["labels"])]
     (run,) = [run for run in record["runs"] if run["method"] == "Craig, static"]
     assert set(run["least_class_share"]) == {round(float(min(shares)), 4)}
+
+
+def test_what_the_page_of_the_rankings_says_in_words_holds_in_the_record():
+    path = FOLDER / "records" / "cpu_static.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    compared = comparisons(record, group(record))
+    chance = "Random, static"
+    for method in ROWS:
+        if method != chance:
+            found, p = compared[(0.7, method), chance]
+            assert found.n == 5
+            assert found.mean < 0
+            assert p < ALPHA
+    found, p = compared[(0.7, "Random"), chance]
+    assert found.mean > 0
+    assert p < ALPHA
