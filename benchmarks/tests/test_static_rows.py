@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from harness_runs import FOLDER, arguments_of, read_config, train
 
-from harness.tables import ALPHA, comparisons, group
-
 from ted_core import keep_count, rankings
 
 TABLES = [read_config(FOLDER / "configs" / f"table{k}.toml") for k in (1, 2)]
@@ -96,6 +94,8 @@ def test_a_row_keeps_what_its_ranking_says(layer, record):
 
 
 def test_what_the_page_of_the_rankings_says_in_words_holds_in_the_record():
+    from harness.tables import ALPHA, comparisons, group  # noqa: PLC0415 - found now
+
     path = FOLDER / "records" / "cpu_static.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     compared = comparisons(record, group(record))
