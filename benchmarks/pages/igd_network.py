@@ -40,7 +40,7 @@ from harness.networks import make_network  # noqa: E402 - the folder is known no
 from harness.optimizers import one_cycle  # noqa: E402
 from harness.pictures import load  # noqa: E402
 
-__all__ = ["CONFIG", "PAGE", "RECORD", "curvature", "page", "table"]
+__all__ = ["CLOSED", "CONFIG", "PAGE", "RECORD", "curvature", "page", "table"]
 
 RECORD = ROOT / "benchmarks/paper/records/igd_network.json"
 PAGE = ROOT / "docs/method/igd.md"
@@ -68,6 +68,7 @@ SIGNALS = {
     "mask_gradient, feature": "feature",
     "mask_gradient": "logits",
 } | {name: name.replace("_", " ") for name in signals.SIGNALS if "mask" not in name}
+CLOSED = "self-influence, last layer"
 TRUTHS = {
     "retrained": "last layer, retrained",
     "last layer": "last layer",
@@ -213,6 +214,7 @@ def correlations(name, seed, folder):
     network, forgotten = trained(x, y, setting["epochs"], seed)
     values, features, logits = values_of(network, x.double(), y, forgotten)
     found, some = influences(network, x.double(), y, features, seed)
+    values[CLOSED] = found["last layer", CONFIG["damping"][0]]
     accuracy = float((logits.argmax(axis=1) == y.numpy()).mean())
     out = {}
     for (truth, damping), igd in found.items():
@@ -270,11 +272,11 @@ def table(record):
         )
         for r in results
     }
-    head = ["data", "accuracy", "IGD of the", "λ", *SIGNALS.values()]
+    head = ["data", "accuracy", "IGD of the", "λ", *SIGNALS.values(), CLOSED]
     lines = [head, ["---"] * len(head)]
     lines += [
         [data, cell[data, truth, damping, "accuracy"], TRUTHS[truth], f"{damping:g}"]
-        + [cell[data, truth, damping, signal] for signal in SIGNALS]
+        + [cell[data, truth, damping, signal] for signal in (*SIGNALS, CLOSED)]
         for data, truth, damping in rows
     ]
     versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())

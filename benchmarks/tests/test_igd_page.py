@@ -66,6 +66,34 @@ def test_what_the_page_says_in_words_of_softmax_regression_holds_in_the_record()
         assert row["quadratic"] > 0.99
 
 
+def test_what_the_page_says_in_words_of_a_network_holds_in_the_record(network_script):
+    rows = {}
+    for r in record_of(network_script)["results"]:
+        key = r["data"], r["truth"], r["damping"]
+        rows.setdefault(key, {})[r["quantity"]] = r["mean"]
+    alike = ("loss", "el2n", "grand", "margin", "least_confidence")
+    at_logits = ("mask_gradient", "mask_gradient, feature")
+    for (data, truth, _), row in rows.items():
+        solved = data != "cifar10, early"
+        assert solved == (row["accuracy"] > 0.95)
+        for name in at_logits:
+            assert (row[name] > 0.85) is solved
+            assert (row[name] < 0) is not solved
+        assert min(row["loss"], row["el2n"]) > 0.79
+        assert row["forgetting"] < 0.5
+        assert row["mask_gradient, input"] < row["loss"] - 0.1
+        if solved:
+            least = 0.96 if truth != "retrained" else 0.86
+            assert min(row[name] for name in alike) > least
+            assert 0.6 < row["mask_gradient, input"] < min(row[k] for k in at_logits)
+        else:
+            assert 0.2 < row["mask_gradient, input"] < 0.5
+            assert max(row["margin"], row["least_confidence"]) < row["loss"] - 0.1
+        if truth == "retrained":
+            closed = row[network_script["CLOSED"]]
+            assert max(row[k] for k in network_script["SIGNALS"]) < closed < 0.99
+
+
 def test_the_gradients_and_the_curvature_are_those_of_the_loss(network_script):
     x, y = network_script["pictures"]("digits", 60, 0, None)
     network, _ = network_script["trained"](x, y, 6, 0)
@@ -96,5 +124,9 @@ def test_every_signal_is_compared_with_every_influence(network_script, monkeypat
     found = network_script["correlations"]("digits", 0, None)
     assert len(found) == 1 + 2 * len(config["damping"])
     for row in found.values():
-        assert set(row) == {*network_script["SIGNALS"], "accuracy"}
+        assert set(row) == {
+            *network_script["SIGNALS"],
+            network_script["CLOSED"],
+            "accuracy",
+        }
         assert all(-1 <= value <= 1 for value in row.values())
