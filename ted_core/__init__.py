@@ -45,6 +45,7 @@ from ted_core.strategies import (
     SoftTop,
     Static,
     TopScore,
+    rankings,
 )
 
 __version__ = "0.1.0"
@@ -91,6 +92,7 @@ __all__ = [
     "mask_gradient",
     "planned_save_ratio",
     "polyak_update",
+    "rankings",
     "redundant_subset",
     "register_kind",
     "run_metrics",
