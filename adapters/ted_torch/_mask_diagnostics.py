@@ -62,17 +62,17 @@ def warn_of(symptoms: Tensor, epoch: int) -> None:
             "rounding errors; mask a tensor before a sum, after the norm, or the "
             "logits"
         )
-        warnings.warn(msg, TedWarning, stacklevel=4)
+        warnings.warn(msg, TedWarning, stacklevel=5)
     if likely > 0:
         msg = (
             f"`mask` should hold logits, not probabilities as in epoch {epoch}: "
             "the mask gradient of softmax outputs is 1 for every sample"
         )
-        warnings.warn(msg, TedWarning, stacklevel=4)
+        warnings.warn(msg, TedWarning, stacklevel=5)
     if logs > 0:
         msg = (
             f"`mask` should hold logits, not log-probabilities as in epoch {epoch}: "
             "the mask gradient of log_softmax outputs is the loss itself; give the "
             'tensor before `log_softmax`, or say `method="ted_loss"`'
         )
-        warnings.warn(msg, TedWarning, stacklevel=4)
+        warnings.warn(msg, TedWarning, stacklevel=5)

@@ -353,9 +353,17 @@ def _parts(dataset: Any) -> list[Any]:
     return []
 
 
-def fingerprint_of(dataset: Any) -> int | None:
+def fingerprint_of(dataset: Any, given: int | str | None = None) -> int | str | None:
+    """Return the fingerprint given, or one of all subsets' indices; None without."""
+    if isinstance(given, bool) or not isinstance(given, int | str | None):
+        msg = f"`fingerprint` must be an int or a str, got {type(given).__name__}"
+        raise TypeError(msg)
+    return _indices_checksum(dataset) if given is None else given
+
+
+def _indices_checksum(dataset: Any) -> int | None:
     """Return the CRC-32 of all subsets' indices; None without a subset."""
-    found = [fingerprint_of(part) for part in _parts(dataset)]
+    found = [_indices_checksum(part) for part in _parts(dataset)]
     if isinstance(dataset, Subset):
         try:
             chosen = np.asarray(dataset.indices, dtype=np.int64).tobytes()
