@@ -217,6 +217,27 @@ def test_an_epoch_below_one_batch_is_told_and_with_drop_last_refused():
         ted.check(loader_of(ted, 64, drop_last=True))
 
 
+@pytest.mark.filterwarnings("ignore::ted_core.TedWarning")
+def test_more_than_two_batch_sizes_are_counted_and_multiple_of_leaves_two():
+    run = {"prune_ratio": 0.8, "epochs": 9, "strategy": ted_core.Random()}
+    ted = session(multiple_of=1, **run)
+    dropped = loader_of(ted, 16, drop_last=True)
+    assert "shapes:" not in str(ted.check(dropped))
+    loader = loader_of(ted, 36)
+    report = str(ted.check(loader))
+    sizes = set()
+    for epoch in range(9):
+        ted.set_epoch(epoch)
+        for ids, (x, _) in loader:
+            sizes.add(len(ids))
+            ted.loss(x * nn.Parameter(torch.ones(())), ids=ids).backward()
+    assert len(sizes) > 2
+    assert f"shapes: batches of {len(sizes)} sizes;" in report
+    assert "wants `multiple_of=36`" in report
+    whole = session(multiple_of=36, **run)
+    assert "shapes:" not in str(whole.check(loader_of(whole, 36)))
+
+
 def test_processes_share_what_an_epoch_keeps():
     ted = session(num_replicas=2, rank=1, multiple_of=1, prune_ratio=0.5)
     with pytest.raises(ValueError, match=r"samples of a process .*got 32"):
