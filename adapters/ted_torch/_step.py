@@ -31,7 +31,7 @@ from ted_torch._validation import (
     check_weights,
     version_of,
 )
-from ted_torch.buffer import EpochBuffer
+from ted_torch.buffer import EpochBuffer, find_indices, load_buffer
 from ted_torch.data import TEDSampler
 from ted_torch.masks import inner_product, new_loss_gradient, record, tap
 
@@ -182,7 +182,7 @@ class StepRecorder:
     def load(self, buffer: Mapping[str, Tensor], position: int) -> None:
         """Go on at a position, with what was recorded before it."""
         self.clear()
-        self.buffer.load(buffer)
+        load_buffer(self.buffer, buffer)
         self._before = self.received()
         self.sampler.restart(position)
 
@@ -371,7 +371,7 @@ class StepRecorder:
             return tap_losses
         several = [len(masks)] if len(masks) > 1 else []
         loss_gradient = new_loss_gradient(like, *several, masks[0].shape[0])
-        indices = self.buffer.find(ids)
+        indices = find_indices(self.buffer, ids)
         record(masks if several else masks[0], indices, loss_gradient, self.buffer)
         return partial(tap, loss_gradient=loss_gradient)
 
@@ -420,7 +420,7 @@ class StepRecorder:
             return
         seen = torch.ones_like(values, dtype=torch.bool) if seen is None else seen
         values = torch.where(seen, values, 0.0)
-        self.buffer.add(self.buffer.find(ids), values, seen)
+        self.buffer.add(find_indices(self.buffer, ids), values, seen)
 
     def _deliver(self, ids: Any, weights: Tensor | None) -> None:
         """Record that a batch has come, and which samples have weight 0."""
@@ -481,7 +481,7 @@ class StepRecorder:
         """Add observations of samples, whose value is total / divisor."""
         seen = divisors != 0
         values = torch.where(seen, totals / divisors, 0.0)
-        indices = self.buffer.find(ids)
+        indices = find_indices(self.buffer, ids)
         self.buffer.add(indices, values, seen)
         self.buffer.add_weightless(indices, ~seen)
 

@@ -20,6 +20,7 @@ from torch.utils.data import (
 )
 
 from ted_core import CheckpointError, EpochError, EpochPlan, Pruner
+from ted_core._validation import check_kind
 from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Ids
 from ted_torch._row_order import (
@@ -82,11 +83,8 @@ class TEDSampler(Sampler[int]):
     def __init__(self, pruner: Pruner, *, ranks: Ranks | None = None) -> None:
         self.pruner = pruner
         self.ranks = Ranks() if ranks is None else ranks
-        given = (("pruner", pruner, Pruner), ("ranks", self.ranks, Ranks))
-        for name, value, kind in given:
-            if not isinstance(value, kind):
-                msg = f"`{name}` must be {kind.__name__}, got {type(value).__name__}"
-                raise TypeError(msg)
+        check_kind("pruner", pruner, Pruner)
+        check_kind("ranks", self.ranks, Ranks)
         self.asked = 0
         self.restart()
 

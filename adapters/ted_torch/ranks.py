@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ted_core import EpochError, Pruner, Shard, Static, __version__
+from ted_core._validation import check_int
 from ted_torch._validation import count_items
 
 __all__ = ["Ranks", "find_shard"]
@@ -89,14 +90,10 @@ def find_ranks(
         return Ranks(group=group, world_size=world_size)
     if num_replicas is None and rank is None:
         return Ranks(world_size, here, group, world_size)
-    for name, value, low in (("num_replicas", num_replicas, 1), ("rank", rank, 0)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            msg = f"`{name}` must be an integer beside its companion, got {value!r}"
-            raise TypeError(msg)
-        if value < low or (name == "rank" and value >= (num_replicas or 0)):
-            msg = f"`{name}` must be at least {low}, a rank below `num_replicas`, got "
-            raise ValueError(msg + str(value))
-    return Ranks(num_replicas or 1, rank or 0, group, world_size)
+    both = "give `num_replicas` and `rank`, or neither"
+    replicas = check_int("num_replicas", num_replicas, minimum=1, remedy=both)
+    own = check_int("rank", rank, minimum=0, maximum=replicas - 1, remedy=both)
+    return Ranks(replicas, own, group, world_size)
 
 
 def process_of(ranks: Ranks) -> int:
@@ -208,23 +205,24 @@ def all_gather(facts: Any, ranks: Ranks, *, device: torch.device) -> list[Any]:
 
 
 def check_equal_across_ranks(
-    facts: Mapping[str, Any], ranks: Ranks, *, device: torch.device
-) -> None:
-    """Refuse to go on, on every process, unless all hold the same facts."""
-    _check_equal(all_gather(facts, ranks, device=device), list(facts))
-
-
-def _check_equal(everyone: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Refuse the first fact that differs, with both values."""
+    facts: Mapping[str, Any],
+    ranks: Ranks,
+    *,
+    device: torch.device,
+    names: Collection[str] | None = None,
+) -> list[Mapping[str, Any]]:
+    """Return all processes' facts; refuse, on each, a name in which they differ."""
+    everyone = all_gather(facts, ranks, device=device)
     for other, theirs in enumerate(everyone):
-        for name in names:
+        for name in facts if names is None else names:
             value = everyone[0].get(name)
             if theirs.get(name) != value:
                 msg = (
-                    f"`{name}` must be the same on all ranks, got {value!r} on rank 0 "
-                    f"and {theirs.get(name)!r} on rank {other}"
+                    f"`{name}` must be the same on all processes, got {value!r} on "
+                    f"process 0 and {theirs.get(name)!r} on process {other}"
                 )
                 raise EpochError(msg)
+    return everyone
 
 
 def find_shard(
@@ -277,9 +275,8 @@ def find_shard(
     """
     size = count_items(dataset)
     ranks = find_ranks(group=group)
-    facts = {"shard": str(balance), "size": size}
-    everyone = all_gather(facts, ranks, device=torch.device(device))
-    _check_equal(everyone, ["shard"])
+    facts, where = {"shard": str(balance), "size": size}, torch.device(device)
+    everyone = check_equal_across_ranks(facts, ranks, device=where, names=["shard"])
     sizes = tuple(int(theirs["size"]) for theirs in everyone)
     return Shard(sizes, ranks.rank, partial(all_reduce_sum, ranks), balance=balance)
 

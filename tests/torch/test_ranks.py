@@ -88,33 +88,23 @@ def test_a_session_made_before_the_process_group_is_refused(ranks):
         assert f"one process among {len(ranks)};" in record["early"]
 
 
-def test_a_rank_that_disagrees_is_named_on_every_rank(ranks):
+def differing(name, first, other):
+    """Give what is said where process 1 has another value."""
+    rule = f"`{name}` must be the same on all processes"
+    return f"{rule}, got {first!r} on process 0 and {other!r} on process 1"
+
+
+def test_a_process_that_disagrees_is_named_on_every_process(ranks):
     for record in ranks:
-        assert record["other seed"] == (
-            "`seed` must be the same on all ranks, got '4' on rank 0 and '5' on rank 1"
-        )
-        assert record["other n"] == (
-            "`n` must be the same on all ranks, got 67 on rank 0 and 68 on rank 1"
-        )
+        assert record["other seed"] == differing("seed", "4", "5")
+        assert record["other n"] == differing("n", 67, 68)
+        assert record["other version"] == differing("version", "1.0", "1.1")
 
 
-def test_ranks_that_resume_from_different_moments_are_named_and_do_not_train(ranks):
+def test_processes_that_resume_from_different_moments_are_named_and_do_not_train(ranks):
     for record in ranks:
-        assert record["other position"] == (
-            "`position` must be the same on all ranks, got 4 on rank 0 and 8 on rank 1"
-        )
-        assert record["other epoch"] == (
-            "`epoch` must be the same on all ranks, got 0 on rank 0 and 1 on rank 1"
-        )
-
-
-def test_a_rank_of_another_version_is_named(ranks):
-    rule = "`version` must be the same on all ranks"
-    for record in ranks:
-        assert (
-            record["other version"]
-            == f"{rule}, got '1.0' on rank 0 and '1.1' on rank 1"
-        )
+        assert record["other position"] == differing("position", 4, 8)
+        assert record["other epoch"] == differing("epoch", 0, 1)
 
 
 def test_a_value_that_is_not_finite_on_one_rank_is_dropped_on_all(ranks):
@@ -155,8 +145,8 @@ def test_one_process_is_one_rank():
         ((2, None), TypeError, "`rank` must be an integer"),
         ((None, 1), TypeError, "`num_replicas` must be an integer"),
         ((0, 0), ValueError, "`num_replicas` must be at least 1"),
-        ((2, 2), ValueError, "`rank` must be at least 0, a rank below"),
-        ((2, -1), ValueError, "`rank` must be at least 0"),
+        ((2, 2), ValueError, r"`rank` must be in \[0, 1\], got 2; give `num_replicas`"),
+        ((2, -1), ValueError, r"`rank` must be in \[0, 1\], got -1"),
         ((2, 1.0), TypeError, "`rank` must be an integer"),
         ((True, 0), TypeError, "`num_replicas` must be an integer"),
     ],

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch.utils.data import Dataset
 
 from ted_core import CheckpointError
+from ted_core._validation import check_int
 from ted_core.config import RunOptions
 from ted_core.schedules.counts import StepOptions
 from ted_torch._state import gather_state, is_open, own_state
@@ -84,12 +85,7 @@ class AcceleratedTED(TED[Any]):
         self._allow = tuple(allow)
         _check_accelerator(accelerator)
         check_no_shard(options, "Accelerate")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int):
-            msg = f"`batch_size` must be an integer, got {batch_size!r}"
-            raise TypeError(msg)
-        if batch_size < 1:
-            msg = f"`batch_size` must be at least 1, got {batch_size}"
-            raise ValueError(msg)
+        batch_size = check_int("batch_size", batch_size, minimum=1)
         # Processes share a split batch; otherwise each has a batch of its own.
         self._shares = 1 if accelerator.split_batches else accelerator.num_processes
         self._batch = batch_size * self._shares
