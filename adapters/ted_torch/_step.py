@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import Any, NamedTuple, Required, TypeAlias, TypedDict
 
 import array_api_compat.torch as _xp
 import numpy as np
@@ -50,6 +50,15 @@ class SignalInputs(TypedDict, total=False):
     labels: Tensor
     hidden: Tensor
     bias: bool
+
+
+class LossInputs(SignalInputs, total=False):
+    """What `TED.loss` takes beside the losses."""
+
+    ids: Required[Ids]
+    mask: Tensor | Sequence[Tensor] | None
+    weights: Tensor | None
+    valid: Tensor | None
 
 
 _INPUTS = tuple(SignalInputs.__annotations__)

@@ -211,16 +211,26 @@ def check_no_shard(options: Mapping[str, Any], framework: str) -> None:
         raise ValueError(msg)
 
 
-def count_items(dataset: object) -> int:
+def check_even_batches(settings: Any, processes: int) -> None:
+    """Refuse settings of Accelerate under which processes step unequally often."""
+    if processes > 1 and not settings.even_batches:
+        msg = (
+            "`even_batches` must be True, got False; processes that step unequally "
+            "often would wait for each other"
+        )
+        raise ValueError(msg)
+
+
+def count_items(dataset: object, *, name: str = "dataset") -> int:
     """Return how many items a map-style data set has, or refuse one without length."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         msg = (
-            "`dataset` must be a map-style data set with a length, got "
+            f"`{name}` must be a map-style data set with a length, got "
             f"{type(dataset).__name__}; samples without ids can't be pruned"
         )
         raise TypeError(msg)
     try:
         return len(dataset)
     except TypeError as error:
-        msg = f"`dataset` must have a length, got {type(dataset).__name__}: {error}"
+        msg = f"`{name}` must have a length, got {type(dataset).__name__}: {error}"
         raise TypeError(msg) from None

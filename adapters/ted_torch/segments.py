@@ -40,7 +40,7 @@ def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, 
     Raises
     ------
     TypeError
-        `hidden` is no floating tensor, or `segments` no integer tensor.
+        `hidden` is no floating tensor, `segments` no integer tensor, or `count` none.
     ValueError
         The shapes do not match, or on the CPU a segment is out of range. On a device
         such a token counts for no sample.

@@ -14,7 +14,7 @@ from ted_core._validation import check_int
 from ted_core.config import RunOptions
 from ted_core.schedules.counts import StepOptions
 from ted_torch._state import gather_state, is_open, own_state
-from ted_torch._validation import check_no_shard
+from ted_torch._validation import check_even_batches, check_no_shard
 from ted_torch.session import TED
 
 __all__ = ["AcceleratedTED"]
@@ -151,26 +151,12 @@ class AcceleratedTED(TED[Any]):
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
-        """Take over a saved state, on every process; on an error nothing has changed.
+        """Take over a saved state, on every process; see `TED.load_state_dict`.
 
-        Parameters
-        ----------
-        state : mapping
-            What :meth:`state_dict` returned.
-        allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``; beside those that the
-            session was made with.
-
-        Raises
-        ------
-        CheckpointError
-            A field is missing, unknown, or does not fit; or an open epoch was saved
-            by another number of processes.
-
-        Notes
-        -----
-        Go on with ``set_epoch(ted.epoch)`` and the loader as it is: the sampler
-        passes over what was trained on, and ``skip_first_batches`` would do so again.
+        Of an open epoch it must be saved by as many processes. Go on with
+        ``set_epoch(ted.epoch)`` and the loader as it is: the sampler passes over what
+        was trained on, and ``skip_first_batches`` would do so again. Fields in `allow`
+        are beside those that the session was made with.
         """
         allow = (*self._allow, *allow)
         if not isinstance(state, Mapping):
@@ -217,9 +203,4 @@ def _check_accelerator(accelerator: object) -> None:
             "over what was trained on, and both would do so twice"
         )
         raise ValueError(msg)
-    if accelerator.num_processes > 1 and not accelerator.even_batches:
-        msg = (
-            "`even_batches` must be True, got False; processes that step unequally "
-            "often would wait for each other"
-        )
-        raise ValueError(msg)
+    check_even_batches(accelerator, accelerator.num_processes)

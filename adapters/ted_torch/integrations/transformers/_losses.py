@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -18,6 +16,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
 )
+
+from ted_torch._row_order import random_states_kept
 
 _IGNORED = -100
 
@@ -100,16 +100,11 @@ def shifts_labels(model: Any, kind: str) -> bool:
 @contextmanager
 def same_randomness(device: torch.device) -> Iterator[None]:
     """Leave the generators that models draw from as they were."""
-    # Some models mask spectra with NumPy's.
-    numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002
     here = device.type not in {"cpu", "mps"}
     kind = device.type if here else "cuda"
-    try:
-        with torch.random.fork_rng([device] if here else [], device_type=kind):
-            yield
-    finally:
-        np.random.set_state(numpy)  # noqa: NPY002
-        random.setstate(python)
+    forked = torch.random.fork_rng([device] if here else [], device_type=kind)
+    with random_states_kept(), forked:  # some models mask spectra with NumPy's
+        yield
 
 
 def token_losses(

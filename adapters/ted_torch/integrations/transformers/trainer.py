@@ -19,6 +19,7 @@ from ted_core import run_metrics, steps_for
 from ted_core.config import RunOptions
 from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
+from ted_torch._validation import count_items
 from ted_torch.data import WithIds
 from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
 from ted_torch.integrations.transformers._checkpoint import (
@@ -42,7 +43,6 @@ from ted_torch.integrations.transformers._losses import (
 from ted_torch.integrations.transformers._validation import (
     check_arguments,
     check_bases,
-    check_dataset,
     check_hooks,
     check_loss_methods,
     check_loss_type,
@@ -106,9 +106,9 @@ class TEDTrainerMixin(_Trainer):
         check_hooks(super())
         check_loss_methods(type(self), TEDTrainerMixin)
         if "train_dataset" in kwargs:
-            check_dataset(kwargs["train_dataset"])
+            count_items(kwargs["train_dataset"], name="train_dataset")
         super().__init__(*args, **kwargs)
-        check_dataset(self.train_dataset)
+        count_items(self.train_dataset, name="train_dataset")
         check_arguments(self)
         self.ted, self._trained = self._make_session(), False
         # The step before the open epoch, and the epoch's steps; the updates that a
@@ -194,23 +194,7 @@ class TEDTrainerMixin(_Trainer):
         return bool(saved["pruner.epochs"] != self.ted.pruner.epochs)
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the trainer's counts, with the samples and steps of the whole run.
-
-        Parameters
-        ----------
-        *args, **kwargs : any
-            What the trainer gives.
-
-        Returns
-        -------
-        tuple of int
-            As the trainer's.
-
-        Raises
-        ------
-        ValueError
-            The number of epochs is not the planned one.
-        """
+        """Return the trainer's counts, with the samples and steps of the whole run."""
         values = super().set_initial_training_values(*args, **kwargs)
         pruner = self.ted.pruner
         if values[0] != pruner.epochs:
@@ -234,23 +218,10 @@ class TEDTrainerMixin(_Trainer):
             drop_last=self.args.dataloader_drop_last,
         )
 
-    def _init_training_state(
-        self,
-        max_steps: int,
-        num_update_steps_per_epoch: int,
-        num_train_epochs: int,
-        resume_from_checkpoint: str | None,
-        trial: Any,
-    ) -> tuple[int, int]:
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         """Return the epoch and its batches to pass over, of the saved session."""
-        found: tuple[int, int] = super()._init_training_state(
-            max_steps,
-            num_update_steps_per_epoch,
-            num_train_epochs,
-            resume_from_checkpoint,
-            trial,
-        )
-        if resume_from_checkpoint is None:
+        found: tuple[int, int] = super()._init_training_state(*args, **kwargs)
+        if self._folder is None:
             return found
         pruner, accumulation = self.ted.pruner, self.args.gradient_accumulation_steps
         if pruner.finished:
@@ -379,11 +350,6 @@ class TEDTrainerMixin(_Trainer):
             check_signal("numbers or several labels", self.ted.pruner.config)
         return {**given, "mask": z, "logits": z, "labels": y}
 
-    def _has_encoder(self) -> bool:
-        """Tell whether a decoder's input is made of the labels."""
-        config = getattr(self.model, "config", None)
-        return bool(getattr(config, "is_encoder_decoder", False))
-
     def compute_loss(
         self,
         model: nn.Module,
@@ -392,36 +358,15 @@ class TEDTrainerMixin(_Trainer):
         num_items_in_batch: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Return the loss over r_t, normalised as the trainer does.
-
-        Parameters
-        ----------
-        model : torch.nn.Module
-            In training mode; in evaluation the trainer's own loss is returned.
-        inputs : dict of str to Tensor
-            A batch, with its ids.
-        return_outputs : bool, default False
-            Whether the model's outputs are returned, too.
-        num_items_in_batch : Tensor of int, shape (), optional
-            How many labels count in the whole optimizer step.
-        **kwargs : any
-            For the trainer's own loss.
-
-        Returns
-        -------
-        Tensor of float, shape (), or pair of it and the outputs
-            The loss; its backward records the scores.
-
-        Raises
-        ------
-        ValueError
-            The batch has no ids or labels, or its rows are not samples.
-        """
+        """Return the loss over r_t, normalised as the trainer does."""
         if not model.training:
             kwargs |= {"num_items_in_batch": num_items_in_batch}
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        # A decoder's input is made of the labels.
+        config = getattr(self.model, "config", None)
+        decodes = bool(getattr(config, "is_encoder_decoder", False))
         ids, labels, columns = split_columns(
-            inputs, self.label_names, keep_labels=self._has_encoder()
+            inputs, self.label_names, keep_labels=decodes
         )
         theirs = None
         if not self._compared:
@@ -490,15 +435,7 @@ class TEDTrainerMixin(_Trainer):
             warn_of_other_loss(found[0], theirs, self.model)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log keep ratio and savings beside what the trainer logs of the training.
-
-        Parameters
-        ----------
-        logs : dict of str to float
-            What the trainer logs; extended.
-        *args, **kwargs : any
-            For the trainer.
-        """
+        """Log keep ratio and savings beside what the trainer logs of the training."""
         if self.is_in_train and not any(name.startswith("eval_") for name in logs):
             logs.update(run_metrics(self.ted.pruner))
         super().log(logs, *args, **kwargs)
