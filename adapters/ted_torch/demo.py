@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,11 +63,6 @@ class Pictures(Dataset[Batch]):
         """Count the pictures."""
         return len(self._y)
 
-    def __getitem__(self, index: int) -> Batch:
-        """Return a picture of shape (C, H, W) and its class."""
-        x, y = self.take(torch.tensor([index]))
-        return x[0], y[0]
-
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
         """Return one batch, as many times as it has samples."""
         # Loaders ask for items, as `ted_torch.WithIds` does; `collate_fn` takes one.
@@ -87,14 +83,6 @@ class Pictures(Dataset[Batch]):
         columns = flipped + right.unsqueeze(1)
         rows = self._rows + down.unsqueeze(1)
         return self._x[ids[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def _first(items: Sequence[Batch]) -> Batch:
-    return items[0]
-
-
-def _first_with_ids(items: Sequence[tuple[int, Batch]]) -> tuple[Tensor, Batch]:
-    return torch.tensor([k for k, _ in items]), items[0][1]
 
 
 def make_network(
@@ -135,16 +123,11 @@ class Training(engine.Training):
         strategy: Strategy | None = None,
         seed: int = 0,
     ) -> None:
-        self._images, self._device = images, settings.device
         mean, sd = images.moments()
-        data = Pictures(
-            images.x_train,
-            images.y_train,
-            mean=mean,
-            sd=sd,
-            device=settings.device,
-            seed=seed if images.channels > 1 else None,
-        )
+        standard: Any = {"mean": mean, "sd": sd, "device": settings.device}
+        augmented = seed if images.channels > 1 else None
+        data = Pictures(images.x_train, images.y_train, **standard, seed=augmented)
+        self._tests = Pictures(images.x_test, images.y_test, **standard)
         self.network = make_network(
             channels=images.channels,
             side=min(images.x_train.shape[1:3]),
@@ -156,11 +139,12 @@ class Training(engine.Training):
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         size, dice = settings.batch_size, torch.Generator().manual_seed(seed)
         self.ted: TED[Batch] | None = None
+        self._loader: DataLoader[Any]
         if strategy is None:
-            self._all = DataLoader(
-                data, size, shuffle=True, generator=dice, collate_fn=_first
+            self._loader = DataLoader(
+                data, size, shuffle=True, generator=dice, collate_fn=lambda b: b[0]
             )
-            steps = settings.epochs * len(self._all)
+            steps = settings.epochs * len(self._loader)
         else:
             self.ted = TED(
                 data,
@@ -170,16 +154,15 @@ class Training(engine.Training):
                 seed=seed,
                 device=settings.device,
             )
-            self._kept = DataLoader(
+            self._loader = DataLoader(
                 self.ted.dataset,
                 size,
                 sampler=self.ted.sampler,
                 generator=dice,
-                collate_fn=_first_with_ids,
+                collate_fn=lambda b: (torch.tensor([k for k, _ in b]), b[0][1]),
             )
             steps = self.ted.total_steps(size)
-        pruner = None if self.ted is None else self.ted.pruner
-        super().__init__(len(data), settings.epochs, pruner)
+        super().__init__(len(data), settings.epochs, self.ted and self.ted.pruner)
         self._optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=settings.learning_rate,
@@ -197,53 +180,38 @@ class Training(engine.Training):
     def train_epoch(self) -> int:
         """Train the next epoch: on all data, or on what TED keeps."""
         self.network.train()
-        samples = self._train_on_all() if self.ted is None else self._prune(self.ted)
+        ted, samples = self.ted, 0
+        if ted is not None:
+            ted.set_epoch(self.epoch)
+        for batch in self._loader:
+            x, y = batch if ted is None else batch[1]
+            logits = self.network(x)
+            if ted is None:
+                loss = F.cross_entropy(logits, y)
+            else:
+                losses = F.cross_entropy(logits, y, reduction="none")
+                ranks = ted.pruner.config.strategy.uses_scores
+                loss = ted.loss(losses, ids=batch[0], mask=logits if ranks else None)
+            self._optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+            self._scheduler.step()
+            samples += len(y)
+        if ted is not None:
+            ted.close_epoch()  # here, so that its scores and its time are complete
         # Waits for a device, so that the time includes its work.
         next(self.network.parameters()).detach().sum().item()
         return samples
-
-    def _train_on_all(self) -> int:
-        samples = 0
-        for x, y in self._all:
-            self._step(F.cross_entropy(self.network(x), y))
-            samples += len(y)
-        return samples
-
-    def _prune(self, ted: TED[Batch]) -> int:
-        samples, ranks = 0, ted.pruner.config.strategy.uses_scores
-        ted.set_epoch(self.epoch)
-        for ids, (x, y) in self._kept:
-            logits = self.network(x)
-            losses = F.cross_entropy(logits, y, reduction="none")
-            self._step(ted.loss(losses, mask=logits if ranks else None, ids=ids))
-            samples += len(y)
-        # Close the epoch here, so that its scores and its time are complete.
-        if self.epoch < self.epochs - 1:
-            ted.set_epoch(self.epoch + 1)
-        else:
-            ted.finish()
-        return samples
-
-    def _step(self, loss: Tensor) -> None:
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self._optimizer.step()
-        self._scheduler.step()
 
     @torch.no_grad()
     def accuracy(self) -> float:
         """Return the share of the test pictures that are right."""
         self.network.eval()
-        images = self._images
-        mean, sd = images.moments()
-        tests = Pictures(
-            images.x_test, images.y_test, mean=mean, sd=sd, device=self._device
-        )
         right = 0
-        for ids in torch.split(torch.arange(len(tests)), _TEST_BATCH):
-            x, y = tests.take(ids)
+        for ids in torch.split(torch.arange(len(self._tests)), _TEST_BATCH):
+            x, y = self._tests.take(ids)
             right += int((self.network(x).argmax(dim=1) == y).sum())
-        return right / len(tests)
+        return right / len(self._tests)
 
 
 def warm_up(images: Images, settings: Settings) -> None:

@@ -16,14 +16,8 @@ from ted_core._validation import check_choice
 from ted_core.config import RunOptions
 from ted_core.reports import Preflight
 from ted_core.schedules.counts import StepOptions
-from ted_torch import _closing
+from ted_torch import _closing, _state
 from ted_torch._check import check_run
-from ted_torch._state import (
-    check_fingerprint,
-    check_loaded,
-    read_session,
-    write_session,
-)
 from ted_torch._step import SignalInputs, StepRecorder
 from ted_torch._validation import Ids
 from ted_torch.buffer import EpochBuffer
@@ -407,7 +401,9 @@ class TED(Generic[Item]):
                     "call `ted.close_epoch()` on all of them before one saves"
                 )
                 warnings.warn(msg, TedWarning, stacklevel=2)
-        return write_session(self.pruner, self._recorder.buffer, self.ranks, plain)
+        return _state.write_session(
+            self.pruner, self._recorder.buffer, self.ranks, plain
+        )
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -432,12 +428,12 @@ class TED(Generic[Item]):
         Go on with ``set_epoch(ted.epoch)``: the sampler passes over the samples that
         `loss` had received, provided that they came in the sampler's order.
         """
-        saved = read_session(state, self.pruner.config, self.ranks)
-        check_fingerprint(state.get("fingerprint"), self._fingerprint)
+        saved = _state.read_session(state, self.pruner.config, self.ranks)
+        _state.check_fingerprint(state.get("fingerprint"), self._fingerprint)
         before = self.pruner.state_dict()
         self.pruner.load_state_dict(saved.pruner, allow=allow)
         try:
-            check_loaded(state, saved, self.pruner)
+            _state.check_loaded(state, saved, self.pruner)
         except CheckpointError:
             self.pruner.load_state_dict(before)
             raise

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch.utils.data import Dataset
 
 from ted_core import CheckpointError
-from ted_core._validation import check_int
+from ted_core._validation import check_int, check_kind
 from ted_core.config import RunOptions
 from ted_core.schedules.counts import StepOptions
 from ted_torch._state import gather_state, is_open, own_state
@@ -191,12 +191,9 @@ class AcceleratedTED(TED[Any]):
         return min(-(-furthest // self._batch) * self._batch, order.size)
 
 
-def _check_accelerator(accelerator: object) -> None:
+def _check_accelerator(accelerator: Accelerator) -> None:
     """Refuse what is no accelerator, or one that would lose or repeat samples."""
-    if not isinstance(accelerator, Accelerator):
-        found = type(accelerator).__name__
-        msg = f"`accelerator` must be an accelerate.Accelerator, got {found}"
-        raise TypeError(msg)
+    check_kind("accelerator", accelerator, Accelerator)
     if accelerator.use_stateful_dataloader:
         msg = (
             "`use_stateful_dataloader` must be False, got True; the session passes "

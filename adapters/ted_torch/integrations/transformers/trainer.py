@@ -21,38 +21,8 @@ from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
 from ted_torch._validation import count_items
 from ted_torch.data import WithIds
+from ted_torch.integrations.transformers import _checkpoint, _losses, _validation
 from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
-from ted_torch.integrations.transformers._checkpoint import (
-    read_checkpoint,
-    write_checkpoint,
-)
-from ted_torch.integrations.transformers._losses import (
-    CHOICES,
-    SPANS,
-    TOKENS,
-    class_losses,
-    head_input,
-    kind_of,
-    router_loss,
-    same_randomness,
-    shifts_labels,
-    span_losses,
-    token_losses,
-    token_weights,
-)
-from ted_torch.integrations.transformers._validation import (
-    check_arguments,
-    check_bases,
-    check_hooks,
-    check_loss_methods,
-    check_loss_type,
-    check_options,
-    check_prunes,
-    check_signal,
-    own_batches,
-    warn_of_other_loss,
-    warn_of_regression,
-)
 from ted_torch.session import TED
 
 __all__ = ["TEDTrainer", "TEDTrainerMixin", "TrainerOptions"]
@@ -96,20 +66,20 @@ class TEDTrainerMixin(_Trainer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse base classes in the other order."""
         super().__init_subclass__(**kwargs)
-        check_bases(cls, TEDTrainerMixin)
+        _validation.check_bases(cls, TEDTrainerMixin)
 
     def __init__(
         self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
     ) -> None:
-        self._options = check_options(ted)
+        self._options = _validation.check_options(ted)
         self._allow = tuple(self._options.pop("allow", ()))
-        check_hooks(super())
-        check_loss_methods(type(self), TEDTrainerMixin)
+        _validation.check_hooks(super())
+        _validation.check_loss_methods(type(self), TEDTrainerMixin)
         if "train_dataset" in kwargs:
             count_items(kwargs["train_dataset"], name="train_dataset")
         super().__init__(*args, **kwargs)
         count_items(self.train_dataset, name="train_dataset")
-        check_arguments(self)
+        _validation.check_arguments(self)
         self.ted, self._trained = self._make_session(), False
         # The step before the open epoch, and the epoch's steps; the updates that a
         # checkpoint has of its epoch.
@@ -117,13 +87,14 @@ class TEDTrainerMixin(_Trainer):
         self._folder: Any = None
         self._kind, self._shift, self._compared = "", False, True
         if type(self).sample_losses is TEDTrainerMixin.sample_losses:
-            check_loss_type(self.args)
-            self._kind, self._compared = kind_of(self.model), False
-            self._shift = shifts_labels(self.model, self._kind)
-            if self._kind in {*TOKENS, SPANS}:
-                check_signal("tokens", self.ted.pruner.config)
-            elif self._kind != CHOICES:
-                warn_of_regression(self.model, self.ted.pruner.config)
+            _validation.check_loss_type(self.args)
+            self._kind, self._compared = _losses.kind_of(self.model), False
+            self._shift = _losses.shifts_labels(self.model, self._kind)
+            config = self.ted.pruner.config
+            if self._kind in {*_losses.TOKENS, _losses.SPANS}:
+                _validation.check_signal("tokens", config)
+            elif self._kind != _losses.CHOICES:
+                _validation.warn_of_regression(self.model, config)
 
     def _make_session(self) -> TED[Any]:
         """Return a session of the trainer's epochs, device and seed."""
@@ -141,7 +112,7 @@ class TEDTrainerMixin(_Trainer):
             rank=0,
             **options,
         )
-        check_prunes(ted.pruner, step)
+        _validation.check_prunes(ted.pruner, step)
         return ted
 
     def _batch_size(self) -> int:
@@ -184,7 +155,7 @@ class TEDTrainerMixin(_Trainer):
 
     def _load_session(self, folder: str | os.PathLike[str]) -> bool:
         """Take over the session of a checkpoint; tell whether it extends that run."""
-        saved, self._done = read_checkpoint(
+        saved, self._done = _checkpoint.read(
             folder, self._facts(), process=self.args.process_index
         )
         state = own_state(saved, self.ted.ranks)
@@ -281,7 +252,7 @@ class TEDTrainerMixin(_Trainer):
             ted.state_dict(every_process=True), ted.ranks, device=args.device
         )
         if args.should_save:
-            write_checkpoint(folder, state, {**self._facts(), "updates": updates})
+            _checkpoint.write(folder, state, {**self._facts(), "updates": updates})
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save a checkpoint, the session in it before anything is done with it."""
@@ -294,7 +265,7 @@ class TEDTrainerMixin(_Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the trainer's own loader, of the kept samples and with their ids."""
         made = super().get_train_dataloader()
-        batches = own_batches(made, self.ted.pruner.n)
+        batches = _validation.own_batches(made, self.ted.pruner.n)
         loader: DataLoader[Any] = DataLoader(
             WithIds(made.dataset),
             batch_size=batches.batch_size,
@@ -332,22 +303,22 @@ class TEDTrainerMixin(_Trainer):
             ``losses``, unreduced, of shape (B, ...), and ``mask``, ``valid``,
             ``logits``, ``labels``: what the signal needs.
         """
-        if self._kind == SPANS:
+        if self._kind == _losses.SPANS:
             logits = outputs["start_logits"], outputs["end_logits"]
             where = labels["start_positions"], labels["end_positions"]
-            return {**span_losses(logits, where), "mask": logits}
-        z, y = outputs["logits"], labels["labels"]
+            return {**_losses.span_losses(logits, where), "mask": logits}
+        z, y, config = outputs["logits"], labels["labels"], self.ted.pruner.config
         smoothing = self.args.label_smoothing_factor
-        if self._kind in TOKENS:
-            given = token_losses(z, y, shift=self._shift, smoothing=smoothing)
+        if self._kind in _losses.TOKENS:
+            given = _losses.token_losses(z, y, shift=self._shift, smoothing=smoothing)
             return {**given, "mask": list(hidden) or z}
         model: Any = self.model
         problem = model.config.problem_type
-        if self._kind == CHOICES:
+        if self._kind == _losses.CHOICES:
             problem = "single_label_classification"
-        given = class_losses(z, y, problem=problem, smoothing=smoothing)
+        given = _losses.class_losses(z, y, problem=problem, smoothing=smoothing)
         if "valid" not in given:
-            check_signal("numbers or several labels", self.ted.pruner.config)
+            _validation.check_signal("numbers or several labels", config)
         return {**given, "mask": z, "logits": z, "labels": y}
 
     def compute_loss(
@@ -377,13 +348,13 @@ class TEDTrainerMixin(_Trainer):
                 self._compared = False
         head: Any = getattr(self.model, "get_output_embeddings", None)
         at_head = head is not None and not self.args.torch_compile
-        with head_input(head() if at_head else None) as hidden:
+        with _losses.head_input(head() if at_head else None) as hidden:
             outputs = model(**columns)
         given = self.sample_losses(outputs, labels, hidden)
         items = num_items_in_batch if self.model_accepts_loss_kwargs else None
         if theirs is not None:
             self._compare(given, outputs, items, theirs)
-        weights = token_weights(given["losses"], given.get("valid"), items)
+        weights = _losses.token_weights(given["losses"], given.get("valid"), items)
         loss = self.ted.loss(ids=ids, weights=weights, **given)
         loss = self._whole_loss(loss, outputs, items)
         return (loss, outputs) if return_outputs else loss
@@ -393,7 +364,7 @@ class TEDTrainerMixin(_Trainer):
         if items is not None and self.args.average_tokens_across_devices:
             # The processes' gradients will be averaged; `items` counts all of them.
             loss = loss * self.accelerator.num_processes
-        balance = router_loss(outputs, self.model)
+        balance = _losses.router_loss(outputs, self.model)
         return loss if balance is None else loss + balance
 
     def _framework_loss(
@@ -404,7 +375,7 @@ class TEDTrainerMixin(_Trainer):
         columns = {name: value for name, value in inputs.items() if name != IDS}
         # Running statistics would move twice.
         kept = [(buffer, buffer.clone()) for buffer in net.buffers()]
-        with same_randomness(self.args.device), torch.no_grad():
+        with _losses.same_randomness(self.args.device), torch.no_grad():
             loss: Any = super().compute_loss(net, columns, num_items_in_batch=items)
             for buffer, value in kept:
                 buffer.copy_(value)
@@ -418,7 +389,7 @@ class TEDTrainerMixin(_Trainer):
         found = []
         # A model that takes `items` may leave them, and return a mean.
         for count in {id(items): items, id(None): None}.values():
-            weights = token_weights(given["losses"], valid, count)
+            weights = _losses.token_weights(given["losses"], valid, count)
             losses = per_sample(given["losses"].detach(), valid=valid)
             loss = mean_loss(losses, 1.0, weights)
             found.append(float(self._whole_loss(loss, outputs, items).detach()))
@@ -432,7 +403,7 @@ class TEDTrainerMixin(_Trainer):
         if not any(
             math.isclose(one, theirs, rel_tol=near, abs_tol=1e-6) for one in found
         ):
-            warn_of_other_loss(found[0], theirs, self.model)
+            _validation.warn_of_other_loss(found[0], theirs, self.model)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log keep ratio and savings beside what the trainer logs of the training."""
