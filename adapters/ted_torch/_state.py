@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ted_core import CheckpointError, Pruner, Shard
+from ted_core import CheckpointError, Pruner, Static, __version__
 from ted_core.checkpoint import array_field, check_known, plain_field
-from ted_core.config import RunConfig
 from ted_core.typing import State
 from ted_torch.buffer import EpochBuffer
+from ted_torch.data import TEDSampler
 from ted_torch.ranks import Ranks, all_gather, process_of
 
 FORMAT = "ted_torch.TED"
@@ -41,6 +41,8 @@ _SINCE_VERSION_2 = ("deliveries", "weightless")
 _RANKS = ("num_replicas", "rank")
 _CHECKSUM, _CORE = "checksum", "pruner."
 _OWN = ("buffer.", "position", "rank", _CHECKSUM)
+# What each process of a run over shards has for itself.
+_OF_SHARD = {"n", "labels", "order", "fingerprint", "shard.rank", "shard.first"}
 
 
 class SavedSession(NamedTuple):
@@ -70,23 +72,23 @@ class SavedSession(NamedTuple):
 
 
 def write_session(
-    pruner: Pruner, buffer: EpochBuffer, ranks: Ranks, plain: Mapping[str, int | str]
+    sampler: TEDSampler, buffer: EpochBuffer, plain: Mapping[str, int | str]
 ) -> dict[str, Any]:
     """Return the flat state: tensors on the CPU, copied, and plain values."""
     state: dict[str, Any] = {"format": FORMAT, "version": VERSION, **plain}
-    state |= {"order": order_checksum(pruner)}
-    state |= {name: getattr(ranks, name) for name in _RANKS}
+    state["order"] = _order_checksum(sampler.pruner)
+    state |= {name: getattr(sampler.ranks, name) for name in _RANKS}
     for name, saved in _BUFFER.items():
         tensor: Tensor | None = getattr(buffer, name)
         if tensor is not None:
             state[saved] = tensor.detach().to("cpu", copy=True)
-    for name, value in pruner.state_dict().items():
+    for name, value in sampler.pruner.state_dict().items():
         array = isinstance(value, np.ndarray)
         state[_CORE + name] = torch.from_numpy(value) if array else value
-    return sealed(state)
+    return _sealed(state)
 
 
-def order_checksum(pruner: Pruner) -> int:
+def _order_checksum(pruner: Pruner) -> int:
     """Return the checksum of the open epoch's order; 0 if it is not known yet."""
     made_together = pruner.config.shard is not None
     if pruner.finished or (made_together and not pruner.planned):
@@ -94,7 +96,7 @@ def order_checksum(pruner: Pruner) -> int:
     return pruner.plan().checksum
 
 
-def sealed(state: Mapping[str, Any]) -> dict[str, Any]:
+def _sealed(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state with its checksum, in place of the one it had."""
     return {**state, _CHECKSUM: _checksum(state)}
 
@@ -113,20 +115,44 @@ def _checksum(state: Mapping[str, Any]) -> int:
     return total
 
 
-def check_fingerprint(saved: int | str | None, here: int | str | None) -> None:
-    """Refuse other samples; a state without a fingerprint is taken."""
-    if saved is not None and here is not None and saved != here:
+def run_facts(
+    sampler: TEDSampler, *, epoch: int, fingerprint: int | str | None
+) -> dict[str, Any]:
+    """Return what must be the same on all processes before they train an epoch."""
+    pruner, ranks = sampler.pruner, sampler.ranks
+    config, strategy = pruner.config, pruner.config.strategy
+    facts: dict[str, Any] = {"shard": None, "version": __version__}
+    facts |= config.describe() | {"epoch": epoch, "fingerprint": fingerprint}
+    if config.shard is None:
+        facts["order"] = pruner.plan().checksum
+    else:
+        # Its plan is made together: only once all agree.
+        plan = pruner.plan().kept_by_rank if pruner.planned else None
+        facts |= {"shard": config.shard.balance, "plan": plan}
+        static = isinstance(strategy, Static)
+        own = _OF_SHARD | ({"strategy.n", "strategy.checksum"} if static else set())
+        facts = {name: fact for name, fact in facts.items() if name not in own}
+    facts["num_replicas"] = ranks.num_replicas
+    if ranks.num_replicas > 1:
+        facts["position"] = sampler.start
+    return facts
+
+
+def check_saved(
+    name: str, saved: object, here: object, *, when: str = "", remedy: str = ""
+) -> None:
+    """Refuse what is not the saved value, with both."""
+    if saved != here:
         msg = (
-            f"`fingerprint` must be the saved one, saved {saved!r}, here {here!r}: ids "
-            "would mean other samples; split the data as before, for example "
-            "`random_split(..., generator=torch.Generator().manual_seed(0))`"
+            f"`{name}` must be the saved one{when}, saved {saved!r}, here {here!r}"
+            f"{remedy}"
         )
         raise CheckpointError(msg)
 
 
 def check_loaded(state: Mapping[str, Any], saved: SavedSession, pruner: Pruner) -> None:
     """Refuse an open epoch that this run can't go on with, and damage."""
-    epochs, order = saved.pruner["epochs"], saved.plain["order"]
+    epochs = saved.pruner["epochs"]
     if saved.received and epochs != pruner.epochs:
         msg = (
             f"`epochs` may change between two epochs only, saved {epochs} with epoch "
@@ -134,39 +160,50 @@ def check_loaded(state: Mapping[str, Any], saved: SavedSession, pruner: Pruner) 
             f"{epochs}, call `ted.close_epoch()`, and save it again"
         )
         raise CheckpointError(msg)
-    if saved.received and order != (here := order_checksum(pruner)):
-        msg = f"`order` must be this epoch's, saved checksum {order}, here {here}"
-        raise CheckpointError(msg)
+    if saved.received:
+        remedy = ": checksums of the epoch's order"
+        order, here = saved.plain["order"], _order_checksum(pruner)
+        check_saved("order", order, here, remedy=remedy)
     # PyTorch reads its files without checking them: a flipped bit of a score would be
     # a score like any other.
-    here = _checksum(state)
-    if state[_CHECKSUM] != here:
-        msg = (
-            f"`{_CHECKSUM}` must be that of the state, saved {state[_CHECKSUM]}, here "
-            f"{here}: the state was damaged or changed; take an older one"
-        )
-        raise CheckpointError(msg)
+    damage = ": the state was damaged or changed; take an older one"
+    check_saved(_CHECKSUM, state[_CHECKSUM], _checksum(state), remedy=damage)
 
 
 def read_session(
-    state: Mapping[str, Any], config: RunConfig, ranks: Ranks
+    state: Mapping[str, Any], sampler: TEDSampler, fingerprint: int | str | None
 ) -> SavedSession:
     """Return a state's parts, each field checked by itself."""
     if not isinstance(state, Mapping):
         msg = f"`state` must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
+    config = sampler.pruner.config
     if config.shard is not None:
-        _check_shard(state, config.shard)
+        # Before anything of another process's samples.
+        for name, here in config.shard.describe().items():
+            remedy = "; each process loads what it has saved"
+            check_saved(name, state.get(f"{_CORE}{name}"), here, remedy=remedy)
     arrays = {name: _to_array(value) for name, value in state.items()}
     plain = _read_plain(arrays)
     buffer = _read_buffer(arrays, config.n, plain["version"])
-    if int(buffer["counters"][0]):
-        _check_ranks(plain, ranks)
     of_pruner = {k for k in arrays if isinstance(k, str) and k.startswith(_CORE)}
+    saved = SavedSession(
+        {name.removeprefix(_CORE): arrays[name] for name in of_pruner}, buffer, plain
+    )
+    for name in _RANKS if saved.received else ():
+        remedy = "; save on every process, or after `set_epoch` of the next epoch"
+        when, here = " while an epoch is open", getattr(sampler.ranks, name)
+        check_saved(name, plain[name], here, when=when, remedy=remedy)
     known = {"format", "fingerprint", *plain, *(_BUFFER[name] for name in buffer)}
     check_known(arrays, known | of_pruner)
-    pruner = {name.removeprefix(_CORE): arrays[name] for name in of_pruner}
-    return SavedSession(pruner, buffer, plain)
+    of_samples = state.get("fingerprint")
+    if of_samples is not None and fingerprint is not None:
+        remedy = (
+            ": ids would mean other samples; split the data as before, for example "
+            "`random_split(..., generator=torch.Generator().manual_seed(0))`"
+        )
+        check_saved("fingerprint", of_samples, fingerprint, remedy=remedy)
+    return saved
 
 
 def _to_array(value: Any) -> Any:
@@ -177,24 +214,10 @@ def _to_array(value: Any) -> Any:
     return value
 
 
-def _check_shard(state: Mapping[str, Any], shard: Shard) -> None:
-    """Refuse the state of another process's samples, before anything of theirs."""
-    for name, here in shard.describe().items():
-        saved = state.get(f"{_CORE}{name}")
-        if saved != here:
-            msg = (
-                f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}; "
-                "each process loads what it has saved"
-            )
-            raise CheckpointError(msg)
-
-
 def _read_plain(state: Mapping[str, Any]) -> dict[str, int]:
     """Check format and version; return the fields of one number."""
-    saved, version = (
-        plain_field(state, "format", str),
-        plain_field(state, "version", int),
-    )
+    saved = plain_field(state, "format", str)
+    version = plain_field(state, "version", int)
     if saved != FORMAT:
         msg = f"`format` must be {FORMAT!r}, saved {saved!r}"
         raise CheckpointError(msg)
@@ -234,18 +257,6 @@ def _read_buffer(state: Mapping[str, Any], n: int, version: int) -> dict[str, Te
     return buffer
 
 
-def _check_ranks(plain: Mapping[str, int], ranks: Ranks) -> None:
-    """Refuse an open epoch of another process."""
-    for name in _RANKS:
-        if plain[name] != getattr(ranks, name):
-            msg = (
-                f"`{name}` must be the saved one while an epoch is open, saved "
-                f"{plain[name]}, here {getattr(ranks, name)}; save on every process, "
-                "or after `set_epoch` of the next epoch"
-            )
-            raise CheckpointError(msg)
-
-
 def is_open(state: Mapping[str, Any]) -> bool:
     """Return whether a state's epoch has received samples."""
     counters = state.get("buffer.meters")
@@ -276,4 +287,4 @@ def own_state(state: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
     for name, value in alike.items():
         if name.startswith("buffer.") and isinstance(value, Tensor):
             alike[name] = torch.zeros_like(value)
-    return sealed(alike)
+    return _sealed(alike)

@@ -31,7 +31,12 @@ from ted_torch._validation import (
     check_weights,
     version_of,
 )
-from ted_torch.buffer import EpochBuffer, find_indices, load_buffer
+from ted_torch.buffer import (
+    EpochBuffer,
+    find_indices,
+    load_buffer,
+    mark_weightless,
+)
 from ted_torch.data import TEDSampler
 from ted_torch.masks import inner_product, new_loss_gradient, record, tap
 
@@ -492,7 +497,7 @@ class StepRecorder:
         values = torch.where(seen, totals / divisors, 0.0)
         indices = find_indices(self.buffer, ids)
         self.buffer.add(indices, values, seen)
-        self.buffer.add_weightless(indices, ~seen)
+        mark_weightless(self.buffer, indices, ~seen)
 
 
 def _traceable(given: dict[str, Any]) -> dict[str, Any]:

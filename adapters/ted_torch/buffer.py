@@ -126,21 +126,7 @@ class EpochBuffer:
         self.deliveries.index_add_(0, first, ones)
         self.counters[0].add_(first.shape[0])
         if weightless is not None:
-            self.add_weightless(first, weightless)
-
-    def add_weightless(self, indices: Indices, weightless: Tensor) -> None:
-        """Record which samples of a batch have weight 0, once this is known.
-
-        Parameters
-        ----------
-        indices : Tensor of int64, shape (B,), or sequence of pairs (indices, weights)
-            What :meth:`indices` returned; of a mixed batch the first part counts.
-        weightless : Tensor of bool, shape (B,)
-            Which samples they are.
-        """
-        first = indices if isinstance(indices, Tensor) else indices[0][0]
-        flags = weightless.to(self.weightless.device, torch.uint8)
-        self.weightless.scatter_reduce_(0, first, flags, "amax")
+            mark_weightless(self, first, weightless)
 
     def add(self, indices: Indices, values: Tensor, counted: Tensor) -> None:
         """Add the values of a batch.
@@ -240,6 +226,13 @@ def find_indices(buffer: EpochBuffer, ids: Indices) -> Indices:
     if isinstance(ids, Tensor):
         return find(ids)
     return [(find(part), weights) for part, weights in ids]
+
+
+def mark_weightless(buffer: EpochBuffer, indices: Indices, weightless: Tensor) -> None:
+    """Record which samples of a batch have weight 0; of a mixed one the first part."""
+    first = indices if isinstance(indices, Tensor) else indices[0][0]
+    flags = weightless.to(buffer.weightless.device, torch.uint8)
+    buffer.weightless.scatter_reduce_(0, first, flags, "amax")
 
 
 def load_buffer(buffer: EpochBuffer, tensors: Mapping[str, Tensor]) -> None:

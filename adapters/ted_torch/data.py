@@ -32,11 +32,7 @@ from ted_torch._row_order import (
 from ted_torch._validation import count_items
 from ted_torch.ranks import Ranks, share_of
 
-__all__ = [
-    "CollateWithIds",
-    "TEDSampler",
-    "WithIds",
-]
+__all__ = ["CollateWithIds", "TEDSampler", "WithIds"]
 
 _CHUNK = 1 << 16
 
@@ -99,13 +95,7 @@ class TEDSampler(Sampler[int]):
         self.start, self.passes = start, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Do nothing: the session's own `set_epoch` moves the epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            What frameworks give that set the epoch of every sampler that has one.
-        """
+        """Do nothing where a framework calls it: the session moves the epoch."""
 
     @property
     def share(self) -> int:
@@ -289,13 +279,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
         return number + len(self) if number < 0 else number
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch to the data set, in subsets and concatenations too.
-
-        Parameters
-        ----------
-        epoch : int
-            The current epoch; a data set without ``set_epoch`` is not told.
-        """
+        """Give the epoch to the data set, in subsets and concatenations too."""
         _set_epoch(self.dataset, epoch)
 
     def __getattr__(self, name: str) -> Any:
@@ -333,11 +317,11 @@ def _is_first_worker() -> bool:
 
 
 def _set_epoch(dataset: Any, epoch: int) -> None:
-    """Tell a data set the epoch, or those that it is made of."""
-    own = getattr(dataset, "set_epoch", None)
-    if callable(own):
+    """Give a data set the epoch, or those that it is made of."""
+    if callable(own := getattr(dataset, "set_epoch", None)):
         own(epoch)
-    for part in () if callable(own) else _parts(dataset):
+        return
+    for part in _parts(dataset):
         _set_epoch(part, epoch)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ted_core import EpochError, Pruner, Shard, Static, __version__
+from ted_core import EpochError, Shard
 from ted_core._validation import check_int
 from ted_torch._validation import count_items
 
@@ -26,7 +26,6 @@ __all__ = ["Ranks", "find_shard"]
 
 # Counters travel as float32 limbs of 12 bits: their sums stay below 2^24, exact.
 _LIMBS, _BITS = 4, 12
-_OWN = ("n", "labels", "order", "fingerprint", "shard.rank", "shard.first")
 
 
 @dataclass(frozen=True)
@@ -162,35 +161,6 @@ def check_made_in_time(ranks: Ranks) -> None:
             "`num_replicas=1, rank=0` and a `group` of its own"
         )
         raise EpochError(msg)
-
-
-def run_facts(
-    pruner: Pruner,
-    ranks: Ranks,
-    *,
-    epoch: int,
-    position: int,
-    fingerprint: int | str | None = None,
-) -> dict[str, Any]:
-    """Return what must be the same on all processes before they train an epoch."""
-    config = pruner.config
-    facts: dict[str, Any] = {"shard": None, "version": __version__}
-    facts |= config.describe() | {"epoch": epoch, "fingerprint": fingerprint}
-    if config.shard is None:
-        facts["order"] = pruner.plan().checksum
-    else:
-        # Its plan is made together: only once all agree.
-        facts |= {"shard": config.shard.balance, "plan": None}
-        if pruner.planned:
-            facts["plan"] = pruner.plan().kept_by_rank
-        own = set(_OWN)
-        if isinstance(config.strategy, Static):
-            own |= {"strategy.n", "strategy.checksum"}
-        facts = {name: fact for name, fact in facts.items() if name not in own}
-    facts["num_replicas"] = ranks.num_replicas
-    if ranks.num_replicas > 1:
-        facts["position"] = position
-    return facts
 
 
 def all_gather(facts: Any, ranks: Ranks, *, device: torch.device) -> list[Any]:

@@ -6,13 +6,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ted_core import CheckpointError, Pruner, Report, Savings, TedWarning
-from ted_core._validation import check_choice
+from ted_core._validation import check_choice, check_int
 from ted_core.config import RunOptions
 from ted_core.reports import Preflight
 from ted_core.schedules.counts import StepOptions
@@ -22,12 +21,7 @@ from ted_torch._step import SignalInputs, StepRecorder
 from ted_torch._validation import Ids
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import CollateWithIds, TEDSampler, WithIds, fingerprint_of
-from ted_torch.ranks import (
-    check_equal_across_ranks,
-    check_made_in_time,
-    find_ranks,
-    run_facts,
-)
+from ted_torch.ranks import check_equal_across_ranks, check_made_in_time, find_ranks
 
 __all__ = ["TED"]
 
@@ -140,7 +134,7 @@ class TED(Generic[Item]):
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch, closing the one before; repeated calls are harmless.
 
-        A data set with ``set_epoch`` is told as well.
+        A data set with ``set_epoch`` gets its number, too.
 
         Parameters
         ----------
@@ -149,7 +143,7 @@ class TED(Generic[Item]):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             `epoch` is neither.
         EpochError
             The epoch to close recorded nothing, or got ids out of range or that it does
@@ -162,13 +156,9 @@ class TED(Generic[Item]):
             samples again, or its loader did not ask the sampler.
         """
         here, size = self.pruner.epoch, len(self.dataset)
-        known = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
-        if not known or not here <= epoch <= min(here + 1, self.pruner.epochs - 1):
-            msg = (
-                f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "
-                f"got {epoch!r}; a resumed run goes on at `ted.epoch`"
-            )
-            raise ValueError(msg)
+        last = max(here, min(here + 1, self.pruner.epochs - 1))
+        remedy = "a resumed run goes on at `ted.epoch`"
+        epoch = check_int("epoch", epoch, minimum=here, maximum=last, remedy=remedy)
         if size != self.pruner.n:
             msg = (
                 f"`dataset` must keep its {self.pruner.n} samples, got {size} in epoch "
@@ -185,12 +175,8 @@ class TED(Generic[Item]):
                 raise ValueError(msg)
             _closing.close_epoch(self._recorder)
         if not self._agreed:
-            facts = run_facts(
-                self.pruner,
-                self.ranks,
-                epoch=epoch,
-                position=self.sampler.start,
-                fingerprint=self._fingerprint,
+            facts = _state.run_facts(
+                self.sampler, epoch=epoch, fingerprint=self._fingerprint
             )
             check_equal_across_ranks(facts, self.ranks, device=self._device)
             self._agreed = True
@@ -208,17 +194,6 @@ class TED(Generic[Item]):
         ------
         EpochError
             See :meth:`set_epoch`.
-
-        Examples
-        --------
-        >>> import torch
-        >>> from ted_torch import TED
-        >>> ted, x = TED(range(4), epochs=5), torch.ones(4, 2, requires_grad=True)
-        >>> ted.set_epoch(0)
-        >>> ted.loss(x.exp().sum(1), mask=x, ids=torch.arange(4)).backward()
-        >>> ted.close_epoch()
-        >>> ted.epoch
-        1
         """
         recorder = self._recorder
         if not self.pruner.finished and (recorder.begun or recorder.received()):
@@ -401,9 +376,7 @@ class TED(Generic[Item]):
                     "call `ted.close_epoch()` on all of them before one saves"
                 )
                 warnings.warn(msg, TedWarning, stacklevel=2)
-        return _state.write_session(
-            self.pruner, self._recorder.buffer, self.ranks, plain
-        )
+        return _state.write_session(self.sampler, self._recorder.buffer, plain)
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -428,8 +401,7 @@ class TED(Generic[Item]):
         Go on with ``set_epoch(ted.epoch)``: the sampler passes over the samples that
         `loss` had received, provided that they came in the sampler's order.
         """
-        saved = _state.read_session(state, self.pruner.config, self.ranks)
-        _state.check_fingerprint(state.get("fingerprint"), self._fingerprint)
+        saved = _state.read_session(state, self.sampler, self._fingerprint)
         before = self.pruner.state_dict()
         self.pruner.load_state_dict(saved.pruner, allow=allow)
         try:

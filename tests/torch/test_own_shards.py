@@ -81,7 +81,7 @@ def test_a_run_killed_in_mid_epoch_resumes_on_every_rank(ranks):
 
 def test_what_does_not_belong_together_is_refused_by_name(ranks):
     zero, one = (record["refusals"] for record in ranks)
-    rule = "`shard.rank` must equal the saved one, saved"
+    rule = "`shard.rank` must be the saved one, saved"
     assert zero["another rank"].startswith(f"{rule} 1, here 0; each process loads")
     assert one["another rank"].startswith(f"{rule} 0, here 1; each process loads")
     for refusals in (zero, one):

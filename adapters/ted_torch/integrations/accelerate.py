@@ -9,11 +9,10 @@ import numpy as np
 from accelerate import Accelerator
 from torch.utils.data import Dataset
 
-from ted_core import CheckpointError
 from ted_core._validation import check_int, check_kind
 from ted_core.config import RunOptions
 from ted_core.schedules.counts import StepOptions
-from ted_torch._state import gather_state, is_open, own_state
+from ted_torch._state import check_saved, gather_state, is_open, own_state
 from ted_torch._validation import check_even_batches, check_no_shard
 from ted_torch.session import TED
 
@@ -165,13 +164,10 @@ class AcceleratedTED(TED[Any]):
         parts = state.get("ranks", [state])
         # Files without parts hold the sum of all processes, and their number.
         saved = len(parts) if "ranks" in state else state.get("world_size")
-        if saved != self.ranks.world_size and any(map(is_open, parts)):
-            msg = (
-                "`world_size` must be the saved one while an epoch is open, saved "
-                f"{saved!r}, here {self.ranks.world_size}; save after `set_epoch` of "
-                "the next epoch"
-            )
-            raise CheckpointError(msg)
+        if any(map(is_open, parts)):
+            remedy = "; save after `set_epoch` of the next epoch"
+            when, here = " while an epoch is open", self.ranks.world_size
+            check_saved("world_size", saved, here, when=when, remedy=remedy)
         super().load_state_dict(own_state(state, self.ranks), allow=allow)
         if self.ranks.world_size > 1 and not self.pruner.finished:
             self.sampler.restart(self._position_of(parts))

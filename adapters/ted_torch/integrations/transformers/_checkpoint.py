@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ted_core import CheckpointError, atomic_write
+from ted_torch._state import check_saved
 
 NAME = "ted.pt"
 # What PyTorch raises of a file that is damaged, and what lacks one of its parts.
@@ -52,7 +53,5 @@ def read(
         msg = f"{target.name!r} must be a state of TED, got {type(error).__name__}"
         raise CheckpointError(msg) from error
     for name, here in facts.items():
-        if found[name] != here:
-            msg = f"`{name}` must be the saved one, saved {found[name]}, here {here}"
-            raise CheckpointError(msg)
+        check_saved(name, found[name], here)
     return session, found["updates"]
