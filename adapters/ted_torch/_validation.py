@@ -190,8 +190,8 @@ def check_no_shard(options: Mapping[str, Any], framework: str) -> None:
     if shard is not None:
         msg = (
             f"`shard` must not be given under {framework}, which deals the batches of "
-            f"one data set out to the ranks, got {shard!r}; give every rank the whole "
-            "data set, or train the shards in a loop of your own"
+            f"one data set out to the processes, got {shard!r}; give every process the "
+            "whole data set, or train the shards in a loop of your own"
         )
         raise ValueError(msg)
 

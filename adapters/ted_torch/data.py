@@ -127,7 +127,7 @@ class TEDSampler(Sampler[int]):
         if self.pruner.config.shard is not None and not self.pruner.planned:
             msg = (
                 "`sampler` must be asked once the epoch's samples are chosen, got no "
-                "plan of a shard; call `set_epoch` on every rank first"
+                "plan of a shard; call `set_epoch` on every process first"
             )
             raise EpochError(msg)
         return self.pruner.plan()
@@ -293,13 +293,13 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to set what the data set would never read."""
         if name != "dataset" and not _is_dunder(name) and not hasattr(type(self), name):
-            place = "dataset"
+            path = "dataset"
             there: Any = self.__dict__.get("dataset")
             while not hasattr(there, name) and hasattr(there, "dataset"):
-                place, there = place + ".dataset", there.dataset
+                path, there = path + ".dataset", there.dataset
             msg = (
                 f"`{name}` must be set on the data set, got it for the wrapper that "
-                f"adds the ids, where nothing reads it; write `ted.dataset.{place}."
+                f"adds the ids, where nothing reads it; write `ted.dataset.{path}."
                 f"{name} = ...`"
             )
             raise AttributeError(msg)

@@ -57,7 +57,7 @@ class Pictures(Dataset[Batch]):
         self._sd = torch.as_tensor(sd, dtype=torch.float32, device=device)
         self._rows = torch.arange(x.shape[1], device=device)
         self._columns = torch.arange(x.shape[2], device=device)
-        self._dice = None if seed is None else torch.Generator().manual_seed(seed)
+        self._generator = None if seed is None else torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -71,13 +71,13 @@ class Pictures(Dataset[Batch]):
     def take(self, ids: Tensor) -> Batch:
         """Return these pictures, (B, C, H, W) channels last, and their classes."""
         ids = ids.to(self._x.device)
-        pixels = self._x[ids] if self._dice is None else self._augment(ids)
+        pixels = self._x[ids] if self._generator is None else self._augment(ids)
         x = (pixels.float() - self._mean) / self._sd
         return x.permute(0, 3, 1, 2), self._y[ids]
 
     def _augment(self, ids: Tensor) -> Tensor:
         high = torch.tensor([2 * _SHIFT + 1, 2 * _SHIFT + 1, 2])
-        drawn = torch.rand((len(ids), 3), generator=self._dice) * high
+        drawn = torch.rand((len(ids), 3), generator=self._generator) * high
         down, right, flip = drawn.long().to(ids.device).T
         flipped = torch.where(flip[:, None] == 1, self._columns.flip(0), self._columns)
         columns = flipped + right.unsqueeze(1)
@@ -137,12 +137,12 @@ class Training(engine.Training):
         ).to(settings.device)
         # The pictures come in this format; the network's overload has no type for it.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        size, dice = settings.batch_size, torch.Generator().manual_seed(seed)
+        size, generator = settings.batch_size, torch.Generator().manual_seed(seed)
         self.ted: TED[Batch] | None = None
         self._loader: DataLoader[Any]
         if strategy is None:
             self._loader = DataLoader(
-                data, size, shuffle=True, generator=dice, collate_fn=lambda b: b[0]
+                data, size, shuffle=True, generator=generator, collate_fn=lambda b: b[0]
             )
             steps = settings.epochs * len(self._loader)
         else:
@@ -158,7 +158,7 @@ class Training(engine.Training):
                 self.ted.dataset,
                 size,
                 sampler=self.ted.sampler,
-                generator=dice,
+                generator=generator,
                 collate_fn=lambda b: (torch.tensor([k for k, _ in b]), b[0][1]),
             )
             steps = self.ted.total_steps(size)
@@ -190,8 +190,8 @@ class Training(engine.Training):
                 loss = F.cross_entropy(logits, y)
             else:
                 losses = F.cross_entropy(logits, y, reduction="none")
-                ranks = ted.pruner.config.strategy.uses_scores
-                loss = ted.loss(losses, ids=batch[0], mask=logits if ranks else None)
+                scored = ted.pruner.config.strategy.uses_scores
+                loss = ted.loss(losses, ids=batch[0], mask=logits if scored else None)
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             self._optimizer.step()

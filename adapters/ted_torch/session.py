@@ -45,9 +45,9 @@ class TED(Generic[Item]):
     group : torch.distributed.ProcessGroup, optional
         Processes whose scores are merged; None is the default group, if there is one.
     fingerprint : int or str, optional
-        What tells these samples, in this order, from others; by default the CRC-32 of
-        the indices of a ``Subset``, as ``random_split`` makes them. Saved states and
-        the other processes must have the same.
+        Identifies these samples in this order; by default the CRC-32 of the indices of
+        a ``Subset``, as ``random_split`` makes them. Saved states and the other
+        processes must have the same.
     **options : RunOptions
         All of :class:`ted_core.Pruner`: `prune_ratio`, `shard`, `strategy`, ...
 
@@ -331,8 +331,8 @@ class TED(Generic[Item]):
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the run's optimizer steps; see `Pruner.total_steps`."""
-        ranks = max(self.ranks.world_size, self.ranks.num_replicas)
-        options.setdefault("world_size", ranks)
+        processes = max(self.ranks.world_size, self.ranks.num_replicas)
+        options.setdefault("world_size", processes)
         return self.pruner.total_steps(batch_size, **options)
 
     def savings(self) -> Savings:

@@ -103,7 +103,7 @@ def test_attributes_of_the_data_set_are_read_through_the_wrapper():
         (Subset(Pictures(), range(9)), r"ted\.dataset\.dataset\.dataset\.transform"),
     ],
 )
-def test_a_transform_set_on_the_loaders_data_set_is_refused_with_its_place(data, place):
+def test_a_transform_set_on_the_loaders_data_set_is_refused_with_its_path(data, place):
     ted = TED(data, epochs=5)
     loader = DataLoader(ted.dataset, 5, sampler=ted.sampler)
     with pytest.raises(AttributeError, match=f"`transform` must be set .*{place} = "):

@@ -35,15 +35,20 @@ _CLASSES = (
     "ForAudioClassification",
     CHOICES,
 )
-# Models whose names do not say what they are for. Those of masked words come first:
-# XLM is in two mappings, and does not shift.
-_MAPPINGS = (
-    ("ForMaskedLM", MODEL_FOR_MASKED_LM_MAPPING_NAMES),
-    ("ForCausalLM", MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
-    ("ForConditionalGeneration", MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
-    ("ForConditionalGeneration", MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
-    (CHOICES, MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES),
-)
+# Models whose names do not say what they are for. Those of masked words come last and
+# count: XLM is in two mappings, and does not shift.
+_KINDS = {
+    name: kind
+    for kind, mapping in (
+        (CHOICES, MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES),
+        ("ForConditionalGeneration", MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
+        ("ForConditionalGeneration", MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+        ("ForCausalLM", MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        ("ForMaskedLM", MODEL_FOR_MASKED_LM_MAPPING_NAMES),
+    )
+    for names in mapping.values()
+    for name in ((names,) if isinstance(names, str) else names)
+}
 # Causal models that leave the shift of the labels to the user.
 _UNSHIFTED = {
     f"{name}ForCausalLM"
@@ -59,8 +64,11 @@ def kind_of(model: Any) -> str:
     """Return the model's kind, whose losses of the samples must be known."""
     found, known = getattr(model, "loss_type", None), (*TOKENS, SPANS, *_CLASSES)
     if found is None:
-        kinds = (_kind_of_class(name, known) for name in _class_names(model))
-        found = next(filter(None, kinds), None)
+        named = (
+            next((kind for kind in known if kind in name), _KINDS.get(name))
+            for name in _class_names(model)
+        )
+        found = next(filter(None, named), None)
     if found not in known:
         msg = (
             f"`model` must have a loss of {', '.join(known)}, got "
@@ -74,19 +82,6 @@ def _class_names(model: Any) -> list[str]:
     """Return the names of a model's class and its bases, PEFT's wrapper taken off."""
     inside = getattr(model, "get_base_model", None)
     return [one.__name__ for one in type(inside() if inside else model).__mro__]
-
-
-def _kind_of_class(name: str, known: tuple[str, ...]) -> str | None:
-    """Return what a class of transformers is for, by its name or a mapping."""
-    mapped = [
-        kind
-        for kind, mapping in _MAPPINGS
-        for names in mapping.values()
-        # Some models have a tuple of classes.
-        if name in ((names,) if isinstance(names, str) else names)
-    ]
-    named = [kind for kind in known if kind in name]
-    return next(iter(named + mapped), None)
 
 
 def shifts_labels(model: Any, kind: str) -> bool:

@@ -50,8 +50,8 @@ def check_bases(cls: type, mixin: type) -> None:
 def check_loss_methods(cls: Any, mixin: Any) -> None:
     """Refuse a `compute_loss` that hides the mixin's, or that the mixin would hide."""
     order = cls.__mro__
-    place = order.index(mixin)
-    for owner in order[:place]:
+    at = order.index(mixin)
+    for owner in order[:at]:
         method = vars(owner).get("compute_loss")
         if method is not None and not _goes_on(method):
             msg = (
@@ -62,9 +62,7 @@ def check_loss_methods(cls: Any, mixin: Any) -> None:
             raise TypeError(msg)
     if cls.sample_losses is not mixin.sample_losses:
         return
-    owner = next(
-        (one for one in order[place + 1 :] if "compute_loss" in vars(one)), None
-    )
+    owner = next((one for one in order[at + 1 :] if "compute_loss" in vars(one)), None)
     if owner is not None and f"{owner.__module__}.{owner.__qualname__}" not in _KNOWN:
         msg = (
             f"`compute_loss` must be that of Trainer, got that of {owner.__name__}, "

@@ -126,22 +126,7 @@ class TEDTrainerMixin(_Trainer):
     ) -> Any:
         """Train, or resume from a checkpoint's folder, as ``Trainer.train`` does.
 
-        Parameters
-        ----------
-        resume_from_checkpoint : str or bool, optional
-            A checkpoint's folder; True is the last one in the output folder.
-        *args, **kwargs : any
-            What else the trainer takes.
-
-        Returns
-        -------
-        transformers.trainer_utils.TrainOutput
-            The trainer's own; its metrics hold those of TED, too.
-
-        Raises
-        ------
-        CheckpointError
-            The checkpoint has no state of TED, or one of another run.
+        A checkpoint without a state of TED, or of another run, is a CheckpointError.
         """
         if self._trained:
             self.ted = self._make_session()
