@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ted_core import EpochError, EpochPlan, signals
 from ted_core.config import METHODS
-from ted_torch._losses import dense_weights, mean_loss, per_sample, weights_of_valid
+from ted_torch._losses import dense_weights, mean_loss, per_sample
 from ted_torch._mask_diagnostics import SYMPTOMS, watch
 from ted_torch._validation import (
     Ids,
@@ -31,12 +31,7 @@ from ted_torch._validation import (
     check_weights,
     version_of,
 )
-from ted_torch.buffer import (
-    EpochBuffer,
-    find_indices,
-    load_buffer,
-    mark_weightless,
-)
+from ted_torch.buffer import EpochBuffer, find_indices, load_buffer, mark_weightless
 from ted_torch.data import TEDSampler
 from ted_torch.masks import inner_product, new_loss_gradient, record, tap
 
@@ -70,32 +65,18 @@ _INPUTS = tuple(SignalInputs.__annotations__)
 
 
 class _Observation:
-    """What one backward of one step brings: c_k, and an inner product for each mask."""
+    """What one backward of one step brings: c_k, and the masks' inner products, added.
 
-    __slots__ = ("ids", "inner", "loss_gradient", "values")
+    Of another signal, the values, and which samples have a weight.
+    """
+
+    __slots__ = ("divisor", "ids", "masks", "total")
 
     def __init__(
-        self,
-        ids: _CheckedIds,
-        loss_gradient: Tensor | None,
-        values: Tensor | None = None,
+        self, ids: _CheckedIds, divisor: Tensor, total: Tensor | None = None
     ) -> None:
-        self.ids, self.loss_gradient, self.values = ids, loss_gradient, values
-        self.inner: dict[int, Tensor] = {}
-
-    def total(self) -> Tensor | None:
-        """Return ``|<h_k, g_k>|``, or the values given; None if no mask had one."""
-        parts = list(self.inner.values())
-        if not parts:
-            return self.values
-        total: Tensor = sum(parts[1:], start=parts[0])
-        return total.abs()
-
-    def divisor(self, total: Tensor) -> Tensor:
-        """Return what a total is divided by, 0 where there is no observation."""
-        if self.loss_gradient is None:
-            return torch.ones_like(total)
-        return self.loss_gradient.to(total.dtype).abs()
+        self.ids, self.divisor, self.total = ids, divisor, total
+        self.masks: set[int] = set()
 
 
 def _observe_masks(
@@ -114,8 +95,10 @@ def _observe_masks(
         def hook(grad: Tensor) -> None:
             check_unchanged(hidden, version)
             # A backward that did not pass the losses is another loss's.
-            if opened is not None and position not in opened.inner:
-                opened.inner[position] = inner_product(hidden, grad.detach())
+            if opened is not None and position not in opened.masks:
+                opened.masks.add(position)
+                inner = inner_product(hidden, grad.detach())
+                opened.total = inner if opened.total is None else opened.total + inner
 
         mask.register_hook(hook)  # type: ignore[no-untyped-call]
 
@@ -339,9 +322,9 @@ class StepRecorder:
         valid: Tensor | None,
     ) -> Tensor | None:
         """Return the product of what weighs the samples; None if nothing does."""
-        if valid is not None:
-            some_valid = weights_of_valid(losses, valid)
-            weights = some_valid if weights is None else weights * some_valid
+        if valid is not None:  # a sample without a valid loss has weight 0
+            some = valid.reshape(valid.shape[0], -1).any(1).to(losses.dtype)
+            weights = some if weights is None else weights * some
         if self._weights is not None:
             at = first.to(self._weights.device).clamp(0, self._config.n)
             planned = self._weights[at].to(losses.device)
@@ -427,12 +410,14 @@ class StepRecorder:
 
     def _observe(self, values: Tensor, ids: Any, weights: Tensor | None) -> None:
         """Record values, or presence alone, that no backward has to bring."""
-        seen = None if weights is None else weights.detach() != 0
+        if weights is None:
+            seen = torch.ones_like(values, dtype=torch.bool)
+        else:
+            seen = weights.detach() != 0
         if not torch.compiler.is_compiling():
             self._make_room()
             self._waiting.append(_Observation(ids, seen, values))
             return
-        seen = torch.ones_like(values, dtype=torch.bool) if seen is None else seen
         values = torch.where(seen, values, 0.0)
         self.buffer.add(find_indices(self.buffer, ids), values, seen)
 
@@ -459,9 +444,9 @@ class StepRecorder:
             if deliveries:
                 self._add_deliveries(deliveries)
             found = [
-                (one.ids, total, one.divisor(total))
+                (one.ids, total, one.divisor.to(total.dtype).abs())
                 for one in waiting
-                if (total := one.total()) is not None
+                if (total := one.total) is not None
             ]
             for plain, run in groupby(found, lambda one: isinstance(one[0], Tensor)):
                 parts: list[Any] = list(run)
@@ -494,6 +479,7 @@ class StepRecorder:
     def _add(self, ids: _CheckedIds, totals: Tensor, divisors: Tensor) -> None:
         """Add observations of samples, whose value is total / divisor."""
         seen = divisors != 0
+        totals = totals.abs() if self._masked else totals
         values = torch.where(seen, totals / divisors, 0.0)
         indices = find_indices(self.buffer, ids)
         self.buffer.add(indices, values, seen)

@@ -167,11 +167,7 @@ class EpochBuffer:
         self.counters[2].add_(counted.sum())
 
     def read(
-        self,
-        epoch: int,
-        *,
-        ranks: Ranks | None = None,
-        shard: Shard | None = None,
+        self, epoch: int, *, ranks: Ranks | None = None, shard: Shard | None = None
     ) -> Recorded:
         """Bring what the epoch recorded to NumPy, once it is over.
 

@@ -23,12 +23,7 @@ from ted_core import CheckpointError, EpochError, EpochPlan, Pruner
 from ted_core._validation import check_kind
 from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Ids
-from ted_torch._row_order import (
-    drops_missing,
-    follow_items,
-    reader_sorts,
-    sorts_items,
-)
+from ted_torch._row_order import drops_missing, follow_items, reader_sorts, sorts_items
 from ted_torch._validation import count_items
 from ted_torch.ranks import Ranks, share_of
 

@@ -101,17 +101,13 @@ def process_of(ranks: Ranks) -> int:
 
 
 def share_of(order: NDArray[Any], ranks: Ranks) -> NDArray[Any]:
-    """Return this process's share of an order: every `num_replicas`-th id, a view.
-
-    All shares are as long: the first ids are given out again to make it even.
-    """
-    step, rank = ranks.num_replicas, ranks.rank
-    part = order[rank::step]
+    """Return this process's share of an order: every `num_replicas`-th id."""
+    step = ranks.num_replicas
     length = -(-order.size // step)
-    if part.size == length:
-        return part
-    again = order[(rank + (length - 1) * step) % order.size]
-    return np.append(part, again).astype(order.dtype, copy=False)
+    if order.size == length * step:
+        return order[ranks.rank :: step]
+    # All shares are as long: the first ids are given out again.
+    return order[np.arange(ranks.rank, length * step, step) % order.size]
 
 
 Parts: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -136,8 +132,7 @@ def merge(parts: Parts, counters: Tensor, *, group: Any = None) -> tuple[Parts, 
     packed = packed.to(_group_device(sums.device, group))
     dist.all_reduce(packed, group=group)
     n, m = sums.numel(), counters.numel()
-    sums, marks, deliveries = (packed[i * n : (i + 1) * n] for i in range(3))
-    flat = packed[3 * n :]
+    sums, marks, deliveries, flat = packed.split([n, n, n, m * _LIMBS])
     counts = marks.floor()
     limbs = flat.cpu().long().reshape(m, _LIMBS) << shifts
     return (sums, counts, deliveries, marks > counts), limbs.sum(1)

@@ -162,10 +162,7 @@ def span_losses(
         F.cross_entropy(z.float(), part, reduction="none", ignore_index=length)
         for z, part in zip(logits, where, strict=True)
     ]
-    return {
-        "losses": torch.stack(losses, 1),
-        "valid": torch.stack(where, 1) != length,
-    }
+    return {"losses": torch.stack(losses, 1), "valid": torch.stack(where, 1) != length}
 
 
 def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Tensor:
