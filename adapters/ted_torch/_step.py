@@ -163,7 +163,7 @@ class StepRecorder:
     def clear(self) -> None:
         """Forget the epoch and what it recorded; go to its first position."""
         self.buffer.clear()
-        self.sampler.restart()
+        self.sampler.start = self.sampler.passes = 0
         self._waiting.clear()
         self._deliveries.clear()
         self._open, self._epoch = None, -1
@@ -181,7 +181,7 @@ class StepRecorder:
         self.clear()
         load_buffer(self.buffer, buffer)
         self._before = self.received()
-        self.sampler.restart(position)
+        self.sampler.start = position
 
     @property
     def passes(self) -> int:

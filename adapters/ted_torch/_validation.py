@@ -61,15 +61,15 @@ def check_shape(
         raise ValueError(msg)
 
 
-def find_outside(value: Tensor, low: int, stop: int) -> int | None:
-    """Return an element outside [low, stop); on a device nothing is looked at."""
+def check_range(name: str, value: Tensor, low: int, stop: int) -> None:
+    """Refuse an element outside [low, stop); on a device nothing is looked at."""
     known = value.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not known or not value.numel():
-        return None
-    lowest, highest = (int(each) for each in torch.aminmax(value))
-    if lowest < low:
-        return lowest
-    return highest if highest >= stop else None
+    if known and value.numel():
+        lowest, highest = (int(each) for each in torch.aminmax(value))
+        if lowest < low or highest >= stop:
+            found = lowest if lowest < low else highest
+            msg = f"`{name}` must be in [{low}, {stop}), got {found}"
+            raise ValueError(msg)
 
 
 def check_graph(name: str, value: Tensor) -> None:
@@ -137,10 +137,7 @@ def _check_part(value: object, size: int, n: int, device: torch.device) -> Tenso
         ids = ids.long()  # PyTorch compares and indexes hardly any of these
     remedy = f", not one for each row of the losses{_COLLATE}"
     check_shape("`ids`", ids, (size,), remedy=remedy)
-    outside = find_outside(ids, 0, n)
-    if outside is not None:
-        msg = f"`ids` must be in [0, {n}), got {outside}"
-        raise ValueError(msg)
+    check_range("ids", ids, 0, n)
     return ids
 
 

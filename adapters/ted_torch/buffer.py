@@ -49,12 +49,9 @@ class EpochBuffer:
     ----------
     sums : Tensor of float32, shape (n + 1,)
         Sum of each sample's values; not finite where any value was not.
-    counts : Tensor of uint8, shape (n + 1,)
-        Times each sample was recorded; of a mixed batch those of the first part.
-    deliveries : Tensor of uint8, shape (n + 1,)
-        Times the loss received each sample.
-    weightless : Tensor of uint8, shape (n + 1,)
-        1 where a sample was received with weight 0.
+    counts, deliveries, weightless : Tensor of uint8, shape (n + 1,)
+        Times each sample was recorded, of a mixed batch in its first part; times the
+        loss received it; and 1 where its weight was 0.
     shares : Tensor of float32, shape (n + 1,), or None
         Sum of each sample's weights, from the first mixed batch on.
     counters : Tensor of int64, shape (3,)

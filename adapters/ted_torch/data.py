@@ -45,8 +45,8 @@ class TEDSampler(Sampler[int]):
     Attributes
     ----------
     start : int
-        How many ids of this process's share are passed over, 0 but for an epoch
-        resumed in the middle.
+        How many ids of this process's share new iterators pass over, 0 but for an
+        epoch resumed in the middle.
     passes : int
         How many iterators have given out all their ids since this was last set to 0.
     asked : int
@@ -76,18 +76,7 @@ class TEDSampler(Sampler[int]):
         self.ranks = Ranks() if ranks is None else ranks
         check_kind("pruner", pruner, Pruner)
         check_kind("ranks", self.ranks, Ranks)
-        self.asked = 0
-        self.restart()
-
-    def restart(self, start: int = 0) -> None:
-        """Go to a position in the epoch.
-
-        Parameters
-        ----------
-        start : int, default 0
-            Ids to pass over.
-        """
-        self.start, self.passes = start, 0
+        self.start = self.passes = self.asked = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Do nothing where a framework calls it: the session moves the epoch."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ted_core._validation import check_int
 from ted_torch._losses import wide_dtype, widened
-from ted_torch._validation import check_float, check_integers, check_valid, find_outside
+from ted_torch._validation import check_float, check_integers, check_range, check_valid
 
 __all__ = ["segment_losses", "segment_mask"]
 
@@ -157,7 +157,4 @@ def _check(value: object, shape: tuple[int, ...], like: str, count: int) -> None
         )
         raise ValueError(msg)
     check_int("count", count, minimum=0, maximum=_MAX_SAMPLES)
-    outside = find_outside(segments, -1, count)
-    if outside is not None:
-        msg = f"`segments` must be in [-1, {count}), got {outside}"
-        raise ValueError(msg)
+    check_range("segments", segments, -1, count)

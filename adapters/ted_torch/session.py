@@ -72,11 +72,7 @@ class TED(Generic[Item]):
     Notes
     -----
     A step adds one pass over the mask, an epoch one collective of several processes.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Algorithm 1.
+    Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------
@@ -298,7 +294,7 @@ class TED(Generic[Item]):
         Returns
         -------
         Preflight
-            What was found; printed, it is a report.
+            What was found, each problem a `TedWarning`, too; printed, it is a report.
 
         Raises
         ------
@@ -307,11 +303,6 @@ class TED(Generic[Item]):
             epoch without a batch.
         EpochError
             The run has finished.
-
-        Warns
-        -----
-        TedWarning
-            What may not work, each problem once.
 
         Notes
         -----
@@ -349,18 +340,13 @@ class TED(Generic[Item]):
         Parameters
         ----------
         every_process : bool, default False
-            Whether every process saves its own; without it an open epoch of several
-            processes warns.
+            Whether every process saves its own; without it an open epoch, of which
+            other processes have recorded a part, warns.
 
         Returns
         -------
         dict of str to Tensor, str, int, float or bool
             To be given to :meth:`load_state_dict`; on the CPU, copied.
-
-        Warns
-        -----
-        TedWarning
-            The epoch is open and other processes have recorded a part of it.
         """
         plain: dict[str, int | str] = {"position": 0}
         if self._fingerprint is not None:

@@ -102,19 +102,10 @@ class AcceleratedTED(TED[Any]):
         )
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the run's optimizer steps, with Accelerate's way to deal batches out.
+        """Count each process's optimizer steps; see `Pruner.total_steps`.
 
-        Parameters
-        ----------
-        batch_size : int
-            The loader's.
-        **options : StepOptions
-            `drop_last`; `accumulation` and `world_size` are the accelerator's.
-
-        Returns
-        -------
-        int
-            Steps of each process.
+        `batch_size` is the loader's; `accumulation` and `world_size` are the
+        accelerator's.
         """
         options.setdefault("accumulation", self._accumulation)
         # Whole batches go to the processes, also where some of the last are dropped.
@@ -170,7 +161,7 @@ class AcceleratedTED(TED[Any]):
             check_saved("world_size", saved, here, when=when, remedy=remedy)
         super().load_state_dict(own_state(state, self.ranks), allow=allow)
         if self.ranks.world_size > 1 and not self.pruner.finished:
-            self.sampler.restart(self._position_of(parts))
+            self.sampler.start = self._position_of(parts)
 
     def _position_of(self, parts: Sequence[Mapping[str, Any]]) -> int:
         """Return how many ids of the order all processes together have passed."""

@@ -118,9 +118,8 @@ class TEDCallback(Callback, Generic[Item]):
 
     Notes
     -----
-    The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training
-    by Internal Generalization, ECAI 2024. The state goes into Lightning's checkpoints;
-    where there are several processes, saving takes one collective.
+    The state goes into Lightning's checkpoints; where there are several processes,
+    saving takes one collective. Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------
@@ -174,37 +173,15 @@ class TEDCallback(Callback, Generic[Item]):
         return _EpochLoader(self.dataset, sampler=self.sampler, **options)
 
     def loss(self, losses: Tensor, **inputs: Unpack[LossInputs]) -> Tensor:
-        """Return the mean loss over r_t, to return from ``training_step``.
-
-        Parameters
-        ----------
-        losses : Tensor of float, shape (B, ...)
-            Unreduced data losses.
-        **inputs : see above
-            As of :meth:`ted_torch.TED.loss`: `ids`, `mask`, `weights`, ...
-
-        Returns
-        -------
-        Tensor of float, shape ()
-            Total; its backward records the scores.
-        """
+        """Return the loss for ``training_step`` to return; see `TED.loss`."""
         return self.session.loss(losses, **inputs)
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the run's optimizer steps, for a scheduler.
+        """Count the run's optimizer steps; see `Pruner.total_steps`.
 
-        Parameters
-        ----------
-        batch_size : int
-            Samples of a batch of one process.
-        **options : StepOptions
-            `drop_last`; `accumulation` and `world_size` are the trainer's.
-
-        Returns
-        -------
-        int
-            Steps; exact, unlike ``trainer.estimated_stepping_batches``. Known from
-            ``configure_optimizers`` on.
+        `accumulation` and `world_size` are the trainer's. Known from
+        ``configure_optimizers`` on; exact, unlike
+        ``trainer.estimated_stepping_batches``.
         """
         options.setdefault("accumulation", self._accumulation)
         return self.session.total_steps(batch_size, **options)

@@ -17,6 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 
 from ted_core import run_metrics, steps_for
 from ted_core.config import RunOptions
+from ted_core.schedules.counts import StepOptions
 from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
 from ted_torch._validation import count_items
@@ -145,8 +146,7 @@ class TEDTrainerMixin(_Trainer):
         )
         state = own_state(saved, self.ted.ranks)
         self.ted.load_state_dict(state, allow=self._allow)
-        # The trainer passes over the batches itself.
-        self.ted.sampler.restart()
+        self.ted.sampler.start = 0  # the trainer passes over the batches itself
         return bool(saved["pruner.epochs"] != self.ted.pruner.epochs)
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
@@ -160,19 +160,17 @@ class TEDTrainerMixin(_Trainer):
             )
             raise ValueError(msg)
         samples = int(pruner.config.kept_counts.sum())
-        steps = self._max_steps()
+        steps = pruner.max_total_steps(self._batch_size(), **self._steps())
         # A resumed run keeps the schedule that it had; an extended one counts what ran.
         if self._folder is not None and self._load_session(self._folder):
-            steps = self._max_steps()
+            steps = pruner.max_total_steps(self._batch_size(), **self._steps())
         return (*values[:3], samples, *values[4:6], steps)
 
-    def _max_steps(self) -> int:
-        """Count the optimizer steps of the whole run, or bound them."""
-        return self.ted.pruner.max_total_steps(
-            self._batch_size(),
-            accumulation=self.args.gradient_accumulation_steps,
-            drop_last=self.args.dataloader_drop_last,
-        )
+    def _steps(self) -> StepOptions:
+        """Return how the trainer makes optimizer steps of batches."""
+        accumulation = self.args.gradient_accumulation_steps
+        drop_last = self.args.dataloader_drop_last
+        return {"accumulation": accumulation, "drop_last": drop_last}
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         """Return the epoch and its batches to pass over, of the saved session."""
@@ -182,18 +180,11 @@ class TEDTrainerMixin(_Trainer):
         pruner, accumulation = self.ted.pruner, self.args.gradient_accumulation_steps
         if pruner.finished:
             return pruner.epochs, 0
-        updates = steps_for(
-            len(pruner.plan()),
-            self._batch_size(),
-            accumulation=accumulation,
-            drop_last=self.args.dataloader_drop_last,
-        )
+        updates = steps_for(len(pruner.plan()), self._batch_size(), **self._steps())
         if self._done < updates:
             return self.ted.epoch, self._done * accumulation
-        if self.ted.epoch + 1 == pruner.epochs:
-            self.ted.finish()
-            return pruner.epochs, 0
-        return self.ted.epoch + 1, 0
+        self.ted.close_epoch()
+        return self.ted.epoch, 0
 
     def _run_epoch(self, *args: Any, **given: Any) -> None:
         """Run an epoch of its own length."""
@@ -429,9 +420,5 @@ class TEDTrainer(TEDTrainerMixin, Trainer):
     compares the two, and warns where they differ. Three hooks of the trainer are
     private: `_run_epoch`, for the length of each epoch, `_init_training_state`, for
     the epoch of a checkpoint, and `_save_checkpoint`, for the session in it.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Algorithm 1.
+    Source: TED, ECAI 2024, Algorithm 1.
     """
