@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from transformers.models.auto.modeling_auto import (
 from ted_torch._row_order import random_states_kept
 
 _IGNORED = -100
+_cross_entropy = partial(F.cross_entropy, reduction="none", ignore_index=_IGNORED)
 
 # Kinds of models by their `loss_type`. The scores at a token of the first are of the
 # next one, unless they have an encoder.
@@ -114,13 +116,8 @@ def token_losses(
         raise ValueError(msg)
     if shift:
         labels = F.pad(labels, (0, 1), value=_IGNORED)[:, 1:]
-    losses = F.cross_entropy(
-        logits.flatten(0, 1).float(),
-        labels.flatten(),
-        reduction="none",
-        ignore_index=_IGNORED,
-        label_smoothing=smoothing,
-    )
+    flat = logits.flatten(0, 1).float(), labels.flatten()
+    losses = _cross_entropy(*flat, label_smoothing=smoothing)
     return {"losses": losses.view(labels.shape), "valid": labels != _IGNORED}
 
 
@@ -136,13 +133,7 @@ def class_losses(
         problem = "single_label_classification"
     if problem == "single_label_classification":
         labels = labels.reshape(-1).long()
-        losses = F.cross_entropy(
-            logits,
-            labels,
-            reduction="none",
-            ignore_index=_IGNORED,
-            label_smoothing=smoothing,
-        )
+        losses = _cross_entropy(logits, labels, label_smoothing=smoothing)
         return {"losses": losses, "valid": labels != _IGNORED}
     targets = labels.reshape(logits.shape).float()
     if problem == "regression":
@@ -159,7 +150,7 @@ def span_losses(
     # A position outside of the tokens is ignored.
     where = [part.reshape(-1).clamp(0, length) for part in positions]
     losses = [
-        F.cross_entropy(z.float(), part, reduction="none", ignore_index=length)
+        _cross_entropy(z.float(), part, ignore_index=length)
         for z, part in zip(logits, where, strict=True)
     ]
     return {"losses": torch.stack(losses, 1), "valid": torch.stack(where, 1) != length}
@@ -183,18 +174,16 @@ def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Te
 def head_input(head: nn.Module | None) -> Iterator[list[Tensor]]:
     """Note the last hidden state that a head over the vocabulary is given."""
     found: list[Tensor] = []
-    if head is None:
-        yield found
-        return
 
     def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
         found.append(given[0])
 
-    handle = head.register_forward_pre_hook(keep)
+    handle = None if head is None else head.register_forward_pre_hook(keep)
     try:
         yield found
     finally:
-        handle.remove()
+        if handle is not None:
+            handle.remove()
 
 
 def router_loss(outputs: Any, model: Any) -> Tensor | None:
