@@ -444,9 +444,9 @@ class StepRecorder:
             if deliveries:
                 self._add_deliveries(deliveries)
             found = [
-                (one.ids, total, one.divisor.to(total.dtype).abs())
+                (one.ids, one.total, one.divisor)
                 for one in waiting
-                if (total := one.total) is not None
+                if one.total is not None
             ]
             for plain, run in groupby(found, lambda one: isinstance(one[0], Tensor)):
                 parts: list[Any] = list(run)
@@ -479,8 +479,8 @@ class StepRecorder:
     def _add(self, ids: _CheckedIds, totals: Tensor, divisors: Tensor) -> None:
         """Add observations of samples, whose value is total / divisor."""
         seen = divisors != 0
-        totals = totals.abs() if self._masked else totals
         values = torch.where(seen, totals / divisors, 0.0)
+        values = values.abs() if self._masked else values
         indices = find_indices(self.buffer, ids)
         self.buffer.add(indices, values, seen)
         mark_weightless(self.buffer, indices, ~seen)

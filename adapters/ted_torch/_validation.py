@@ -151,14 +151,16 @@ def _check_part_weights(weights: object, size: int, device: torch.device) -> Ten
         found = found_kind(weights)
         msg = f"{label} must be numbers or a float tensor, got {found}"
         raise TypeError(msg)
-    elif weights.device.type == "cpu":
-        bad = weights[~(weights >= 0) | torch.isinf(weights)].tolist()
+    else:
+        weights = weights.detach()
+        if weights.device.type == "cpu":
+            bad = weights[~(weights >= 0) | torch.isinf(weights)].tolist()
     if bad:
         msg = f"{label} must be finite and at least 0, got {bad[0]}"
         raise ValueError(msg)
     weights = weights.expand(size) if weights.ndim == 0 else weights
     check_shape(label, weights, (size,))
-    return weights.detach()
+    return weights
 
 
 def check_weights(weights: object, size: int) -> None:
