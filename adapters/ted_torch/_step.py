@@ -24,11 +24,12 @@ from ted_torch._losses import dense_weights, mean_loss, per_sample
 from ted_torch._mask_diagnostics import SYMPTOMS, watch
 from ted_torch._validation import (
     Ids,
+    check_float,
     check_graph,
     check_ids,
     check_masks,
+    check_shape,
     check_unchanged,
-    check_weights,
     version_of,
 )
 from ted_torch.buffer import EpochBuffer, find_indices, load_buffer, mark_weightless
@@ -41,10 +42,7 @@ _CheckedIds: TypeAlias = Tensor | list[tuple[Tensor, Tensor]]
 
 
 class SignalInputs(TypedDict, total=False):
-    """What signals other than the mask gradient and the loss are computed from.
-
-    See :func:`ted_core.signals.compute`.
-    """
+    """What other signals are computed from; see :func:`ted_core.signals.compute`."""
 
     logits: Tensor
     labels: Tensor
@@ -281,7 +279,7 @@ class StepRecorder:
         # `mask` has checked the very ids that it was given.
         checked = self._check_ids(ids, size) if opened is None else opened.checked
         if weights is not None:
-            check_weights(weights, size)
+            check_shape("`weights`", check_float("weights", weights), (size,))
         first = checked if isinstance(checked, Tensor) else checked[0][0]
         self._count(size, first, ids)
         weights = self._all_weights(first, losses, weights, valid)

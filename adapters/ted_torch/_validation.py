@@ -163,11 +163,6 @@ def _check_part_weights(weights: object, size: int, device: torch.device) -> Ten
     return weights
 
 
-def check_weights(weights: object, size: int) -> None:
-    """Refuse sample weights that are no floating-point tensor of shape (size,)."""
-    check_shape("`weights`", check_float("weights", weights), (size,))
-
-
 def version_of(tensor: Tensor) -> int:
     """Return how often a tensor's memory was written; 0 in a compiled step."""
     return 0 if torch.compiler.is_compiling() else tensor._version  # noqa: SLF001

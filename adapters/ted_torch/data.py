@@ -172,10 +172,9 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
     Raises
     ------
-    TypeError
-        `dataset` is an ``IterableDataset`` or has no length.
-    ValueError
-        `dataset` is empty.
+    TypeError, ValueError
+        `dataset` is an ``IterableDataset``, has no length or is empty. In a call:
+        a reader of several samples sorts them.
 
     Notes
     -----
@@ -183,8 +182,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     loader with ``batch_size=None`` and a ``BatchSampler`` as sampler gives
     ``__getitem__`` a list, of which the data set makes a batch. Row j of either must be
     sample j of the list: with the first batch, up to four samples are read in two
-    orders, and a reader that sorts is a ValueError; one that sorts the very list that
-    it is given is followed.
+    orders. A reader that sorts the very list that it is given is followed.
 
     ``set_epoch`` is handed on, other attributes are read from the data set. To set one,
     go to the data set: ``ted.dataset.dataset.transform = f``.
@@ -355,11 +353,9 @@ class CollateWithIds(Generic[ItemIn, Batch]):
 
     Raises
     ------
-    TypeError
-        `collate` can't be called.
-    ValueError
-        In a call: `collate` gives the same batch for its items in another order, or
-        puts items in its list that it was not given.
+    TypeError, ValueError
+        `collate` can't be called. In a call: it gives the same batch for its items in
+        another order, or puts items in its list that it was not given.
 
     Notes
     -----

@@ -162,7 +162,8 @@ class Training(engine.Training):
                 collate_fn=lambda b: (torch.tensor([k for k, _ in b]), b[0][1]),
             )
             steps = self.ted.total_steps(size)
-        super().__init__(len(data), settings.epochs, self.ted and self.ted.pruner)
+        pruner = None if self.ted is None else self.ted.pruner
+        super().__init__(len(data), settings.epochs, pruner)
         self._optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=settings.learning_rate,

@@ -132,7 +132,7 @@ def merge(parts: Parts, counters: Tensor, *, group: Any = None) -> tuple[Parts, 
     packed = packed.to(_group_device(sums.device, group))
     dist.all_reduce(packed, group=group)
     n, m = sums.numel(), counters.numel()
-    sums, marks, deliveries, flat = packed.split([n, n, n, m * _LIMBS])
+    sums, marks, deliveries, flat = torch.split(packed, [n, n, n, m * _LIMBS])
     counts = marks.floor()
     limbs = flat.cpu().long().reshape(m, _LIMBS) << shifts
     return (sums, counts, deliveries, marks > counts), limbs.sum(1)
@@ -218,11 +218,9 @@ def find_shard(
 
     Raises
     ------
-    EpochError
-        On every process: another one has another `balance`, or makes a session without
-        a shard.
-    ValueError
-        On every process: a shard is empty, or over 255 times as large as another.
+    EpochError, ValueError
+        On every process: another one has another `balance` or makes a session without a
+        shard; a shard is empty, or over 255 times as large as another.
     TypeError
         `dataset` has no length.
 

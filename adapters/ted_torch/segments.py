@@ -39,11 +39,9 @@ def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, 
 
     Raises
     ------
-    TypeError
-        `hidden` is no floating tensor, `segments` no integer tensor, or `count` none.
-    ValueError
-        The shapes do not match, or on the CPU a segment is out of range. On a device
-        such a token counts for no sample.
+    TypeError, ValueError
+        A dtype or shape does not fit, `count` is no integer, or on the CPU a segment is
+        out of range; on a device such a token counts for no sample.
 
     Notes
     -----

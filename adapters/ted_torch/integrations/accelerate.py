@@ -82,7 +82,14 @@ class AcceleratedTED(TED[Any]):
         **options: Unpack[RunOptions],
     ) -> None:
         self._allow = tuple(allow)
-        _check_accelerator(accelerator)
+        check_kind("accelerator", accelerator, Accelerator)
+        if accelerator.use_stateful_dataloader:
+            msg = (
+                "`use_stateful_dataloader` must be False, got True; the session passes "
+                "over what was trained on, and both would do so twice"
+            )
+            raise ValueError(msg)
+        check_even_batches(accelerator, accelerator.num_processes)
         check_no_shard(options, "Accelerate")
         batch_size = check_int("batch_size", batch_size, minimum=1)
         # Processes share a split batch; otherwise each has a batch of its own.
@@ -176,15 +183,3 @@ class AcceleratedTED(TED[Any]):
         # They go in step: all are where the last of them is, at the end of a step.
         furthest: int = max(part["position"] for part in parts)
         return min(-(-furthest // self._batch) * self._batch, order.size)
-
-
-def _check_accelerator(accelerator: Accelerator) -> None:
-    """Refuse what is no accelerator, or one that would lose or repeat samples."""
-    check_kind("accelerator", accelerator, Accelerator)
-    if accelerator.use_stateful_dataloader:
-        msg = (
-            "`use_stateful_dataloader` must be False, got True; the session passes "
-            "over what was trained on, and both would do so twice"
-        )
-        raise ValueError(msg)
-    check_even_batches(accelerator, accelerator.num_processes)
