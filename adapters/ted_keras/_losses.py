@@ -34,19 +34,16 @@ def resolve_loss(loss: Any, y: Any, outputs: Any) -> Any:
 
 def reduction_of(loss: Any) -> str:
     """Return "mean" or "sum", as Keras will reduce a loss over the batch."""
-    kind = "mean"
-    if loss not in _BY_SHAPE:
-        kind = getattr(keras.losses.get(loss), "reduction", "mean")
-    if kind == "mean_with_sample_weight":
-        msg = (
-            "`reduction` of the loss must not be 'mean_with_sample_weight', which "
-            "divides 1 / r_t out again; use 'sum_over_batch_size'"
+    if loss in _BY_SHAPE:
+        return "mean"
+    kind = getattr(keras.losses.get(loss), "reduction", "mean")
+    if kind not in {"sum", "mean", "sum_over_batch_size"}:
+        why = (
+            ", which divides 1 / r_t out again" if str(kind).startswith("mean") else ""
         )
-        raise ValueError(msg)
-    if kind in {None, "none"}:
         msg = (
             "`reduction` of the loss must be 'sum_over_batch_size' or 'sum', got "
-            f"{kind!r}"
+            f"{kind!r}{why}"
         )
         raise ValueError(msg)
     return "sum" if kind == "sum" else "mean"

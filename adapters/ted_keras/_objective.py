@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -13,36 +14,44 @@ ACTIVATIONS = ("auto", "linear", "softmax", "sigmoid")
 """What may have made an output."""
 
 
-def check_activation(activation: object) -> None:
-    """Refuse an activation that cannot be undone."""
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        msg = f"`activation` must be one of {', '.join(ACTIVATIONS)}, got "
-        raise ValueError(msg + repr(activation))
-
-
 class Objective:
     """One output of a compiled model, its loss and its activation.
 
-    `overridden` tells whether the model has a ``compute_loss`` of its own, and
-    `reduction` how Keras reduces the losses over the batch: "mean" or "sum".
+    It is made while no session overrides the model's ``compute_loss``; `overridden`
+    tells whether that is another than Keras'.
     """
 
     def __init__(
-        self,
-        model: Any,
-        *,
-        overridden: bool,
-        output: str | None = None,
-        activation: str = "auto",
+        self, model: Any, *, output: str | None = None, activation: str = "auto"
     ) -> None:
         self._model, self._output, self._activation = model, output, activation
-        self.overridden = overridden
-        losses = [] if overridden else tree.flatten(model.loss)
+        self._compute_loss = model.compute_loss
+        parameters = inspect.signature(model.compute_loss).parameters
+        self._takes_training = "training" in parameters
+        of_class = type(model).compute_loss is not keras.Model.compute_loss
+        self.overridden = of_class or "compute_loss" in vars(model)
+
+    def total(
+        self,
+        x: Any,
+        y: Any,
+        y_pred: Any,
+        weights: Any,
+        training: bool = True,  # noqa: FBT001, FBT002 - Keras' signature
+    ) -> Any:
+        """Return the loss that the model itself trains on."""
+        options = {"training": training} if self._takes_training else {}
+        return self._compute_loss(x, y, y_pred, weights, **options)
+
+    @property
+    def reduction(self) -> str:
+        """How Keras reduces the losses over the batch: "mean" or "sum"."""
+        losses = [] if self.overridden else tree.flatten(self._model.loss)
         kinds = {_losses.reduction_of(loss) for loss in losses if loss is not None}
         if len(kinds) > 1:
             msg = "`reduction` must be the same for all losses, got 'sum' and a mean"
             raise ValueError(msg)
-        self.reduction = kinds.pop() if kinds else "mean"
+        return kinds.pop() if kinds else "mean"
 
     def pick(self, values: Any) -> Any:
         """Return the scored output's part of outputs, targets or losses."""
@@ -79,16 +88,11 @@ class Objective:
         """Return weights (B,) with as many axes as the losses of each output have."""
         if weights is None or self.overridden:
             return weights
-        names = self._names(y_pred)
-        if names is None:
-            rank = _losses.rank_of(self._loss(), self.pick(y), y_pred)
-            return _broadcast(weights, y_pred, rank)
         parts = []
-        for name in names:
-            loss, outputs = self._pick(self._model.loss, name), self._pick(y_pred, name)
-            rank = 1
-            if loss is not None:
-                rank = _losses.rank_of(loss, self._pick(y, name), outputs)
+        for name in self._names(y_pred) or [self._output]:
+            found = (self._pick(part, name) for part in (self._model.loss, y, y_pred))
+            loss, target, outputs = found
+            rank = 1 if loss is None else _losses.rank_of(loss, target, outputs)
             parts.append(_broadcast(weights, outputs, rank))
         if all(part is weights for part in parts):
             return weights

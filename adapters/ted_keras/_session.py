@@ -8,22 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from ted_core import CheckpointError, EpochError, Pruner, TedWarning
+from ted_core import EpochError, Pruner, TedWarning
 from ted_core.checkpoint import array_field, current_state, plain_field
 from ted_core.history import EpochAccounts
-from ted_core.typing import Counts, State
-from ted_keras._step import VALID
+from ted_core.typing import Counts
+from ted_keras._step import VALID, Recorder
 from ted_keras.data import TEDData
 
 _SEEN, _ORDER = "ted_keras.seen", "ted_keras.order"
 
 
 class Session:
-    """Bring pruner, data and store together, one epoch after the other.
+    """Bring pruner, data and recorder together, one epoch after the other.
 
-    `store` is where the steps write, None while no model is attached; `silence` what
-    may be wrong if they write nothing. `make_pruner` makes the pruner of a number of
-    epochs; `probed` says that Keras reads the data once
+    `recorder` is what the steps of an overridden model write to. `make_pruner` makes
+    the pruner of a number of epochs; `probed` says that Keras reads the data once
     before it trains.
     """
 
@@ -37,9 +36,8 @@ class Session:
     ) -> None:
         self.pruner, self.data = make_pruner(epochs=epochs), data
         self._make_pruner = make_pruner
-        self.store: Any = None
-        self.silence = ""
-        # Workers would read on after the batch that is probed.
+        self.recorder: Recorder | None = None
+        # Workers would read on behind the batch that Keras looks at.
         self._one_batch_at_rest = probed and not data.keeps_order
         self.rest()
 
@@ -66,10 +64,10 @@ class Session:
 
     def flush(self) -> None:
         """Bring what the steps have written to the pruner; waits for the device."""
-        if self.store is None or self.pruner.finished:
+        if self.recorder is None or self.pruner.finished:
             return
-        table = self.store.read()
-        self.store.clear()
+        table = self.recorder.store.read()
+        self.recorder.store.clear()
         counts, deliveries = np.divmod(table[:, 1].astype(np.int64), VALID)
         self.pruner.observe_sums(
             table[:, 0],
@@ -96,12 +94,20 @@ class Session:
             self.close()
         self._hand_out()
 
+    def release(self) -> None:
+        """Take what the steps have written, and let go of their recorder."""
+        self.flush()
+        if self.recorder is not None:
+            self.recorder.release()
+            self.recorder = None
+        self.rest()
+
     def rest(self) -> None:
         """Show the data of the open epoch while no fit runs."""
         if not self.pruner.finished:
             self._hand_out()
         if self._one_batch_at_rest:
-            self.data.show_one_batch()
+            self.data.length[...] = 1  # so that Keras reads no further
 
     def _hand_out(self) -> None:
         """Give the rest of the open epoch to the data."""
@@ -121,7 +127,7 @@ class Session:
         if not accounts.delivered:
             msg = (
                 f"an epoch must record its {accounts.planned} samples, got none in "
-                f"epoch {epoch}; {self.silence}"
+                f"epoch {epoch}; {getattr(self.recorder, 'silence', '')}"
             )
             raise EpochError(msg)
         if not accounts.exact:
@@ -134,11 +140,6 @@ class Session:
             raise EpochError(msg)
         self.pruner.advance()
 
-    def state_dict(self) -> State:
-        """Return the pruner's state, an open epoch's included."""
-        self.flush()
-        return self.pruner.state_dict()
-
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
@@ -147,8 +148,8 @@ class Session:
         if "epochs" in allow:
             state = self._closed(state)
         self.pruner.load_state_dict(state, allow=allow)
-        if self.store is not None:
-            self.store.clear()
+        if self.recorder is not None:
+            self.recorder.store.clear()
         self.rest()
 
     def _closed(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -173,22 +174,14 @@ class Session:
             return state
         none = np.zeros(self.pruner.n, np.uint8)
         seen: Counts = array_field(state, _SEEN, none)
-        order = plain_field(state, _ORDER, int)
-        if not seen.any():
-            msg = f"`{_SEEN}` must not be 0 everywhere in an open epoch, saved zeros"
-            raise CheckpointError(msg)
-        core = {k: v for k, v in state.items() if k not in {_SEEN, _ORDER}}
-        if "open.counts" not in core:  # only samples of weight 0 so far
-            core |= {"open.counts": none, "open.sums": none.astype("<f4")}
-            core["open.checksum"] = order
-        counts = array_field(core, "open.counts", none)
-        if plain_field(core, "open.checksum", int) != order:
-            msg = f"`{_ORDER}` must be {core['open.checksum']}, saved {order}"
-            raise CheckpointError(msg)
-        core["open.deliveries"] = seen
-        core["open.weightless"] = seen - np.minimum(counts, seen)
-        core["open.observed"] = int(seen.sum(dtype=np.int64))
-        return core
+        # Without counts there were only samples of weight 0 so far.
+        found = {"open.counts": none, "open.sums": none.astype("<f4"), **state}
+        counts = array_field(found, "open.counts", none)
+        found["open.checksum"] = plain_field(found, _ORDER, int)
+        found["open.deliveries"] = seen
+        found["open.weightless"] = seen - np.minimum(counts, seen)
+        found["open.observed"] = int(seen.sum(dtype=np.int64))
+        return {k: v for k, v in found.items() if k not in {_SEEN, _ORDER}}
 
 
 def _deliveries(pruner: Pruner) -> Counts:

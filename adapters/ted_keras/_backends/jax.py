@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -10,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ZERO = jax.ShapeDtypeStruct((), np.float32)  # type: ignore[no-untyped-call]
+
+
+random_numbers_kept = nullcontext  # JAX keeps no state of its own
 
 
 def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:

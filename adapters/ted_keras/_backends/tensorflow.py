@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.eager.context import context
+from tensorflow.python.ops import stateful_random_ops
+
+_ASIDE = 1_234_567_891  # a seed that a user will hardly give
 
 
 def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
@@ -34,6 +40,24 @@ def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
         return tf.identity(x), backward
 
     return identity(value)
+
+
+@contextmanager
+def random_numbers_kept() -> Iterator[None]:
+    """Let what runs in here change no random number that comes after it."""
+    # An eager operation is given the context's next seed, and one of the same seed goes
+    # on where it ended: in here all have other seeds. No public function reads them.
+    seeds, aside = vars(context()), {"_seed": _ASIDE, "_rng": random.Random(_ASIDE)}  # noqa: S311
+    kept = {name: seeds[name] for name in aside.keys() & seeds.keys()}
+    seeds.update(aside)
+    generator = getattr(stateful_random_ops, "global_generator", None)
+    state = None if generator is None else tf.identity(generator.state)
+    try:
+        yield
+    finally:
+        seeds.update(kept)
+        if generator is not None:
+            generator.state.assign(state)
 
 
 class Store:

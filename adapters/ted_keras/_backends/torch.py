@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
 
     out.register_hook(backward)
     return out
+
+
+def random_numbers_kept() -> AbstractContextManager[None]:
+    """Give the default generator of each device back as it was."""
+    return torch.random.fork_rng(range(torch.cuda.device_count()))
 
 
 class Store:
