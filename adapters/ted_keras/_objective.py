@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -88,8 +89,9 @@ class Objective:
         """Return weights (B,) with as many axes as the losses of each output have."""
         if weights is None or self.overridden:
             return weights
+        names: Sequence[str | None] = self._names(y_pred) or [self._output]
         parts = []
-        for name in self._names(y_pred) or [self._output]:
+        for name in names:
             found = (self._pick(part, name) for part in (self._model.loss, y, y_pred))
             loss, target, outputs = found
             rank = 1 if loss is None else _losses.rank_of(loss, target, outputs)
@@ -157,6 +159,5 @@ def _broadcast(weights: Any, outputs: Any, rank: int) -> Any:
     """Return weights (B,) as (B, ...) with `rank` axes."""
     if rank == 1:
         return weights
-    for _ in range(rank - 1):
-        weights = ops.expand_dims(weights, axis=-1)
+    weights = ops.reshape(weights, (-1, *[1] * (rank - 1)))
     return ops.broadcast_to(weights, ops.shape(outputs)[:rank]) * 1.0

@@ -66,8 +66,7 @@ class Session:
         """Bring what the steps have written to the pruner; waits for the device."""
         if self.recorder is None or self.pruner.finished:
             return
-        table = self.recorder.store.read()
-        self.recorder.store.clear()
+        table = self.recorder.store.take()
         counts, deliveries = np.divmod(table[:, 1].astype(np.int64), VALID)
         self.pruner.observe_sums(
             table[:, 0],
@@ -149,7 +148,7 @@ class Session:
             state = self._closed(state)
         self.pruner.load_state_dict(state, allow=allow)
         if self.recorder is not None:
-            self.recorder.store.clear()
+            self.recorder.store.take()
         self.rest()
 
     def _closed(self, state: Mapping[str, Any]) -> Mapping[str, Any]:

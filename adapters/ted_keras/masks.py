@@ -105,8 +105,8 @@ def _pair(name: str, value: Any, gradient: Any) -> tuple[Any, Any]:
     try:
         value, gradient = map(ops.convert_to_tensor, (value, gradient))
     except (TypeError, ValueError) as error:
-        kinds = [type(given).__name__ for given in (value, gradient)]
-        msg = f"`{name}` and `gradient` must be tensors, got {kinds}: {error}"
+        given = f"{type(value).__name__} and {type(gradient).__name__}"
+        msg = f"`{name}` and `gradient` must be tensors, got {given}: {error}"
         raise TypeError(msg) from None
     if tuple(value.shape) != tuple(gradient.shape) or len(value.shape) == 0:
         msg = (

@@ -80,12 +80,9 @@ class Store:
         table.scatter_nd_add(ids[:, None], rows)
         return 0.0
 
-    def read(self) -> NDArray[np.float32]:
-        """Wait for the devices and return the sum of the tables."""
+    def take(self) -> NDArray[np.float32]:
+        """Wait for the devices, return the sum of the tables, and write zeros."""
         found: NDArray[np.float32] = sum(table.numpy() for table in self._tables)
-        return found
-
-    def clear(self) -> None:
-        """Write zeros."""
         for table in self._tables:
             table.assign(tf.zeros_like(table))
+        return found

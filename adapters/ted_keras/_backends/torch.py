@@ -51,10 +51,8 @@ class Store:
         self._table.index_add_(0, ids, rows.detach())
         return 0.0
 
-    def read(self) -> NDArray[np.float32]:
-        """Wait for the device and return the table."""
-        return np.array(self._table.cpu().numpy(), np.float32)
-
-    def clear(self) -> None:
-        """Write zeros."""
+    def take(self) -> NDArray[np.float32]:
+        """Wait for the device, return the table, and write zeros."""
+        found = np.array(self._table.cpu().numpy(), np.float32)
         self._table.zero_()
+        return found
