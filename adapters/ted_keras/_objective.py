@@ -19,7 +19,7 @@ class Objective:
     """One output of a compiled model, its loss and its activation.
 
     It is made while no session overrides the model's ``compute_loss``; `overridden`
-    tells whether that is another than Keras'.
+    says whether that is another than Keras'.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class Objective:
         for name in names:
             found = (self._pick(part, name) for part in (self._model.loss, y, y_pred))
             loss, target, outputs = found
-            rank = 1 if loss is None else _losses.rank_of(loss, target, outputs)
-            parts.append(_broadcast(weights, outputs, rank))
+            axes = 1 if loss is None else _losses.num_axes(loss, target, outputs)
+            parts.append(_broadcast(weights, outputs, axes))
         if all(part is weights for part in parts):
             return weights
         return tree.pack_sequence_as(y_pred, parts)
@@ -155,9 +155,9 @@ def _last_activation(model: Any, output: str | None = None) -> str:
     return f"a {name} of its own" if name in known else name or "an activation"
 
 
-def _broadcast(weights: Any, outputs: Any, rank: int) -> Any:
-    """Return weights (B,) as (B, ...) with `rank` axes."""
-    if rank == 1:
+def _broadcast(weights: Any, outputs: Any, axes: int) -> Any:
+    """Return weights (B,) as (B, ...) with so many axes."""
+    if axes == 1:
         return weights
-    weights = ops.reshape(weights, (-1, *[1] * (rank - 1)))
-    return ops.broadcast_to(weights, ops.shape(outputs)[:rank]) * 1.0
+    weights = ops.reshape(weights, (-1, *[1] * (axes - 1)))
+    return ops.broadcast_to(weights, ops.shape(outputs)[:axes]) * 1.0

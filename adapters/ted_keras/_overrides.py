@@ -1,4 +1,4 @@
-"""The two methods of a model that a session overrides while it trains."""
+"""What a session finds in a model and, while it trains, overrides."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import keras
 
 from ted_keras._batch_columns import read_columns
-from ted_keras._objective import Objective
-from ted_keras._session import Session
 from ted_keras._step import Recorder
 from ted_keras.masks import Mask
 
@@ -54,53 +52,6 @@ def override(model: Any, recorder: Recorder) -> Callable[[], None]:
 
     model.compute_loss, model.compute_metrics = loss, metrics
     return undo
-
-
-class Attachment:
-    """Put the overrides on a model for the time of a fit."""
-
-    def __init__(
-        self, model: Any, session: Session, *, mask: Mask | None, **scored: Any
-    ) -> None:
-        self._model, self._session, self._mask = model, session, mask
-        self._scored = scored
-        self._undo: Callable[[], None] = lambda: None
-
-    @property
-    def objective(self) -> Objective:
-        """What is scored, whether the model is overridden or not."""
-        recorder = self._session.recorder
-        return (
-            recorder.objective if recorder else Objective(self._model, **self._scored)
-        )
-
-    @property
-    def mask(self) -> Mask | None:
-        """The inner site, given or found in the model."""
-        return find_mask(self._model) if self._mask is None else self._mask
-
-    def open(self) -> None:
-        """Override the model, if it is compiled and not overridden yet."""
-        model, session = self._model, self._session
-        if session.recorder or not model.compiled:
-            return
-        config = session.pruner.config
-        session.recorder = Recorder(model, self.objective, config, mask=self.mask)
-        self._undo = override(model, session.recorder)
-
-    def begin(self) -> None:
-        """Let the steps record, and be compiled anew."""
-        if self._session.recorder:
-            self._session.recorder.begin()
-            self._model.make_train_function(force=True)
-
-    def close(self) -> None:
-        """Give the model back as it was; what its steps wrote goes to the session."""
-        if self._session.recorder:
-            self._undo()
-            if self._model.compiled:
-                self._model.make_train_function(force=True)
-        self._session.release()
 
 
 def find_mask(model: Any) -> Mask | None:

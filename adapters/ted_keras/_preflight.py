@@ -14,14 +14,13 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from ted_core import Pruner, TedWarning
+from ted_core import TedWarning
 from ted_core.config import single_sample_epochs
 from ted_core.reports.preflight import Preflight
 from ted_keras._backends import adapt
 from ted_keras._objective import ACTIVATIONS
-from ted_keras._overrides import Attachment
+from ted_keras._session import Session
 from ted_keras._validation import own_train_step
-from ted_keras.data import TEDData
 
 # Schedules of Keras that end at a step, and the options whose sum it is.
 _ENDS = {
@@ -37,16 +36,16 @@ class Check:
     model's state or in the random numbers of the process.
     """
 
-    def __init__(
-        self, model: Any, pruner: Pruner, data: TEDData, attachment: Attachment
-    ) -> None:
-        self._model, self._pruner, self._data = model, pruner, data
-        self._attachment, self._objective = attachment, attachment.objective
-        self._ids = pruner.plan().order[: data.batch_size].astype(np.int64)
+    def __init__(self, session: Session) -> None:
+        self._session, self._objective = session, session.objective
+        self._model, self._data = session.model, session.data
+        self._pruner = session.pruner
+        order = self._pruner.plan().order
+        self._ids = order[: self._data.batch_size].astype(np.int64)
         self.lines: list[str] = []
         self.problems: list[str] = []
 
-    def refuse(self) -> None:
+    def raise_errors(self) -> None:
         """Refuse what makes the training wrong, and warn of a signal of another loss.
 
         The model makes a forward pass only where its loss is its own.
@@ -204,7 +203,7 @@ class Check:
         if signal != "mask_gradient":
             self.lines.append(f"signal: {signal} of the scored output")
             return
-        mask = self._attachment.mask
+        mask = self._session.mask
         if mask is not None:
             self.lines.append(f"mask: at the layer {mask.name}")
             return

@@ -1,4 +1,4 @@
-"""The schedule of a run, and what its open epoch has recorded."""
+"""A run on a model: its schedule, its overrides, and what its steps have recorded."""
 
 from __future__ import annotations
 
@@ -12,34 +12,77 @@ from ted_core import EpochError, Pruner, TedWarning
 from ted_core.checkpoint import array_field, current_state, plain_field
 from ted_core.history import EpochAccounts
 from ted_core.typing import Counts
+from ted_keras._objective import Objective
+from ted_keras._overrides import find_mask, override
 from ted_keras._step import VALID, Recorder
+from ted_keras._validation import probes_data
 from ted_keras.data import TEDData
+from ted_keras.masks import Mask
 
 _SEEN, _ORDER = "ted_keras.seen", "ted_keras.order"
 
 
 class Session:
-    """Bring pruner, data and recorder together, one epoch after the other.
+    """A run on a model: pruner, data and, while a fit runs, the steps' recorder.
 
-    `recorder` is what the steps of an overridden model write to. `make_pruner` makes
-    the pruner of a number of epochs; `probed` says that Keras reads the data once
-    before it trains.
+    `make_pruner` makes the pruner of a number of epochs; `scored` says which output is
+    scored, and what made it.
     """
 
     def __init__(
         self,
-        make_pruner: Callable[..., Pruner],
+        model: Any,
         data: TEDData,
+        make_pruner: Callable[..., Pruner],
         *,
         epochs: int,
-        probed: bool = False,
+        mask: Mask | None = None,
+        **scored: Any,
     ) -> None:
-        self.pruner, self.data = make_pruner(epochs=epochs), data
-        self._make_pruner = make_pruner
+        self.model, self.data, self._make_pruner = model, data, make_pruner
+        self.pruner = make_pruner(epochs=epochs)
+        self._mask, self._scored = mask, scored
         self.recorder: Recorder | None = None
+        self._undo: Callable[[], None] = lambda: None
         # Workers would read on behind the batch that Keras looks at.
-        self._one_batch_at_rest = probed and not data.keeps_order
-        self.rest()
+        self._one_batch_at_rest = probes_data(model) and not data.keeps_order
+        data.session = self
+
+    @property
+    def objective(self) -> Objective:
+        """What is scored, whether the model is overridden or not."""
+        if self.recorder is not None:
+            return self.recorder.objective
+        return Objective(self.model, **self._scored)
+
+    @property
+    def mask(self) -> Mask | None:
+        """The inner site, given or found in the model."""
+        return find_mask(self.model) if self._mask is None else self._mask
+
+    def attach(self) -> None:
+        """Override the model, if it is compiled and not overridden yet."""
+        if self.recorder is None and self.model.compiled:
+            found = self.objective, self.pruner.config
+            self.recorder = Recorder(self.model, *found, mask=self.mask)
+            self._undo = override(self.model, self.recorder)
+
+    def start(self) -> None:
+        """Let the steps record, and be compiled anew."""
+        if self.recorder is not None:
+            self.recorder.start()
+            self.model.make_train_function(force=True)
+
+    def detach(self) -> None:
+        """Give the model back as it was, and the data to readers outside of a fit."""
+        if self.recorder is not None:
+            self._undo()
+            if self.model.compiled:
+                self.model.make_train_function(force=True)
+            self.flush()
+            self.recorder.release()
+            self.recorder = None
+        self.data.stale = True
 
     @property
     def seen(self) -> Counts:
@@ -68,12 +111,8 @@ class Session:
             return
         table = self.recorder.store.take()
         counts, deliveries = np.divmod(table[:, 1].astype(np.int64), VALID)
-        self.pruner.observe_sums(
-            table[:, 0],
-            counts,
-            deliveries=deliveries,
-            weightless=deliveries - counts,
-        )
+        times = {"deliveries": deliveries, "weightless": deliveries - counts}
+        self.pruner.observe_sums(table[:, 0], counts, **times)
 
     def begin(self, epoch: int) -> None:
         """Open an epoch, or go on with one; repeated calls are harmless."""
@@ -92,17 +131,11 @@ class Session:
         if expected > here:
             self.close()
         self._hand_out()
+        self.data.planned = True
 
-    def release(self) -> None:
-        """Take what the steps have written, and let go of their recorder."""
-        self.flush()
-        if self.recorder is not None:
-            self.recorder.release()
-            self.recorder = None
-        self.rest()
-
-    def rest(self) -> None:
+    def show(self) -> None:
         """Show the data of the open epoch while no fit runs."""
+        self.data.stale = False
         if not self.pruner.finished:
             self._hand_out()
         if self._one_batch_at_rest:
@@ -133,8 +166,8 @@ class Session:
             msg = (
                 f"an epoch must train on each of its {accounts.planned} samples once, "
                 f"got {accounts.delivered} of them, {accounts.repeated_ids.size} more "
-                f"than once, in epoch {epoch}; leave cutting and repeating of epochs "
-                "to TED"
+                f"than once, in epoch {epoch}; do not shorten or "
+                "repeat its epochs"
             )
             raise EpochError(msg)
         self.pruner.advance()
@@ -149,7 +182,17 @@ class Session:
         self.pruner.load_state_dict(state, allow=allow)
         if self.recorder is not None:
             self.recorder.store.take()
-        self.rest()
+        self.data.stale = True
+
+    def raise_idle_epoch(self) -> None:
+        """Refuse an epoch that no callback has begun."""
+        self.detach()
+        msg = (
+            "`ted.data` must be read by `model.fit(ted.data, callbacks=[ted])`, got an "
+            "epoch that no callback has begun; add `callbacks=[ted]`, or evaluate on "
+            "data of your own"
+        )
+        raise EpochError(msg)
 
     def _closed(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a state whose epoch is closed, if the steps had met all of it.

@@ -48,7 +48,7 @@ class Recorder:
         self._open: tuple[Columns, Any, Any] | None = None
         self._hidden = self._upstream = self._last_rows = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Record from now on: Keras looks at a first batch before it trains."""
         self.recording, self._sums = True, self.objective.reduction == "sum"
 

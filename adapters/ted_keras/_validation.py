@@ -31,7 +31,7 @@ def check_model(model: object) -> None:
 
 
 def own_train_step(model: Any) -> bool:
-    """Tell whether a model's class has a ``train_step`` of its own."""
+    """Return whether a model's class has a ``train_step`` of its own."""
     return type(model).train_step is not keras.Model.train_step
 
 
@@ -119,7 +119,7 @@ def default_multiple(model: Any, batch_size: int) -> int:
 
 
 def probes_data(model: Any) -> bool:
-    """Tell whether Keras reads a batch before it trains."""
+    """Return whether Keras reads a batch before it trains."""
     if backend.backend() != "tensorflow":
         return True
     return bool(model.distribute_strategy.num_replicas_in_sync > 1)

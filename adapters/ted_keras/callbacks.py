@@ -26,7 +26,6 @@ from ted_core.reports.metrics import closed_metrics
 from ted_core.reports.preflight import Preflight
 from ted_core.typing import State
 from ted_keras._objective import ACTIVATIONS
-from ted_keras._overrides import Attachment
 from ted_keras._preflight import Check
 from ted_keras._session import Session
 from ted_keras._validation import (
@@ -34,7 +33,6 @@ from ted_keras._validation import (
     check_fit,
     check_model,
     default_multiple,
-    probes_data,
     warn_of_early_end,
     warn_of_shapes,
 )
@@ -150,19 +148,16 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             max_queue_size=max_queue_size,
         )
         self._session = Session(
-            partial(Pruner, source.n, **options),
+            model,
             self.data,
+            partial(Pruner, source.n, **options),
             epochs=epochs,
-            probed=probes_data(model),
+            mask=mask,
+            output=output,
+            activation=activation,
         )
         self.pruner = self._session.pruner
-        self._trained = model
         self._backup = _Backup(backup)
-        self._attachment = Attachment(
-            model, self._session, mask=mask, output=output, activation=activation
-        )
-        self.data.on_read = self._attachment.open
-        self.data.on_idle_epoch = self._refuse_idle_epoch
         self._checked = False
 
     @property
@@ -209,7 +204,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         makes one forward pass on it. Weights, metrics and random numbers stay as they
         are.
         """
-        return self._check().report()
+        return Check(self._session).report()
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
@@ -265,13 +260,13 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __exit__(self, *error: object) -> None:
         """Give the model back, after a failure too."""
-        self._attachment.close()
+        self._session.detach()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check what ``fit`` was given, and let it compile the step anew."""
         del logs
         epochs, steps = self.params["epochs"], self.params["steps"]
-        check_fit(self._trained, self.model, epochs, self.pruner.epochs)
+        check_fit(self._session.model, self.model, epochs, self.pruner.epochs)
         if self._session.recorder is None or steps is not self.data.length:
             msg = (
                 "`fit` must be given this session's `ted.data`, without "
@@ -279,11 +274,11 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             )
             raise EpochError(msg)
         multiple_of = self.pruner.config.multiple_of
-        warn_of_shapes(self._trained, multiple_of, self.data.batch_size)
+        warn_of_shapes(self._session.model, multiple_of, self.data.batch_size)
         if not self._checked and not self.pruner.finished:
-            self._check().refuse()
+            Check(self._session).raise_errors()
             self._checked = True
-        self._attachment.begin()
+        self._session.start()
         self._backup.searched = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -291,13 +286,12 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         del logs
         self._restore_backup(epoch)
         self._session.begin(epoch)
-        self.data.planned = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Close an epoch, unless it was stopped in its middle; log `run_metrics`."""
         del epoch
         metrics = run_metrics(self.pruner)
-        if not self._trained.stop_training or self._session.complete:
+        if not self._session.model.stop_training or self._session.complete:
             self._session.close()
             metrics |= closed_metrics(self.pruner)
             self._backup.save(self.state_dict, self.model)
@@ -308,28 +302,15 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         """Give the model back, warn of an early end, and delete the backup."""
         del logs
         self._restore_backup(self.pruner.epochs)  # killed after the last epoch
-        self._attachment.close()
+        self._session.detach()
         warn_of_early_end(self.pruner)
         self._backup.remove()
-
-    def _check(self) -> Check:
-        return Check(self._trained, self.pruner, self.data, self._attachment)
 
     def _restore_backup(self, epoch: int) -> None:
         """Take over the backup of the epoch that a fit begins with."""
         state = self._backup.find(epoch, self.model)
         if state is not None:
             self.load_state_dict(state)
-
-    def _refuse_idle_epoch(self) -> None:
-        """Refuse an epoch that no callback has begun."""
-        self._attachment.close()
-        msg = (
-            "`ted.data` must be read by `model.fit(ted.data, callbacks=[ted])`, got an "
-            "epoch that no callback has begun; add `callbacks=[ted]`, or evaluate on "
-            "data of your own"
-        )
-        raise EpochError(msg)
 
 
 class _Backup:

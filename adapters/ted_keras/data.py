@@ -50,10 +50,10 @@ class Source:
         return _check_parts("data(ids)", parts, self._classes, size=ids.size)
 
     def misplaced(self, ids: NDArray[np.int64], batch: Parts) -> bool:
-        """Tell whether a function gives `batch` in an order other than that of `ids`.
+        """Return whether a function gives `batch` in another order than that of `ids`.
 
         Arrays never do. The ids are asked for once more, reversed: their rows must come
-        reversed. Rows that change with every call, as by augmentation, tell nothing.
+        reversed. Rows that change with every call, as by augmentation, prove nothing.
         """
         if not callable(self._data) or ids.size < 2:  # noqa: PLR2004
             return False
@@ -242,12 +242,12 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
             max_queue_size=check_count("max_queue_size", max_queue_size),
         )
         self.source, self.batch_size = source, batch_size
-        # Called when Keras asks for the length, for a fit may begin, and when an epoch
-        # begins that nobody planned.
-        self.on_read: Callable[[], None] | None = None
-        self.on_idle_epoch: Callable[[], None] | None = None
+        # Attached when Keras asks for the length, for a fit may begin; refuses an epoch
+        # that nobody planned; shows the open epoch to a reader outside of a fit.
+        self.session: Any = None
+        self.stale = True
         # Keras asks for the length once and keeps the answer: an array without a
-        # dimension, written anew at each epoch's begin, tells it every epoch's length.
+        # dimension, written anew at each epoch's begin, gives it every epoch's length.
         self.length = np.zeros((), np.int64)
         self._epoch = _Epoch(np.zeros(0, np.int64), np.zeros((0, 3), np.float32))
         self._lock = threading.Lock()
@@ -260,17 +260,20 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
         """Take the ids (k,) of an epoch, in order, and the factors of their losses."""
         self._epoch = _Epoch(order.astype(np.int64), pack(order, scale))
         self.length[...] = -(-order.size // self.batch_size)
+        self.stale = False
 
     @property
     def num_batches(self) -> Any:
         """Batches of the current epoch: an ndarray of int64, shape ()."""
         self._ended = False
-        if self.on_read is not None:
-            self.on_read()
+        if self.session is not None:
+            self.session.attach()
+        self._refresh()
         return self.length
 
     def __getitem__(self, index: int) -> tuple[Any, Any, dict[str, Any]]:
         """Return a batch of the current epoch: x, y, and what TED needs in the step."""
+        self._refresh()
         epoch = self._epoch
         steps = -(-epoch.order.size // self.batch_size)
         if not 0 <= index < steps:
@@ -287,21 +290,20 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
     def on_epoch_begin(self) -> None:
         """Refuse an epoch that no callback has planned."""
         planned, self.planned = self.planned, False
-        if self.on_idle_epoch is not None and self._ended and not planned:
-            self.on_idle_epoch()
+        if self.session is not None and self._ended and not planned:
+            self.session.raise_idle_epoch()
 
     def on_epoch_end(self) -> None:
         """Remember that an epoch, or the look before the first, is over."""
         self._ended = True
 
+    def _refresh(self) -> None:
+        if self.stale and self.session is not None:
+            self.session.show()
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave model and lock out: another process needs the rows only."""
-        return {
-            **self.__dict__,
-            "_on_read": None,
-            "_on_idle_epoch": None,
-            "_lock": None,
-        }
+        return self.__dict__ | {"session": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what another process sent."""

@@ -88,7 +88,7 @@ def closing_costs(n, epochs=6):
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
     data = TEDData(make_source(lambda ids: (ids, ids), n=n), batch_size=128)
-    session = Session(partial(Pruner, n), data, epochs=epochs)
+    session = Session(model, data, partial(Pruner, n), epochs=epochs)
     store = adapt().Store(n, model)
     session.recorder = SimpleNamespace(store=store)
     session.begin(0)
