@@ -80,11 +80,6 @@ class Objective:
             return names
         return [str(index) for index in range(len(values))]
 
-    def replace(self, outputs: Any, part: Any) -> Any:
-        """Return outputs with another tensor for the scored one."""
-        old = self.pick(outputs)
-        return tree.map_structure(lambda leaf: part if leaf is old else leaf, outputs)
-
     def broadcast_weights(self, y: Any, y_pred: Any, weights: Any) -> Any:
         """Return weights (B,) with as many axes as the losses of each output have."""
         if weights is None or self.overridden:

@@ -87,7 +87,7 @@ class Session:
     @property
     def seen(self) -> Counts:
         """How often a step of the open epoch has met each sample, shape (n,)."""
-        return _deliveries(self.pruner)
+        return self.pruner._table.deliveries  # noqa: SLF001 - our own core
 
     @property
     def accounts(self) -> EpochAccounts:
@@ -205,7 +205,8 @@ class Session:
         with warnings.catch_warnings(action="ignore", category=TedWarning):
             former = self._make_pruner(epochs=epochs)
         former.load_state_dict(state)
-        if EpochAccounts(former.plan().order, _deliveries(former)).missing:
+        delivered = former._table.deliveries  # noqa: SLF001
+        if EpochAccounts(former.plan().order, delivered).missing:
             return state
         former.advance()
         return former.state_dict()
@@ -224,8 +225,3 @@ class Session:
         found["open.weightless"] = seen - np.minimum(counts, seen)
         found["open.observed"] = int(seen.sum(dtype=np.int64))
         return {k: v for k, v in found.items() if k not in {_SEEN, _ORDER}}
-
-
-def _deliveries(pruner: Pruner) -> Counts:
-    """Return how often the open epoch delivered each sample, shape (n,); no copy."""
-    return pruner._table.deliveries  # noqa: SLF001 - our own core

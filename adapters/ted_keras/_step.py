@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import backend, ops
+from keras import backend, ops, tree
 
 from ted_core import EpochError
 from ted_core.config import RunConfig
@@ -108,8 +108,8 @@ class Recorder:
 
     def _values(self, x: Any, y: Any, y_pred: Any, tokens: Any) -> Any:
         """Return the signal at the scored output, shape (B,)."""
-        objective = self.objective
-        outputs = _wide(objective.pick(y_pred))
+        objective, picked = self.objective, self.objective.pick(y_pred)
+        outputs = _wide(picked)
         if self._signal == "loss":
             return objective.losses(y, outputs, tokens)
         if self._signal != "mask_gradient":
@@ -123,8 +123,8 @@ class Recorder:
             if not objective.overridden:
                 return ops.sum(objective.losses(y, at, tokens))
             batch = ops.cast(ops.shape(at)[0] * self._replicas, at.dtype)
-            other = objective.replace(y_pred, at)
-            return objective.total(x, y, other, None) * batch
+            made = tree.map_structure(lambda z: at if z is picked else z, y_pred)
+            return objective.total(x, y, made, None) * batch
 
         at, gradient = self._backend.gradient(scored, outputs)
         kind = objective.activation(y, at)

@@ -201,8 +201,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Notes
         -----
         The function of ids is asked for one batch, three times at most, and the model
-        makes one forward pass on it. Weights, metrics and random numbers stay as they
-        are.
+        makes one forward pass on it, and is built before if it is not. Weights, metrics
+        and the random numbers of Python, NumPy and the backend stay as they are.
         """
         return Check(self._session).report()
 
