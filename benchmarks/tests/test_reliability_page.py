@@ -17,7 +17,7 @@ def report():
 
 @pytest.fixture(scope="module")
 def records(report):
-    return {host: report["read"](f"kills_{host}") for host in report["HOSTS"]}
+    return {name: report["read"](f"kills_{name}") for name in report["TRAININGS"]}
 
 
 def test_the_page_is_made_from_the_records(report):
