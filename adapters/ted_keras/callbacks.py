@@ -222,15 +222,12 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
-        """Take over a saved state; on an error nothing has changed.
+        """Take over a saved state, as :meth:`ted_core.Pruner.load_state_dict` does.
 
         Parameters
         ----------
-        state : mapping
-            What :meth:`state_dict` returned.
-        allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``, of a run that goes on for
-            longer, finished or not, or ends sooner.
+        state, allow : mapping, sequence of str
+            As there.
 
         Raises
         ------
