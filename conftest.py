@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from doctest import ELLIPSIS
+from pathlib import Path
 
+import torchvision_ops
 from hypothesis import settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
@@ -13,6 +16,11 @@ from sybil.parsers.rest import DocTestParser
 # same in every run.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Processes that the tests start know the stand-in for torchvision's operators, too.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(torchvision_ops.__file__).parent), os.environ.get("PYTHONPATH", "")]
+).rstrip(os.pathsep)
 
 _pages = Sybil(
     parsers=[PythonCodeBlockParser()],

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import torchvision_ops  # noqa: F401 - before fastai's vision
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.data import WeightedDL
 from fastai.callback.mixup import CutMix, MixUp
