@@ -168,7 +168,7 @@ def _from_arrays(
     size = len(tree.flatten(x)[0])
     for leaf in tree.flatten((x, y)):
         _check_rows("data", leaf, size)
-    if n is not None and n != size:
+    if n is not None and check_count("n", n) != size:
         msg = f"`n` must be the number of samples, {size}, got {n}"
         raise ValueError(msg)
     weights = data[2] if len(data) == _PARTS[1] else None

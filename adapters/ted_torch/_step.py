@@ -27,6 +27,7 @@ from ted_torch._validation import (
     check_graph,
     check_ids,
     check_masks,
+    check_numbers,
     check_unchanged,
     check_weights,
     version_of,
@@ -262,6 +263,7 @@ class StepRecorder:
         losses = per_sample(losses, valid=valid)
         size = losses.shape[0]
         check_graph("losses", losses)
+        check_numbers("losses", losses, self._device)
         opened, self._open = self._open, None
         known = opened is not None and opened.ids is ids and mask is None
         checked: Any

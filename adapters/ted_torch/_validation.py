@@ -70,6 +70,13 @@ def check_graph(name: str, value: Tensor) -> None:
         raise ValueError(msg)
 
 
+def check_numbers(name: str, value: Tensor, device: torch.device) -> None:
+    """Refuse a tensor without numbers where the session has some."""
+    if value.device.type == "meta" != device.type:
+        msg = f"`{name}` must hold numbers, got a meta tensor for a session on {device}"
+        raise TypeError(msg)
+
+
 def check_valid(valid: object, losses: Tensor) -> Tensor:
     """Return which losses count: a bool tensor of their shape."""
     if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
@@ -128,9 +135,7 @@ def _check_part(value: object, size: int, n: int, device: torch.device) -> Tenso
         )
         raise TypeError(msg)
     ids = check_integers("ids", value, also=", or pairs (ids, weights)")
-    if ids.device.type == "meta" != device.type:
-        msg = f"`ids` must hold numbers, got a meta tensor for a session on {device}"
-        raise TypeError(msg)
+    check_numbers("ids", ids, device)
     if ids.dtype in _UNSIGNED:
         ids = ids.long()  # PyTorch compares and indexes hardly any of these
     if tuple(ids.shape) != (size,):

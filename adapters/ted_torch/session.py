@@ -184,6 +184,8 @@ class TED(Generic[Item]):
             The epoch to close left out more than an incomplete batch, went through its
             samples again, or its loader did not ask the sampler.
         """
+        if self.pruner.finished:
+            self.pruner.plan()  # says so, and how to go on
         here, size = self.pruner.epoch, len(self.dataset)
         known = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
         if not known or not here <= epoch <= min(here + 1, self.pruner.epochs - 1):

@@ -120,6 +120,9 @@ class TEDTrainerMixin(_Trainer):
             check_loss_type(self.args)
             self._kind, self._compared = kind_of(self.model), False
             self._shift = shifts_labels(self.model, self._kind)
+            if self._kind in TOKENS and not self._shift:
+                # The trainer would leave the first label of each row out of its count.
+                self._loss_shifts_labels = False
             if self._kind in {*TOKENS, SPANS}:
                 check_signal("tokens", self.ted.pruner.config)
             elif self._kind != CHOICES:
