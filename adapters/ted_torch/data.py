@@ -391,7 +391,7 @@ class CollateWithIds(Generic[ItemIn, Batch]):
     -----
     Row j of the batch must be item j. `collate` may sort or shorten the very list that
     it is given: the ids follow. One that sorts in a list of its own is found with the
-    first batch, or the 8th, 64th, 512th ... if the first has nothing to sort, by up to
+    first batch, or the 4th, 16th, 64th ... if the first has nothing to sort, by up to
     24 calls on copies of up to 16 items, in the loader's first worker; one that drops
     items that are None, with the first batch that has some.
     Random states are given back. A function whose batches can't be compared passes.
@@ -428,7 +428,7 @@ class CollateWithIds(Generic[ItemIn, Batch]):
         self._batches += 1
         if self._batches >= self._next_check and len(items) > 1:
             # A batch whose items are in order already tells nothing: look again.
-            self._next_check = 8 * self._batches
+            self._next_check = 4 * self._batches
             # All workers have the same function.
             if _is_first_worker() and sorts_items(self.collate, items):
                 found = "the same batch for two items in either order"

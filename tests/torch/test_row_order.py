@@ -282,7 +282,7 @@ def test_it_is_looked_for_in_the_first_batch_and_seldom_again():
         wrapped(pairs)
         if len(calls) > before + 1:
             looked.append(batch)
-    assert looked == [1, 8, 64]
+    assert looked == [1, 4, 16, 64]
 
 
 class Hdf5(Dataset):
