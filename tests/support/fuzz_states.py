@@ -23,6 +23,7 @@ RUNS = {
     "Random": {"signal": "loss", "strategy": ted.Random()},
 }
 """Options of runs whose states differ in their fields."""
+COUNTS, FULL = ("counts", "deliveries"), 255
 
 
 def make(name):
@@ -74,7 +75,9 @@ def judge_state(run, state):
     """Load; give "answer" if it went in whole, and the run goes on from there."""
     found = judge_load(run, state, bits)
     if found == "answer":
-        if not run.finished:
+        # A sample whose count is full has had all that an epoch may bring of it.
+        counts = [run.state_dict().get(f"open.{name}", 0) for name in COUNTS]
+        if not run.finished and np.max(counts) < FULL:
             order = run.plan().order
             assert np.unique(order).size == order.size
             run.observe(order, np.zeros(order.size))
