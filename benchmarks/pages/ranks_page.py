@@ -8,27 +8,28 @@ __all__ = ["PAGE", "markdown"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "scale" / "ranks.md"
 
-HEAD = """# What many ranks cost
+HEAD = """# What many processes cost
 
 <!-- made by benchmarks/scale/ranks.py -->
 
 Seconds of `set_epoch` between two pruned epochs, mean ± standard deviation of
-{closings} closings, of the slowest rank; and what passes through the collectives in
-that time, on each rank. Nothing is trained: this is the merge, the scores, the
+{closings} closings, of the slowest process; and what passes through the collectives in
+that time, on each process. Nothing is trained: this is the merge, the scores, the
 selection and the next epoch's order. {kept:.0%} of n samples are kept. "Resident" is
-what a rank holds of scores, visits and flags between epochs.
+what a process holds of scores, update counts and flags between epochs, "repeated" the
+share of an epoch's samples that repeat one to keep in step.
 
-"replicated" is `TED(dataset)` on every rank, the others are
+"replicated" is `TED(dataset)` on every process, the others are
 `TED(part, shard=find_shard(part, balance=...))`; see
-[many ranks](../../adapters/ranks.md). All ranks are processes of one machine and share
-its {cores} cores, so that more ranks do not run faster. "Load" is the machine's load
-average just before.
+[many ranks](../../adapters/ranks.md). All run on one machine and share its {cores}
+cores, so that more processes do not run faster. "Load" is the machine's load average
+just before.
 
 """
 
 FOOT = """
 ted-core {ted-core}, Python {python}, NumPy {numpy}, PyTorch {torch}; {arch}, {cores}
-cores, {backend}, {threads of a rank} thread a rank. Repeat it with
+cores, {backend}, {threads of a rank} thread a process. Repeat it with
 `python benchmarks/scale/ranks.py`.
 """
 
@@ -58,7 +59,7 @@ def markdown(record):
         Markdown.
     """
     results, machine = record["results"], record["machine"]
-    heads = ["n", "ranks", "mode", "seconds", "collectives", "bytes", "largest"]
+    heads = ["n", "processes", "mode", "seconds", "collectives", "bytes", "largest"]
     lines = [row([*heads, "resident", "repeated", "load"]), row(["---"] * 10)]
     for result in results:
         cells = [f"{result['n']:,}", result["ranks"], result["mode"]]
@@ -73,5 +74,4 @@ def markdown(record):
     closings = " or ".join(map(str, sorted(counts)))
     head = HEAD.format(closings=closings, kept=record["kept"], **machine)
     foot = FOOT.format(**record["versions"], **machine)
-    note = '\n"repeated" is the share of visits that repeat a sample to keep in step.\n'
-    return head + "\n".join(lines) + "\n" + note + foot
+    return head + "\n".join(lines) + "\n" + foot

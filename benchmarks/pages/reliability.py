@@ -14,7 +14,7 @@ RECORDS = HERE.parent / "reliability" / "records"
 PAGE = HERE.parents[1] / "docs" / "results" / "reliability" / "README.md"
 HOSTS = {
     "torch": "PyTorch, `atomic_write`",
-    "ranks": "PyTorch, two ranks, a folder",
+    "ranks": "PyTorch, two processes, a folder",
     "keras": "Keras on TensorFlow, a folder",
     "torch-in-place": "PyTorch, `torch.save` over the only file",
     "keras-backup": "Keras, `BackupAndRestore` beside `backup=`",
@@ -37,11 +37,10 @@ that a kill does no harm: [save and resume](../../method/resuming.md).
 A training is forked from a process that has imported everything, killed once to three
 times in a row, resumed each time, and run to its end. Its end is compared bit for bit
 with that of the training never stopped: order and loss of every step (PyTorch),
-scores, visits, history, the session's whole state, weights, optimizer, generator. A
-kill is SIGKILL at the begin of a step, at a random time, or before or after a call
-into the system while a checkpoint is written (open, write, flush, fsync, replace,
-rename ...); or the kernel ends the process when a file would grow beyond a drawn
-byte.
+scores, update counts, history, the session's whole state, weights, optimizer,
+generator. A kill is SIGKILL at the begin of a step, at a random time, or before or after
+a call into the system while a checkpoint is written (open, write, flush, fsync, replace,
+rename ...); or the kernel ends the process when a file would grow beyond a drawn byte.
 
 {kills}
 

@@ -37,6 +37,7 @@ CURVE = {
     "horizon": st.sampled_from(["all", "pruning"]),
     "warmup": st.integers(0, 3),
 }
+LOADER = {"accumulation": COUNT, "world_size": COUNT, "drop_last": st.booleans()}
 KEY = {"seed": SEED, "epoch": st.integers(0, 99)}
 PRUNER = {
     "n": COUNT,
@@ -83,10 +84,37 @@ def saved(state):
             ted.load_state(f"{folder}/state")
 
 
-def observed(ids, values, sums, counts):
+def filed(path):
+    """Write a file and read it as a state; the system's errors are its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = f"{folder}/{path}" if isinstance(path, str) else path
+        with suppress(OSError):
+            with ted.atomic_write(place) as file:
+                file.write(b"no state")
+            with suppress(ted.CheckpointError):
+                ted.load_state(place)
+
+
+def observed(**given):
     run = ted.Pruner(9, epochs=5)
-    run.observe(ids, values)
-    run.observe_sums(sums, counts)
+    run.observe(given["ids"], given["values"], valid=given["valid"])
+    flags = {name: given[name] for name in ("deliveries", "weightless")}
+    run.observe_sums(given["sums"], given["counts"], **flags)
+
+
+def closed(forwarded, max_missing):
+    """Close an epoch, and the run, of which three of nine samples came."""
+    for close in (ted.Pruner.advance, ted.Pruner.finish):
+        run = ted.Pruner(9, epochs=5)
+        run.observe([0, 1, 2], [3, 4, 5])
+        close(run, forwarded=forwarded, max_missing=max_missing)
+
+
+def counted(batch_size, **options):
+    run = ted.Pruner(9, epochs=5)
+    run.total_steps(batch_size, **options)
+    run.max_total_steps(batch_size, **options)
+    run.plan().steps(batch_size, **options)
 
 
 CASES = {
@@ -96,13 +124,7 @@ CASES = {
     ),
     "steps_for": (
         ted.steps_for,
-        {
-            "count": COUNT,
-            "batch_size": COUNT,
-            "accumulation": COUNT,
-            "world_size": COUNT,
-            "drop_last": st.booleans(),
-        },
+        {"count": COUNT, "batch_size": COUNT, **LOADER},
     ),
     "loss_scale": (ted.loss_scale, {"keep_ratio": RATIO}),
     "save_ratio": (ted.save_ratio, {"total_forward": COUNT, "real_forward": COUNT}),
@@ -143,10 +165,23 @@ CASES = {
         {
             "ids": labels(5, 9),
             "values": floats(5),
+            "valid": st.sampled_from([None, [True, False, True, True, False]]),
             "sums": SCORES,
             "counts": st.just([1] * 9),
+            "deliveries": st.sampled_from([None, [1] * 9]),
+            "weightless": st.sampled_from([None, [0, 1] * 4 + [0]]),
         },
     ),
+    "advance, finish": (
+        closed,
+        {
+            "forwarded": st.one_of(st.none(), st.integers(0, 9)),
+            "max_missing": st.one_of(st.none(), st.integers(0, 9)),
+        },
+    ),
+    "total_steps": (counted, {"batch_size": COUNT, **LOADER}),
+    "atomic_write, load_state": (filed, {"path": st.text("ab", min_size=1)}),
+    "register_kind": (ted.register_kind, {"kind": st.just(ted.TopScore)}),
     "Shard": (
         sharded,
         {
