@@ -154,7 +154,7 @@ class Check:
                 f"signal='loss' ranks by the loss compiled, got a model that trains on "
                 f"{name}: give another signal if that is not meant"
             )
-        weighs = config.divides_loss or not config.strategy.known_count
+        weighs = config.divides_loss or getattr(config.strategy, "weighs_losses", True)
         if not weighs and source(self._ids)[2] is None:
             self.lines.append(f"compute_loss: {name}, whose losses nothing weighs")
             return

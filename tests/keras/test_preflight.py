@@ -148,9 +148,14 @@ def test_weights_that_nothing_needs_may_be_ignored():
     fit(ted, model)
     assert ted.pruner.finished
     model = compiled(Own(ignoring))
-    ted = session(model, (X, Y, np.ones(N)), scale_loss=False)
-    with pytest.raises(ValueError, match="`compute_loss` of Own must"), ted:
-        fit(ted, model)
+    for data, options in (
+        ((X, Y, np.ones(N)), {}),
+        ((X, Y), {"method": "importance"}),
+        ((X, Y), {"strategy": ted_core.InfoBatch()}),
+    ):
+        ted = session(model, data, scale_loss=False, **options)
+        with pytest.raises(ValueError, match="`compute_loss` of Own must"), ted:
+            fit(ted, model)
 
 
 def test_the_look_at_an_own_loss_changes_neither_weights_nor_random_numbers():

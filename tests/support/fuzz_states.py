@@ -21,6 +21,7 @@ RUNS = {
     "UCB": {"signal": "loss", "strategy": ted.UCB()},
     "forgetting": {"signal": "forgetting", "strategy": ted.TopScore()},
     "Random": {"signal": "loss", "strategy": ted.Random()},
+    "balanced": {"signal": "loss", "strategy": ted.Random(balanced=True)},
 }
 """Options of runs whose states differ in their fields."""
 COUNTS, FULL = ("counts", "deliveries"), 255

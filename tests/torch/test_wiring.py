@@ -165,7 +165,7 @@ def test_an_early_end_and_an_epoch_that_is_cut_short_are_told_with_numbers():
         ted.finish()
 
 
-METHODS = ("ted", "ted_loss", "soft_margin", "random")
+METHODS = ("ted", "ted_loss", "soft_margin", "importance", "random")
 SIGNALS = ("el2n", "grand", "least_confidence", "forgetting")
 
 

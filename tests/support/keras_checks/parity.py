@@ -8,9 +8,12 @@ from keras_checks.adapter import Products
 from keras_checks.common import fit
 from ted_keras import TED
 
+from ted_core import Importance
+
 N, BATCH, EPOCHS = 48, 8, 6
 OPTIONS = {"epochs": EPOCHS, "prune_ratio": 0.7, "multiple_of": BATCH, "seed": 5}
-RATE = 0.25
+WEIGHTED = {**OPTIONS, "signal": "loss", "strategy": Importance()}
+RATE, WEIGHTED_RATE = 0.25, 0.005
 
 
 def table():
@@ -42,10 +45,19 @@ class Orders(keras.callbacks.Callback):
 
 
 def the_same_batches_keep_the_same_ids():
+    return _with_known_losses(OPTIONS, 0.0)
+
+
+def the_same_weights_multiply_the_losses():
+    return _with_known_losses(WEIGHTED, WEIGHTED_RATE)
+
+
+def _with_known_losses(options, rate):
+    """Train one weight, by which the losses of the table are multiplied."""
     asked = []
     layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
     model = keras.Sequential([keras.Input((1,)), layer])
-    model.compile(keras.optimizers.SGD(0.0), Products())
+    model.compile(keras.optimizers.SGD(rate), Products())
 
     def fetch(ids):
         asked.append(ids.tolist())
@@ -59,11 +71,12 @@ def the_same_batches_keep_the_same_ids():
         steps = -(-len(seen.orders[-1]) // BATCH)
         batches.append(asked[:steps])
 
-    ted = TED(model, fetch, n=N, batch_size=BATCH, **OPTIONS)
+    ted = TED(model, fetch, n=N, batch_size=BATCH, **options)
     seen, batches = Orders(ted), []
     hooks = keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
     model.fit(ted.data, epochs=EPOCHS, callbacks=[hooks, ted, seen], verbose=0)
-    return {"batches": batches, "scores": seen.scores}
+    weight = float(model.get_weights()[0][0, 0])
+    return {"batches": batches, "scores": seen.scores, "weight": weight}
 
 
 def the_values_of_a_trained_network():
@@ -78,4 +91,8 @@ def the_values_of_a_trained_network():
     return {"orders": seen.orders, "scores": seen.scores}
 
 
-CHECKS = (the_same_batches_keep_the_same_ids, the_values_of_a_trained_network)
+CHECKS = (
+    the_same_batches_keep_the_same_ids,
+    the_same_weights_multiply_the_losses,
+    the_values_of_a_trained_network,
+)
