@@ -38,9 +38,10 @@ A training is forked from a process that has imported everything, killed once to
 times in a row, resumed each time, and run to its end. Its end is compared bit for bit
 with that of the training never stopped: order and loss of every step (PyTorch),
 scores, update counts, history, the session's whole state, weights, optimizer,
-generator. A kill is SIGKILL at the begin of a step, at a random time, or before or after
-a call into the system while a checkpoint is written (open, write, flush, fsync, replace,
-rename ...); or the kernel ends the process when a file would grow beyond a drawn byte.
+generator. A kill is SIGKILL at the begin of a step, at a random time, or before or
+after a call into the system while a checkpoint is written (open, write, flush, fsync,
+replace, rename ...); or the kernel ends the process when a file would grow beyond a
+drawn byte.
 
 {kills}
 

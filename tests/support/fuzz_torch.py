@@ -63,13 +63,16 @@ def masked(hidden, ids):
     """Take one step with a mask at a tensor before the loss."""
     ted = TED(DATA, epochs=6, signal="mask_gradient", strategy=TopScore())
     ted.set_epoch(0)
-    ted.loss(ted.mask(hidden, ids=ids).flatten(1).sum(1), ids=ids).backward()
+    found = ted.mask(hidden, ids=ids)
+    parts = found if isinstance(found, list) else [found]
+    losses = sum(part.reshape(part.shape[0], -1).sum(1) for part in parts)
+    ted.loss(losses, ids=ids).backward()
 
 
 def checked(loader, optimizer, scheduler):
     ted = session()
     found = ted.check(
-        DataLoader(ted.dataset, 4, sampler=ted.sampler) if loader == "own" else loader,
+        DataLoader(ted.dataset, 4, sampler=ted.sampler) if loader is OWN else loader,
         optimizer=optimizer,
         scheduler=scheduler,
     )
@@ -94,6 +97,7 @@ def grown(shape):
 
 SEGMENTS = st.just(torch.tensor([[0, 0, 1], [1, -1, -1]]))
 IDS, OPTIMIZER = torch.arange(4), torch.optim.SGD([torch.ones(2, requires_grad=True)])
+OWN = "the session's own loader"
 SCHEDULER = torch.optim.lr_scheduler.CosineAnnealingLR(OPTIMIZER, 9)
 LOSSES = st.just(None).map(lambda _: grown(4))
 CASES = {
@@ -139,7 +143,7 @@ CASES = {
     "check": (
         checked,
         {
-            "loader": st.just("own"),
+            "loader": st.just(OWN),
             "optimizer": st.sampled_from([None, OPTIMIZER]),
             "scheduler": st.sampled_from([None, SCHEDULER]),
         },
