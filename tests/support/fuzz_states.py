@@ -57,7 +57,7 @@ def changed(draw, state):
             state[draw(st.one_of(st.text(max_size=9), st.integers(), st.none()))] = 1
         elif how == "junk":
             state[name] = draw(junk())
-        elif isinstance(value, np.ndarray):
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
             elements = None if how == "bits" else st.sampled_from([0, 1, 2])
             state[name] = draw(hnp.arrays(value.dtype, value.shape, elements=elements))
         elif isinstance(value, int):
