@@ -25,6 +25,7 @@ def labels(n, classes=3):
     return hnp.arrays(np.int64, n, elements=st.integers(0, classes - 1))
 
 
+MAX_EPOCHS = 300
 COUNT, RATIO, SEED = st.integers(1, 300), st.floats(0.01, 1), st.integers(0, 2**64 - 1)
 EPOCHS = st.integers(2, 40)
 REDUCTION = st.sampled_from([ted.Polyak(), ted.Last(), ted.Mean(), ted.Count()])
@@ -117,6 +118,33 @@ def counted(batch_size, **options):
     run.plan().steps(batch_size, **options)
 
 
+class Enough(Exception):  # noqa: N818 - nothing is wrong
+    """A comparison that is as long as it was asked to be."""
+
+
+def trained(*, seed, epochs, **options):
+    """Train nothing: a value for each sample of each plan."""
+    run = ted.Pruner(9, epochs=epochs, seed=seed, **options)
+    if epochs * (1 + seed % 10**6) > MAX_EPOCHS:  # sweeps begin at a million
+        raise Enough
+    while run.epoch < epochs:
+        order = run.plan().order
+        run.observe(order, order)
+        run.advance()
+    return seed / 7, run
+
+
+def compared(*, record, **given):
+    """Compare runs that train nothing; the system's errors are its own."""
+    with tempfile.TemporaryDirectory() as folder, suppress(OSError):
+        place = f"{folder}/{record}" if isinstance(record, str) else record
+        try:
+            assert str(ted.compare(trained, record=place, progress=False, **given))
+        except ted.ComparisonError as error:
+            if not isinstance(error.__cause__, Enough):
+                raise
+
+
 CASES = {
     "keep_count": (
         ted.keep_count,
@@ -151,6 +179,26 @@ CASES = {
             "alpha": st.floats(0, 0.99),
             "bonus": st.sampled_from(["variance", "deviation"]),
             "class_floor": st.floats(0, 1),
+        },
+    ),
+    "Importance": (
+        ted.Importance,
+        {"mix": st.floats(0.1, 1), "correction": st.floats(0, 1)},
+    ),
+    "Random": (ted.Random, {"balanced": st.booleans()}),
+    "compare": (
+        compared,
+        {
+            "epochs": st.integers(4, 9),
+            "prune_ratio": st.floats(0.3, 0.9),
+            "methods": st.sampled_from([["ted_loss"], {"mine": {"method": "ted"}}]),
+            "budgets": st.just([0.5]),
+            "seeds": st.sampled_from([3, [1, 2, 5]]),
+            "rates": st.none(),
+            "sweep_seeds": st.just(1),
+            "higher_is_better": st.booleans(),
+            "margin": st.sampled_from([None, 0.1]),
+            "record": st.sampled_from([None, "record.json"]),
         },
     ),
     "Static": (ted.Static, {"scores": SCORES, "class_floor": st.floats(0, 1)}),
