@@ -223,7 +223,8 @@ def changed(draw, state):
             state[name] = draw(things())
         elif isinstance(value, torch.Tensor) and value.numel():
             state[name] = value.clone()
-            state[name].view(torch.uint8).view(-1)[0] ^= draw(st.integers(1, 255))
+            content = state[name].reshape(-1).view(torch.uint8)
+            content[0] ^= draw(st.integers(1, 255))
         elif isinstance(value, int):
             state[name] = draw(st.integers(-2, 9))
     return state
