@@ -28,6 +28,7 @@ from ted_torch._validation import (
     check_graph,
     check_ids,
     check_masks,
+    check_numbers,
     check_shape,
     check_unchanged,
     version_of,
@@ -273,6 +274,7 @@ class StepRecorder:
         losses = per_sample(losses, valid=valid)
         size = losses.shape[0]
         check_graph("losses", losses)
+        check_numbers("losses", losses, self._device)
         opened, self._open = self._open, None
         if opened is not None and (opened.ids is not ids or mask is not None):
             opened = None

@@ -82,6 +82,13 @@ def check_graph(name: str, value: Tensor) -> None:
         raise ValueError(msg)
 
 
+def check_numbers(name: str, value: Tensor, device: torch.device) -> None:
+    """Refuse a tensor without numbers where the session has some."""
+    if value.device.type == "meta" != device.type:
+        msg = f"`{name}` must hold numbers, got a meta tensor for a session on {device}"
+        raise TypeError(msg)
+
+
 def check_valid(valid: object, losses: Tensor) -> Tensor:
     """Return which losses count: a bool tensor of their shape."""
     if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
@@ -130,9 +137,7 @@ def _check_part(value: object, size: int, n: int, device: torch.device) -> Tenso
     """Refuse ids of another shape or dtype, and on the CPU ids outside [0, n)."""
     also = ", or pairs (ids, weights)"
     ids = check_integers("ids", value, also=also, remedy=_COLLATE)
-    if ids.device.type == "meta" != device.type:
-        msg = f"`ids` must hold numbers, got a meta tensor for a session on {device}"
-        raise TypeError(msg)
+    check_numbers("ids", ids, device)
     if ids.dtype in _UNSIGNED:
         ids = ids.long()  # PyTorch compares and indexes hardly any of these
     remedy = f", not one for each row of the losses{_COLLATE}"

@@ -91,6 +91,9 @@ class TEDTrainerMixin(_Trainer):
             _validation.check_loss_type(self.args)
             self._kind, self._compared = _losses.kind_of(self.model), False
             self._shift = _losses.shifts_labels(self.model, self._kind)
+            if self._kind in _losses.TOKENS and not self._shift:
+                # The trainer would leave the first label of each row out of its count.
+                self._loss_shifts_labels = False
             config = self.ted.pruner.config
             if self._kind in {*_losses.TOKENS, _losses.SPANS}:
                 _validation.check_signal("tokens", config)
