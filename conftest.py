@@ -24,6 +24,7 @@ _docstrings = Sybil(
     patterns=[
         "ted_core/*.py",
         "ted_core/*/*.py",
+        "ted_core/*/*/*.py",
         "adapters/*/*.py",
         "adapters/*/*/*.py",
     ],

@@ -21,7 +21,7 @@ share of an epoch's samples that repeat one to keep in step.
 
 "replicated" is `TED(dataset)` on every process, the others are
 `TED(part, shard=find_shard(part, balance=...))`; see
-[many ranks](../../adapters/ranks.md). All run on one machine and share its {cores}
+[many processes](../../adapters/ranks.md). All run on one machine and share its {cores}
 cores, so that more processes do not run faster. "Load" is the machine's load average
 just before.
 
