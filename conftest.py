@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from doctest import ELLIPSIS
+from importlib import import_module
+from typing import Any
 
 from hypothesis import settings
-from sybil import Sybil
+from sybil.sybil import Sybil, SybilCollection
 from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
@@ -14,9 +18,30 @@ from sybil.parsers.rest import DocTestParser
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+# Imported, Ultralytics looks for a network and writes its settings.
+_FOLDER = tempfile.TemporaryDirectory(prefix="ultralytics")
+os.environ |= {
+    "YOLO_CONFIG_DIR": _FOLDER.name,
+    "YOLO_OFFLINE": "true",
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_VERBOSE": "false",
+}
+
+
+def _offline(_: dict[str, Any]) -> None:
+    """Import what stands in for the operators and files that can't be had here."""
+    import_module("ultralytics_offline")
+
+
+_ON_TORCHVISION = ["docs/adapters/timm.md", "docs/adapters/torchvision.md"]
+_ON_TORCHVISION += ["docs/adapters/ultralytics.md"]
 _pages = Sybil(
     parsers=[PythonCodeBlockParser()],
     patterns=["README.md", "docs/**/*.md"],
+    excludes=_ON_TORCHVISION,
+)
+_offline_pages = Sybil(
+    parsers=[PythonCodeBlockParser()], patterns=_ON_TORCHVISION, setup=_offline
 )
 _docstrings = Sybil(
     parsers=[DocTestParser(optionflags=ELLIPSIS)],
@@ -28,4 +53,4 @@ _docstrings = Sybil(
         "adapters/*/*/*.py",
     ],
 )
-pytest_collect_file = (_pages + _docstrings).pytest()
+pytest_collect_file = SybilCollection([_pages, _offline_pages, _docstrings]).pytest()

@@ -54,4 +54,4 @@ if not _loads():
     import torchvision
 
     # What it asks before it calls `nms`; `roi_align` it has in Python as well.
-    torchvision.extension._has_ops = lambda: True  # noqa: SLF001
+    torchvision.extension._has_ops = lambda: True

@@ -1,40 +1,20 @@
-"""Ultralytics without a network, and its trainers on tiny pictures."""
+"""Ultralytics' trainers on tiny pictures."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-# Its settings lie in a folder of their own, with the font that it would download.
-_FOLDER = Path(tempfile.mkdtemp(prefix="ultralytics"))
-os.environ |= {
-    "YOLO_CONFIG_DIR": str(_FOLDER),
-    "YOLO_OFFLINE": "true",
-    "YOLO_AUTOINSTALL": "false",
-    "YOLO_VERBOSE": "false",
-}
-
 import cv2
-import matplotlib as mpl
 import numpy as np
 import torch
-import torchvision_ops  # noqa: F401 - before torchvision
+import ultralytics_offline  # noqa: F401 - before Ultralytics
 from ted_torch.integrations.ultralytics import (
     TEDClassificationTrainer,
     TEDDetectionTrainer,
 )
-from ultralytics import YOLO, settings
-from ultralytics.utils import USER_CONFIG_DIR
-
-shutil.copy(
-    Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), USER_CONFIG_DIR / "Arial.ttf"
-)
-settings.update(
-    {name: False for name, value in settings.items() if value is True}
-)  # loggers that happen to be installed
+from ultralytics import YOLO
 
 N, EPOCHS, BATCH, SIZE = 40, 6, 4, 32
 
@@ -163,45 +143,34 @@ class Seen:
         self.momenta[trainer.epoch] = groups[0].get("momentum")
 
 
-def detect(folder, data, *, ted=None, model="tiny.yaml", stop=None, **options):
-    """Train a detector; give the model, the session and what was seen."""
-    return _train(YOLO(folder / model), TEDDetectionTrainer, data, ted, stop, options)
+def detect(folder, data, *, model="tiny.yaml", **options):
+    """Train a detector; give the model, the trainer and what was seen."""
+    return _train(YOLO(folder / model), TEDDetectionTrainer, data, **options)
 
 
-def classify(folder, data, *, ted=None, stop=None, **options):
-    """Train a classifier; give the model, the session and what was seen."""
-    return _train(
-        YOLO(folder / "tiny-cls.yaml"),
-        TEDClassificationTrainer,
-        data,
-        ted,
-        stop,
-        options,
-    )
+def classify(folder, data, **options):
+    """Train a classifier; give the model, the trainer and what was seen."""
+    model = YOLO(folder / "tiny-cls.yaml")
+    return _train(model, TEDClassificationTrainer, data, **options)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """A run ends in the middle of an epoch."""
 
 
-def _train(model, trainer, data, ted, stop, options):
+def _train(model, trainer, data, *, ted=None, stop=None, **options):
     seen = Seen(model)
     if stop is not None:
 
         def kill(trainer):
             if trainer.epoch == stop:
-                raise Killed
+                raise KilledError
 
         model.add_callback("on_train_batch_end", kill)
     if "resume" not in options:
         options = {**QUIET, "project": str(Path(data).parent / "runs"), **options}
     torch.manual_seed(0)
-    try:
-        model.train(
-            trainer=partial(trainer, ted={"prune_ratio": 0.7, **(ted or {})}),
-            data=str(data),
-            **options,
-        )
-    except Killed:
-        pass
+    made = partial(trainer, ted={"prune_ratio": 0.7, **(ted or {})})
+    with suppress(KilledError):
+        model.train(trainer=made, data=str(data), **options)
     return model, model.trainer, seen

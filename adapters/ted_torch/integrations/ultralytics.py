@@ -44,9 +44,9 @@ _OFF: dict[str, str] = {
     "distill_model": "its loss is no sum over images",
     "rect": "it fixes the order of the images",
 }
-_OFF_IN_DETECTION = {
-    name: _ONE_IMAGE for name in ("mosaic", "mixup", "cutmix", "copy_paste")
-}
+_OFF_IN_DETECTION = dict.fromkeys(
+    ("mosaic", "mixup", "cutmix", "copy_paste"), _ONE_IMAGE
+)
 
 # How far the images' losses may add up from the trainer's own: half precision rounds.
 _NEAR = 1e-2
@@ -209,9 +209,9 @@ class TEDTrainerMixin(_Trainer):
         signal = self.ted.pruner.config.signal
         if self.args.task == "detect" and signal not in {"mask_gradient", "loss"}:
             msg = (
-                "`signal` must be 'mask_gradient' or 'loss' for detection, whose images "
-                f"have no class of their own, got {signal!r}; take `method='ted'` or "
-                "`method='ted_loss'`"
+                "`signal` must be 'mask_gradient' or 'loss' for detection, whose "
+                f"images have no class of their own, got {signal!r}; take "
+                "`method='ted'` or `method='ted_loss'`"
             )
             raise ValueError(msg)
         return _EpochLoader(loader, self.ted)
@@ -416,8 +416,8 @@ def _check_options(ted: object) -> dict[str, Any]:
     for name in _TAKEN:
         if name in options:
             msg = (
-                f"`ted` must leave {name!r} to the trainer, got {options[name]!r}; give "
-                "it to `train`"
+                f"`ted` must leave {name!r} to the trainer, got {options[name]!r}; "
+                "give it to `train`"
             )
             raise TypeError(msg)
     check_no_shard(options, "Ultralytics")
