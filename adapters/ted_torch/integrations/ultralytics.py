@@ -23,6 +23,7 @@ from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
 from ted_torch._validation import check_no_shard
 from ted_torch.data import CollateWithIds
+from ted_torch.integrations._loaders import options_of
 from ted_torch.session import TED
 
 __all__ = [
@@ -285,15 +286,9 @@ class _EpochLoader(DataLoader[Any]):
         collate: Callable[..., Any] = like.collate_fn
         super().__init__(
             ted.dataset,
-            batch_size=like.batch_size,
             sampler=ted.sampler,
-            num_workers=like.num_workers,
             collate_fn=_Collate(collate),
-            pin_memory=like.pin_memory,
-            worker_init_fn=like.worker_init_fn,
-            generator=like.generator,
-            prefetch_factor=like.prefetch_factor,
-            persistent_workers=like.num_workers > 0,
+            **{**options_of(like), "persistent_workers": like.num_workers > 0},
         )
         self._batches = len(like)
 
