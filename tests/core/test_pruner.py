@@ -175,6 +175,7 @@ def test_one_epoch_is_refused_and_few_warn_with_the_planned_saving():
         ted.Pruner(10, epochs=1)
     with pytest.warns(ted.TedWarning, match=r"`epochs`=3 saves little: [\d.]+% of"):
         ted.Pruner(1000, epochs=3)
+    ted.Pruner(1000, epochs=3, prune_ratio=0)  # has nothing to save
 
 
 @pytest.mark.parametrize(

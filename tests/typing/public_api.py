@@ -8,6 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ted_core as ted
+from ted_core.comparison import (
+    Comparison,
+    Difference,
+    Row,
+    holm,
+    paired_difference,
+)
 from ted_core.typing import Ids, Scores, State
 
 if TYPE_CHECKING:
@@ -148,6 +155,37 @@ def options_are_keywords_and_values_are_checked(scores: Scores) -> None:
     ted.RollerCoaster(horizon="tail")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ted.top_ids(scores, 3, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ted.Polyak(start="last")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_comparison_takes_any_training(path: Path) -> None:
+    def train(
+        *, seed: int, lr: float, epochs: int, **options: Any
+    ) -> tuple[float, ted.Pruner]:
+        return lr, ted.Pruner(9, epochs=epochs, seed=seed, **options)
+
+    result = assert_type(
+        ted.compare(train, epochs=9, rates=[0.1, 0.2], record=path), Comparison
+    )
+    ted.compare(
+        train,
+        epochs=9,
+        methods={"own": {"strategy": ted.UCB()}},
+        schedule=ted.Linear(0.5),
+        seeds=[1, 2, 3],
+        margin=0.1,
+    )
+    assert_type(result.verdict, str)
+    assert_type(result.notes, tuple[str, ...])
+    assert_type(result.to_dict(), dict[str, Any])
+    result.plot(path)
+    for row in assert_type(result.rows, tuple[Row, ...]):
+        assert_type(row.pays, bool)
+        assert_type(row.p, float | None)
+        assert_type(row.over["full"], Difference)
+    assert_type(paired_difference([1.0, 2.0], np.ones(2)).low, float)
+    assert_type(holm([0.1, 0.2]), list[float])
+    ted.compare(train, 9)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ted.compare(lambda: 3, epochs=9)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
 
 
 def a_run_tells_what_it_kept(pruner: ted.Pruner, path: Path) -> None:
