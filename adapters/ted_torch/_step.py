@@ -27,6 +27,7 @@ from ted_torch._validation import (
     check_graph,
     check_ids,
     check_masks,
+    check_own_losses,
     check_unchanged,
     check_weights,
     version_of,
@@ -276,6 +277,7 @@ class StepRecorder:
         first = checked if isinstance(checked, Tensor) else checked[0][0]
         self._count(size, first, ids)
         weights = self._all_weights(first, losses, weights, valid)
+        check_own_losses(losses, self._config.signal, weights)
         given_as, masked = self._mask_of(mask, inputs, opened=known)
         if opened is not None and known:
             for alias, version in opened.watched:

@@ -184,6 +184,18 @@ def check_weights(weights: object, size: int) -> None:
         raise ValueError(msg)
 
 
+def check_own_losses(losses: Tensor, signal: str, weights: Tensor | None) -> None:
+    """Refuse one number of a batch, expanded, where samples' own losses are needed."""
+    needed = signal == "loss" or weights is not None
+    if needed and losses.stride() == (0,) and losses.shape[0] > 1:
+        by = "weights" if signal != "loss" else "the signal 'loss'"
+        msg = (
+            f"`losses` must be one of each sample for {by}, got one number, expanded; "
+            "take the mask gradient without weights, or each sample's own loss"
+        )
+        raise ValueError(msg)
+
+
 def version_of(tensor: Tensor) -> int:
     """Return how often a tensor's memory was written; 0 in a compiled step."""
     return 0 if torch.compiler.is_compiling() else tensor._version  # noqa: SLF001

@@ -1,27 +1,40 @@
-"""Import torchvision beside a build of PyTorch that its operators are not made for.
+"""Let torchvision be imported beside a PyTorch that its operators are not made for.
 
 PyPI's torchvision is compiled for CUDA: beside PyTorch for the CPU its library does not
-load, and its import fails at the first operator. Import this module before it; with
-torchvision's own operators it does nothing.
+load, its import fails at the first operator, and with it that of all that looks for it,
+Lightning and transformers among them. Once this module is imported, the import of
+torchvision defines what it asks for. Where its own operators load, nothing is done.
 """
 
 from __future__ import annotations
 
-import importlib.machinery
 import importlib.util
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-import torch
-from torch.library import Library
+_KEPT = []
 
 
-def _loads() -> bool:
+class BeforeTorchvision:
+    """What Python asks for a module first, until torchvision is looked for."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        """Define the operators, and leave the finding to others."""
+        del path, target
+        if name == "torchvision":
+            sys.meta_path.remove(cls)
+            found = importlib.util.find_spec(name)
+            if found is not None and not _loads(Path(found.origin).parent):
+                _define()
+
+
+def _loads(folder):
     """Tell whether torchvision's compiled operators load here."""
-    found = importlib.util.find_spec("torchvision")
-    assert found is not None
-    assert found.origin is not None
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        library = Path(found.origin).with_name(f"_C{suffix}")
+    import torch  # noqa: PLC0415 - once it is needed
+
+    for library in (folder / f"_C{suffix}" for suffix in EXTENSION_SUFFIXES):
         if library.exists():
             try:
                 torch.ops.load_library(library)
@@ -31,9 +44,23 @@ def _loads() -> bool:
     return False
 
 
-def nms(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+def _define():
+    """Define the operators that the import asks for."""
+    from torch.library import Library  # noqa: PLC0415 - once it is needed
+
+    operators = Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        operators.define(
+            f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        )
+    operators.impl("nms", _nms, "CPU")
+    _KEPT.append(operators)  # its end takes them away
+
+
+def _nms(dets, scores, iou_threshold):
     """Return the boxes that overlap no better one by more than the threshold."""
-    from torchvision.ops import box_iou  # noqa: PLC0415 - after the operators
+    import torch  # noqa: PLC0415 - once it is needed
+    from torchvision.ops import box_iou  # noqa: PLC0415
 
     left, kept = scores.argsort(descending=True, stable=True), []
     while left.numel():
@@ -43,15 +70,16 @@ def nms(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch
     return torch.stack(kept) if kept else left
 
 
-if not _loads():
-    OPERATORS = Library("torchvision", "FRAGMENT")  # kept: its end takes them away
-    for name in ("nms", "qnms"):
-        OPERATORS.define(
-            f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        )
-    OPERATORS.impl("nms", nms, "CPU")
+def use():
+    """Have torchvision use `nms` as defined here, and `roi_align` as it has it."""
+    import torchvision  # noqa: PLC0415 - once it is needed
 
-    import torchvision
+    if _KEPT:
+        torchvision.extension._has_ops = lambda: True
+        # Its own in Python would be compiled.
+        module = sys.modules["torchvision.ops.roi_align"]
+        align = module._roi_align
+        module._roi_align = getattr(align, "__wrapped__", align)
 
-    # What it asks before it calls `nms`; `roi_align` it has in Python as well.
-    torchvision.extension._has_ops = lambda: True
+
+sys.meta_path.insert(0, BeforeTorchvision)

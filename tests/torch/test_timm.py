@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-import torchvision_ops  # noqa: F401 - before timm
 from ted_torch import TED
 from ted_torch.integrations.timm import TimmLoader
 from timm.data import AugMixDataset, FastCollateMixup, create_loader
