@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from ted_core import Pruner
+
 Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
 
@@ -219,6 +221,19 @@ def check_no_shard(options: Mapping[str, Any], framework: str) -> None:
             f"`shard` must not be given under {framework}, which deals the batches of "
             f"one data set out to the ranks, got {shard!r}; give every rank the whole "
             "data set, or train the shards in a loop of your own"
+        )
+        raise ValueError(msg)
+
+
+def check_prunes(name: str, pruner: Pruner, step: int) -> None:
+    """Refuse a run that keeps every sample, for one optimizer step takes as many."""
+    config = pruner.config
+    min_kept, n = int(config.kept_counts.min()), config.n
+    if min_kept == n and config.multiple_of > 1 and float(config.keep_ratios.min()) < 1:
+        msg = (
+            f"`{name}` must hold more samples than an optimizer step of {step} for any "
+            f"to be left out, got {n}; take smaller batches, or "
+            "`ted={'multiple_of': 1}`"
         )
         raise ValueError(msg)
 

@@ -415,6 +415,11 @@ def test_an_argument_that_leaves_no_images_to_choose_is_refused(
         detect(folder, data, **options)
 
 
+def test_a_step_of_all_images_is_refused(folder, data):
+    with pytest.raises(ValueError, match=r"`data` must hold more .* of 64 .*, got 40"):
+        detect(folder, data, nbs=64)
+
+
 def test_signals_of_classes_are_refused_for_boxes(folder, data):
     with pytest.raises(ValueError, match=r"`signal` must be .* got 'margin'"):
         detect(folder, data, ted={"method": "soft_margin"})

@@ -75,7 +75,7 @@ class TimmLoader:
     """
 
     def __init__(self, ted: TED[Any], loader: Any) -> None:
-        prefetcher = loader if isinstance(loader, PrefetchLoader) else None
+        prefetcher: Any = loader if isinstance(loader, PrefetchLoader) else None
         plain = loader if prefetcher is None else prefetcher.loader
         _check_loader(ted, plain)
         collate = plain.collate_fn

@@ -21,7 +21,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from ted_core import CheckpointError, atomic_write, run_metrics
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
-from ted_torch._validation import check_no_shard
+from ted_torch._validation import check_no_shard, check_prunes
 from ted_torch.data import CollateWithIds
 from ted_torch.integrations._loaders import options_of
 from ted_torch.session import TED
@@ -53,7 +53,7 @@ _OFF_IN_DETECTION = dict.fromkeys(
 _NEAR = 1e-2
 
 if TYPE_CHECKING:
-    _Trainer = DetectionTrainer
+    from ultralytics.models.yolo.detect import DetectionTrainer as _Trainer
 else:
     _Trainer = object
 
@@ -170,7 +170,7 @@ class TEDTrainerMixin(_Trainer):
 
     def _accumulation(self, batch_size: int) -> int:
         """Return the batches of an optimizer step, as the trainer counts them."""
-        return max(round(self.args.nbs / batch_size), 1)
+        return int(max(round(self.args.nbs / batch_size), 1))
 
     def get_dataloader(
         self,
@@ -207,6 +207,7 @@ class TEDTrainerMixin(_Trainer):
             rank=0,
             **options,
         )
+        check_prunes("data", self.ted.pruner, step)
         signal = self.ted.pruner.config.signal
         if self.args.task == "detect" and signal not in {"mask_gradient", "loss"}:
             msg = (

@@ -19,6 +19,7 @@ from ted_core import run_metrics, steps_for
 from ted_core.config import RunOptions
 from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
+from ted_torch._validation import check_prunes
 from ted_torch.data import WithIds
 from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
 from ted_torch.integrations.transformers._checkpoint import (
@@ -47,7 +48,6 @@ from ted_torch.integrations.transformers._validation import (
     check_loss_methods,
     check_loss_type,
     check_options,
-    check_prunes,
     check_signal,
     own_batches,
     warn_of_other_loss,
@@ -141,7 +141,7 @@ class TEDTrainerMixin(_Trainer):
             rank=0,
             **options,
         )
-        check_prunes(ted.pruner, step)
+        check_prunes("train_dataset", ted.pruner, step)
         return ted
 
     def _batch_size(self) -> int:
