@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -389,6 +390,8 @@ def test_an_epoch_trained_again_after_a_nan_starts_from_its_beginning(folder, da
     batches = [len(orders) * BATCH for orders in seen.values()]
     assert batches == [*kept[:2], 2 * kept[2], *kept[3:]]
     assert len({tuple(order) for order in seen[2]}) == 1
+    # The trainer has copied its model, and not the session with it.
+    assert deepcopy(model.trainer.model).criterion is None
     assert model.trainer.ted.savings().forwarded == kept.sum()
 
 

@@ -322,6 +322,9 @@ class _ImageLosses:
             raise AttributeError(name)
         return getattr(self._criterion, name)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """Give a copy of the model none: it makes a plain one itself."""
+
     def _weighted_classes(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def weighted(*args: Tensor) -> Tensor:
             losses = loss(*args)
