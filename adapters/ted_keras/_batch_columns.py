@@ -32,28 +32,21 @@ class Columns:
         return high * _BASE + low
 
     @property
-    def scale(self) -> Any:
-        """TED's factor of each sample's loss, shape (B,)."""
-        return self.rows[:, _SCALE]
-
-    @property
     def user_weights(self) -> Any:
         """The user's weight of each sample, shape (B,), or None."""
         return self.rows[:, _WEIGHT] if self.rows.shape[1] > _WEIGHT else None
 
     @property
     def weights(self) -> Any:
-        """Weight of each sample's loss: the user's times TED's."""
-        given = self.user_weights
-        return self.scale if given is None else self.scale * given
+        """Weight of each sample's loss: TED's factor, times the user's weight."""
+        scale, given = self.rows[:, _SCALE], self.user_weights
+        return scale if given is None else scale * given
 
 
 def pack(order: Ids, scale: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the columns (k, 3) of an epoch's ids and factors."""
-    rows = np.empty((order.size, 3), np.float32)
-    rows[:, _SCALE] = scale
-    rows[:, _HIGH], rows[:, _LOW] = np.divmod(order, _BASE)
-    return rows
+    high, low = np.divmod(order, _BASE)
+    return np.stack([scale, high, low], axis=1, dtype=np.float32)
 
 
 def add_weights(
@@ -67,6 +60,6 @@ def add_weights(
 
 def read_columns(sample_weight: Any) -> Columns | None:
     """Return the columns of a session's batch, or None for any other batch."""
-    if not isinstance(sample_weight, dict) or _NAME not in sample_weight:
-        return None
-    return Columns(sample_weight[_NAME])
+    if isinstance(sample_weight, dict) and _NAME in sample_weight:
+        return Columns(sample_weight[_NAME])
+    return None

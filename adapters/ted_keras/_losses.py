@@ -34,19 +34,16 @@ def resolve_loss(loss: Any, y: Any, outputs: Any) -> Any:
 
 def reduction_of(loss: Any) -> str:
     """Return "mean" or "sum", as Keras will reduce a loss over the batch."""
-    kind = "mean"
-    if loss not in _BY_SHAPE:
-        kind = getattr(keras.losses.get(loss), "reduction", "mean")
-    if kind == "mean_with_sample_weight":
-        msg = (
-            "`reduction` of the loss must not be 'mean_with_sample_weight', which "
-            "divides 1 / r_t out again; use 'sum_over_batch_size'"
+    if loss in _BY_SHAPE:
+        return "mean"
+    kind = getattr(keras.losses.get(loss), "reduction", "mean")
+    if kind not in {"sum", "mean", "sum_over_batch_size"}:
+        why = (
+            ", which divides 1 / r_t out again" if str(kind).startswith("mean") else ""
         )
-        raise ValueError(msg)
-    if kind in {None, "none"}:
         msg = (
             "`reduction` of the loss must be 'sum_over_batch_size' or 'sum', got "
-            f"{kind!r}"
+            f"{kind!r}{why}"
         )
         raise ValueError(msg)
     return "sum" if kind == "sum" else "mean"
@@ -76,7 +73,7 @@ def per_sample(loss: Any, y: Any, outputs: Any, tokens: Any) -> Any:
     return ops.divide_no_nan(ops.sum(values * tokens, axis=axes), count)
 
 
-def rank_of(loss: Any, y: Any, outputs: Any) -> int:
+def num_axes(loss: Any, y: Any, outputs: Any) -> int:
     """Return how many axes the losses have that Keras multiplies weights with."""
     found = resolve_loss(loss, y, outputs)
     function = getattr(found, "fn", None) or found
@@ -92,10 +89,10 @@ def tokens_of(loss: Any, y: Any, outputs: Any) -> Any:
     None where a loss is one number a sample. Keras' mask, which the outputs carry, and
     the loss's ``ignore_class`` say what counts.
     """
-    rank = rank_of(loss, y, outputs)
-    if rank == 1:
+    axes = num_axes(loss, y, outputs)
+    if axes == 1:
         return None
-    ones = ops.ones(ops.shape(outputs)[:rank], dtype="float32")
+    ones = ops.ones(ops.shape(outputs)[:axes], dtype="float32")
     tokens = _AllOnes(ones)(ones, outputs)
     found = resolve_loss(loss, y, outputs)
     ignored = None
@@ -127,7 +124,7 @@ def _elements(loss: Any, y: Any, outputs: Any) -> Any:
     if isinstance(found, keras.losses.Loss):
         values = found.call(y, outputs)
     else:
-        values = found(*_same_rank(y, outputs))
+        values = found(*_same_axes(y, outputs))
     if len(values.shape) == 0:  # a TensorShape without axes is true
         msg = (
             f"`loss` must give a loss for each sample, got one number from {loss!r}; "
@@ -137,8 +134,8 @@ def _elements(loss: Any, y: Any, outputs: Any) -> Any:
     return values
 
 
-def _same_rank(y: Any, outputs: Any) -> tuple[Any, Any]:
-    """Give two tensors whose ranks differ by a last axis of length 1 one rank."""
+def _same_axes(y: Any, outputs: Any) -> tuple[Any, Any]:
+    """Give as many axes to two tensors that differ by a last one of length 1."""
     ndim_y, ndim_outputs = len(y.shape), len(outputs.shape)
     if ndim_y == ndim_outputs + 1 and y.shape[-1] == 1:
         return ops.squeeze(y, axis=-1), outputs

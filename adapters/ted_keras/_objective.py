@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,36 +15,44 @@ ACTIVATIONS = ("auto", "linear", "softmax", "sigmoid")
 """What may have made an output."""
 
 
-def check_activation(activation: object) -> None:
-    """Refuse an activation that cannot be undone."""
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        msg = f"`activation` must be one of {', '.join(ACTIVATIONS)}, got "
-        raise ValueError(msg + repr(activation))
-
-
 class Objective:
     """One output of a compiled model, its loss and its activation.
 
-    `overridden` tells whether the model has a ``compute_loss`` of its own, and
-    `reduction` how Keras reduces the losses over the batch: "mean" or "sum".
+    It is made while no session overrides the model's ``compute_loss``; `overridden`
+    says whether that is another than Keras'.
     """
 
     def __init__(
-        self,
-        model: Any,
-        *,
-        overridden: bool,
-        output: str | None = None,
-        activation: str = "auto",
+        self, model: Any, *, output: str | None = None, activation: str = "auto"
     ) -> None:
         self._model, self._output, self._activation = model, output, activation
-        self.overridden = overridden
-        losses = [] if overridden else tree.flatten(model.loss)
+        self._compute_loss = model.compute_loss
+        parameters = inspect.signature(model.compute_loss).parameters
+        self._takes_training = "training" in parameters
+        of_class = type(model).compute_loss is not keras.Model.compute_loss
+        self.overridden = of_class or "compute_loss" in vars(model)
+
+    def total(
+        self,
+        x: Any,
+        y: Any,
+        y_pred: Any,
+        weights: Any,
+        training: bool = True,  # noqa: FBT001, FBT002 - Keras' signature
+    ) -> Any:
+        """Return the loss that the model itself trains on."""
+        options = {"training": training} if self._takes_training else {}
+        return self._compute_loss(x, y, y_pred, weights, **options)
+
+    @property
+    def reduction(self) -> str:
+        """How Keras reduces the losses over the batch: "mean" or "sum"."""
+        losses = [] if self.overridden else tree.flatten(self._model.loss)
         kinds = {_losses.reduction_of(loss) for loss in losses if loss is not None}
         if len(kinds) > 1:
             msg = "`reduction` must be the same for all losses, got 'sum' and a mean"
             raise ValueError(msg)
-        self.reduction = kinds.pop() if kinds else "mean"
+        return kinds.pop() if kinds else "mean"
 
     def pick(self, values: Any) -> Any:
         """Return the scored output's part of outputs, targets or losses."""
@@ -70,26 +80,17 @@ class Objective:
             return names
         return [str(index) for index in range(len(values))]
 
-    def replace(self, outputs: Any, part: Any) -> Any:
-        """Return outputs with another tensor for the scored one."""
-        old = self.pick(outputs)
-        return tree.map_structure(lambda leaf: part if leaf is old else leaf, outputs)
-
     def broadcast_weights(self, y: Any, y_pred: Any, weights: Any) -> Any:
         """Return weights (B,) with as many axes as the losses of each output have."""
         if weights is None or self.overridden:
             return weights
-        names = self._names(y_pred)
-        if names is None:
-            rank = _losses.rank_of(self._loss(), self.pick(y), y_pred)
-            return _broadcast(weights, y_pred, rank)
+        names: Sequence[str | None] = self._names(y_pred) or [self._output]
         parts = []
         for name in names:
-            loss, outputs = self._pick(self._model.loss, name), self._pick(y_pred, name)
-            rank = 1
-            if loss is not None:
-                rank = _losses.rank_of(loss, self._pick(y, name), outputs)
-            parts.append(_broadcast(weights, outputs, rank))
+            found = (self._pick(part, name) for part in (self._model.loss, y, y_pred))
+            loss, target, outputs = found
+            axes = 1 if loss is None else _losses.num_axes(loss, target, outputs)
+            parts.append(_broadcast(weights, outputs, axes))
         if all(part is weights for part in parts):
             return weights
         return tree.pack_sequence_as(y_pred, parts)
@@ -149,10 +150,9 @@ def _last_activation(model: Any, output: str | None = None) -> str:
     return f"a {name} of its own" if name in known else name or "an activation"
 
 
-def _broadcast(weights: Any, outputs: Any, rank: int) -> Any:
-    """Return weights (B,) as (B, ...) with `rank` axes."""
-    if rank == 1:
+def _broadcast(weights: Any, outputs: Any, axes: int) -> Any:
+    """Return weights (B,) as (B, ...) with so many axes."""
+    if axes == 1:
         return weights
-    for _ in range(rank - 1):
-        weights = ops.expand_dims(weights, axis=-1)
-    return ops.broadcast_to(weights, ops.shape(outputs)[:rank]) * 1.0
+    weights = ops.reshape(weights, (-1, *[1] * (axes - 1)))
+    return ops.broadcast_to(weights, ops.shape(outputs)[:axes]) * 1.0

@@ -6,22 +6,21 @@ import inspect
 import random
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from typing import Any
 
 import keras
 import numpy as np
-from keras import backend, ops, tree
+from keras import ops, tree
 
-from ted_core import Pruner, TedWarning
+from ted_core import TedWarning
 from ted_core.config import single_sample_epochs
 from ted_core.reports.preflight import Preflight
-from ted_keras._objective import ACTIVATIONS, Objective
-from ted_keras._overrides import Attachment, OwnLoss
+from ted_keras._backends import adapt
+from ted_keras._objective import ACTIVATIONS
+from ted_keras._session import Session
 from ted_keras._validation import own_train_step
-from ted_keras.data import TEDData
 
 # Schedules of Keras that end at a step, and the options whose sum it is.
 _ENDS = {
@@ -33,38 +32,42 @@ _ENDS = {
 class Check:
     """Facts and problems, gathered one question after the other.
 
-    What makes the training wrong is raised at once.
+    What makes the training wrong is raised at once. Nothing leaves a trace in the
+    model's state or in the random numbers of the process.
     """
 
-    def __init__(
-        self, model: Any, pruner: Pruner, data: TEDData, attachment: Attachment
-    ) -> None:
-        self._model, self._pruner, self._data = model, pruner, data
-        self._own, self._attachment = attachment.own_loss, attachment
-        self._ids = pruner.plan().order[: data.batch_size].astype(np.int64)
+    def __init__(self, session: Session) -> None:
+        self._session, self._objective = session, session.objective
+        self._model, self._data = session.model, session.data
+        self._pruner = session.pruner
+        order = self._pruner.plan().order
+        self._ids = order[: self._data.batch_size].astype(np.int64)
         self.lines: list[str] = []
         self.problems: list[str] = []
 
-    def refuse(self) -> None:
+    def raise_errors(self) -> None:
         """Refuse what makes the training wrong, and warn of a signal of another loss.
 
         The model makes a forward pass only where its loss is its own.
         """
-        self._rows()
-        self._compute_loss()
+        with _random_numbers_kept():
+            self._rows()
+            self._compute_loss()
         self._warn()
 
     def report(self) -> Preflight:
         """Return all that there is to say."""
-        self._rows()
-        self._epochs()
-        if self._model.compiled:
-            self._learning_rate()
-            self._train_step()
-            self._compute_loss()
-            self._site()
-        else:
-            self.problems.append("the model is not compiled; compile it, check again")
+        with _random_numbers_kept():
+            self._rows()
+            self._epochs()
+            if self._model.compiled:
+                self._learning_rate()
+                self._compute_loss()
+                self._site()
+            else:
+                self.problems.append(
+                    "the model is not compiled; compile it, check again"
+                )
         self.lines.append(
             f"fit: give it `ted.data`, epochs={self._pruner.epochs} and callbacks=[ted]"
         )
@@ -76,12 +79,23 @@ class Check:
             warnings.warn(problem, TedWarning, stacklevel=4)
 
     @cached_property
-    def _batch(self) -> _Batch:
-        return _Batch(self._model, self._data.source(self._ids))
+    def _batch(self) -> tuple[Any, Any, Any]:
+        return self._data.source(self._ids)
+
+    @cached_property
+    def _passed(self) -> tuple[Any, Any, Any]:
+        """Inputs, targets and outputs of the batch."""
+        x, y = tree.map_structure(ops.convert_to_tensor, self._batch[:2])
+        takes_training = "training" in inspect.signature(self._model.call).parameters
+        options = {"training": False} if takes_training else {}
+        if not self._model.built:
+            self._model(x, **options)  # as the first step would
+        with keras.StatelessScope():
+            return x, y, self._model(x, **options)
 
     def _rows(self) -> None:
         source = self._data.source
-        if source.misplaced(self._ids):
+        if source.misplaced(self._ids, self._batch):
             msg = (
                 "`data(ids)` must give sample ids[j] as row j, got rows that are not "
                 "reversed for the reversed ids; a function that sorts the ids, as HDF5 "
@@ -105,8 +119,7 @@ class Check:
             f"epochs: {kept.size}, of {kept.min()} to {kept.max()} samples, {steps} "
             f"steps of {size}"
         )
-        first = pruner.epoch
-        ones = single_sample_epochs(pruner.config, kept, size, first=first)
+        ones = single_sample_epochs(pruner.config, kept, size, first=pruner.epoch)
         if ones:
             shown = ", ".join(map(str, ones[:5])) + (", ..." if ones[5:] else "")
             self.problems.append(
@@ -136,59 +149,66 @@ class Check:
             f"got {end}; give decay_steps=ted.total_steps{less}"
         )
 
-    def _train_step(self) -> None:
-        if own_train_step(self._model):
-            self.lines.append(
-                f"train_step: of {type(self._model).__name__}, which must call "
-                "`self.compute_loss(x, y, y_pred, sample_weight)` once"
-            )
-
     def _compute_loss(self) -> None:
         """Ask a `compute_loss` of the model's own whether it heeds the weights."""
-        if not self._own.overridden:
+        config, model = self._pruner.config, type(self._model).__name__
+        own_step = own_train_step(self._model)
+        if own_step:
+            self.lines.append(
+                f"train_step: of {model}, which must call "
+                "`self.compute_loss(x, y, y_pred, sample_weight)` once"
+            )
+        if not self._objective.overridden:
             return
-        config, source = self._pruner.config, self._data.source
-        name = f"`compute_loss` of {type(self._model).__name__}"
+        name = f"`compute_loss` of {model}"
         if config.signal == "loss":
             self.problems.append(
                 f"signal='loss' ranks by the loss compiled, got a model that trains on "
                 f"{name}: give another signal if that is not meant"
             )
         weighs = config.divides_loss or getattr(config.strategy, "weighs_losses", True)
-        if not weighs and source(self._ids)[2] is None:
+        if not weighs and self._batch[2] is None:
             self.lines.append(f"compute_loss: {name}, whose losses nothing weighs")
             return
+        rule = f"{name} must multiply each sample's loss with `sample_weight`, got"
         try:
-            ignores = self._batch.ignores_weights(self._own)
+            totals = self._totals()
         except Exception as error:
-            if not own_train_step(self._model):
+            if not own_step:
                 raise
             self.problems.append(
-                f"{name} must multiply each sample's loss with `sample_weight`, got no "
-                f"answer outside of its `train_step`: {error}"
+                f"{rule} no answer outside of its `train_step`: {error}"
             )
             return
-        if ignores:
+        if len(totals) == 1 and totals != {0.0}:
             msg = (
-                f"{name} must multiply each sample's loss with `sample_weight`, got "
-                "the same total for weights of 1 and of 2; without it neither 1 / r_t "
-                "nor weights of the samples arrive: return the mean of losses * "
-                "sample_weight"
+                f"{rule} the same total for weights of 1 and of 2; without it neither "
+                "1 / r_t nor weights of the samples arrive: return the mean of losses "
+                "* sample_weight"
             )
             raise ValueError(msg)
         self.lines.append(f"compute_loss: {name}, which heeds `sample_weight`")
 
+    def _totals(self) -> set[float]:
+        """Return the model's own total at weights of 1, of 2 and of 2**20."""
+        weights = (ops.full((self._ids.size,), 2.0**k) for k in (0, 1, 20))
+        passed = self._passed
+        with keras.StatelessScope():
+            found = [self._objective.total(*passed, weight) for weight in weights]
+        return {float(ops.convert_to_numpy(total)) for total in found}
+
     def _site(self) -> None:
         """Say where the value is taken."""
-        signal = self._pruner.config.signal
-        mask, objective = self._attachment.mask, self._attachment.objective
+        signal, objective = self._pruner.config.signal, self._objective
         if signal != "mask_gradient":
             self.lines.append(f"signal: {signal} of the scored output")
             return
+        mask = self._session.mask
         if mask is not None:
             self.lines.append(f"mask: at the layer {mask.name}")
             return
-        kind = self._batch.activation(objective)
+        _, y, y_pred = self._passed
+        kind = objective.activation(y, objective.pick(y_pred))
         layer = objective.layer_activation()
         if kind != "linear":
             self.lines.append(f"mask: at the output, before its {kind}")
@@ -202,45 +222,12 @@ class Check:
             )
 
 
-class _Batch:
-    """One batch, and what the model makes of it, with no trace in model or seeds."""
-
-    def __init__(self, model: Any, batch: tuple[Any, Any, Any]) -> None:
-        x, y, self.weights = batch
-        self._x, self._y = tree.map_structure(ops.convert_to_tensor, (x, y))
-        self._model = model
-        takes_training = "training" in inspect.signature(model.call).parameters
-        self._options = {"training": False} if takes_training else {}
-        if not model.built:
-            model(self._x, **self._options)  # as the first step would
-
-    def ignores_weights(self, own: OwnLoss) -> bool:
-        """Tell whether a total other than 0 is the same for all weights."""
-        size = len(tree.flatten(self._x)[0])
-        with keras.StatelessScope(), _random_numbers_kept():
-            y_pred = self._model(self._x, **self._options)
-            totals = {
-                float(ops.convert_to_numpy(own(self._x, self._y, y_pred, weights)))
-                for weights in (ops.full((size,), 2.0**k) for k in (0, 1, 20))
-            }
-        return len(totals) == 1 and totals != {0.0}
-
-    def activation(self, objective: Objective) -> str:
-        """Return what made the scored output."""
-        with keras.StatelessScope(), _random_numbers_kept():
-            y_pred = self._model(self._x, **self._options)
-            return objective.activation(self._y, objective.pick(y_pred))
-
-
 @contextmanager
 def _random_numbers_kept() -> Iterator[None]:
-    """Give the random numbers of the process back as they were; Keras' own are."""
+    """Give the random numbers of the process and the backend back as they were."""
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002
-    kept: Any = nullcontext()
-    if backend.backend() == "torch":
-        kept = import_module("torch").random.fork_rng()
     try:
-        with kept:
+        with adapt().random_numbers_kept():
             yield
     finally:
         random.setstate(python)

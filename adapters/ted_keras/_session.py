@@ -1,4 +1,4 @@
-"""The schedule of a run, and what its open epoch has recorded."""
+"""A run on a model: its schedule, its overrides, and what its steps have recorded."""
 
 from __future__ import annotations
 
@@ -8,45 +8,86 @@ from typing import Any
 
 import numpy as np
 
-from ted_core import CheckpointError, EpochError, Pruner, TedWarning
+from ted_core import EpochError, Pruner, TedWarning
 from ted_core.checkpoint import array_field, current_state, plain_field
 from ted_core.history import EpochAccounts
-from ted_core.typing import Counts, State
-from ted_keras._step import VALID
+from ted_core.typing import Counts
+from ted_keras._objective import Objective
+from ted_keras._overrides import find_mask, override
+from ted_keras._step import VALID, Recorder
+from ted_keras._validation import probes_data
 from ted_keras.data import TEDData
+from ted_keras.masks import Mask
 
 _SEEN, _ORDER = "ted_keras.seen", "ted_keras.order"
 
 
 class Session:
-    """Bring pruner, data and store together, one epoch after the other.
+    """A run on a model: pruner, data and, while a fit runs, the steps' recorder.
 
-    `store` is where the steps write, None while no model is attached; `silence` what
-    may be wrong if they write nothing. `make_pruner` makes the pruner of a number of
-    epochs; `probed` says that Keras reads the data once
-    before it trains.
+    `make_pruner` makes the pruner of a number of epochs; `scored` says which output is
+    scored, and what made it.
     """
 
     def __init__(
         self,
-        make_pruner: Callable[..., Pruner],
+        model: Any,
         data: TEDData,
+        make_pruner: Callable[..., Pruner],
         *,
         epochs: int,
-        probed: bool = False,
+        mask: Mask | None = None,
+        **scored: Any,
     ) -> None:
-        self.pruner, self.data = make_pruner(epochs=epochs), data
-        self._make_pruner = make_pruner
-        self.store: Any = None
-        self.silence = ""
-        # Workers would read on after the batch that is probed.
-        self._one_batch_at_rest = probed and not data.keeps_order
-        self.rest()
+        self.model, self.data, self._make_pruner = model, data, make_pruner
+        self.pruner = make_pruner(epochs=epochs)
+        self._mask, self._scored = mask, scored
+        self.recorder: Recorder | None = None
+        self._undo: Callable[[], None] = lambda: None
+        # Workers would read on behind the batch that Keras looks at.
+        self._one_batch_at_rest = probes_data(model) and not data.keeps_order
+        data.session = self
+
+    @property
+    def objective(self) -> Objective:
+        """What is scored, whether the model is overridden or not."""
+        if self.recorder is not None:
+            return self.recorder.objective
+        return Objective(self.model, **self._scored)
+
+    @property
+    def mask(self) -> Mask | None:
+        """The inner site, given or found in the model."""
+        return find_mask(self.model) if self._mask is None else self._mask
+
+    def attach(self) -> None:
+        """Override the model, if it is compiled and not overridden yet."""
+        if self.recorder is None and self.model.compiled:
+            found = self.objective, self.pruner.config
+            self.recorder = Recorder(self.model, *found, mask=self.mask)
+            self._undo = override(self.model, self.recorder)
+
+    def start(self) -> None:
+        """Let the steps record, and be compiled anew."""
+        if self.recorder is not None:
+            self.recorder.start()
+            self.model.make_train_function(force=True)
+
+    def detach(self) -> None:
+        """Give the model back as it was, and the data to readers outside of a fit."""
+        if self.recorder is not None:
+            self._undo()
+            if self.model.compiled:
+                self.model.make_train_function(force=True)
+            self.flush()
+            self.recorder.release()
+            self.recorder = None
+        self.data.stale = True
 
     @property
     def seen(self) -> Counts:
         """How often a step of the open epoch has met each sample, shape (n,)."""
-        return _deliveries(self.pruner)
+        return self.pruner._table.deliveries  # noqa: SLF001 - our own core
 
     @property
     def accounts(self) -> EpochAccounts:
@@ -66,17 +107,12 @@ class Session:
 
     def flush(self) -> None:
         """Bring what the steps have written to the pruner; waits for the device."""
-        if self.store is None or self.pruner.finished:
+        if self.recorder is None or self.pruner.finished:
             return
-        table = self.store.read()
-        self.store.clear()
+        table = self.recorder.store.take()
         counts, deliveries = np.divmod(table[:, 1].astype(np.int64), VALID)
-        self.pruner.observe_sums(
-            table[:, 0],
-            counts,
-            deliveries=deliveries,
-            weightless=deliveries - counts,
-        )
+        times = {"deliveries": deliveries, "weightless": deliveries - counts}
+        self.pruner.observe_sums(table[:, 0], counts, **times)
 
     def begin(self, epoch: int) -> None:
         """Open an epoch, or go on with one; repeated calls are harmless."""
@@ -95,13 +131,15 @@ class Session:
         if expected > here:
             self.close()
         self._hand_out()
+        self.data.planned = True
 
-    def rest(self) -> None:
+    def show(self) -> None:
         """Show the data of the open epoch while no fit runs."""
+        self.data.stale = False
         if not self.pruner.finished:
             self._hand_out()
         if self._one_batch_at_rest:
-            self.data.show_one_batch()
+            self.data.length[...] = 1  # so that Keras reads no further
 
     def _hand_out(self) -> None:
         """Give the rest of the open epoch to the data."""
@@ -121,23 +159,18 @@ class Session:
         if not accounts.delivered:
             msg = (
                 f"an epoch must record its {accounts.planned} samples, got none in "
-                f"epoch {epoch}; {self.silence}"
+                f"epoch {epoch}; {getattr(self.recorder, 'silence', '')}"
             )
             raise EpochError(msg)
         if not accounts.exact:
             msg = (
                 f"an epoch must train on each of its {accounts.planned} samples once, "
                 f"got {accounts.delivered} of them, {accounts.repeated_ids.size} more "
-                f"than once, in epoch {epoch}; leave cutting and repeating of epochs "
-                "to TED"
+                f"than once, in epoch {epoch}; do not shorten or "
+                "repeat its epochs"
             )
             raise EpochError(msg)
         self.pruner.advance()
-
-    def state_dict(self) -> State:
-        """Return the pruner's state, an open epoch's included."""
-        self.flush()
-        return self.pruner.state_dict()
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -147,9 +180,19 @@ class Session:
         if "epochs" in allow:
             state = self._closed(state)
         self.pruner.load_state_dict(state, allow=allow)
-        if self.store is not None:
-            self.store.clear()
-        self.rest()
+        if self.recorder is not None:
+            self.recorder.store.take()
+        self.data.stale = True
+
+    def raise_idle_epoch(self) -> None:
+        """Refuse an epoch that no callback has begun."""
+        self.detach()
+        msg = (
+            "`ted.data` must be read by `model.fit(ted.data, callbacks=[ted])`, got an "
+            "epoch that no callback has begun; add `callbacks=[ted]`, or evaluate on "
+            "data of your own"
+        )
+        raise EpochError(msg)
 
     def _closed(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a state whose epoch is closed, if the steps had met all of it.
@@ -162,7 +205,8 @@ class Session:
         with warnings.catch_warnings(action="ignore", category=TedWarning):
             former = self._make_pruner(epochs=epochs)
         former.load_state_dict(state)
-        if EpochAccounts(former.plan().order, _deliveries(former)).missing:
+        delivered = former._table.deliveries  # noqa: SLF001
+        if EpochAccounts(former.plan().order, delivered).missing:
             return state
         former.advance()
         return former.state_dict()
@@ -173,24 +217,11 @@ class Session:
             return state
         none = np.zeros(self.pruner.n, np.uint8)
         seen: Counts = array_field(state, _SEEN, none)
-        order = plain_field(state, _ORDER, int)
-        if not seen.any():
-            msg = f"`{_SEEN}` must not be 0 everywhere in an open epoch, saved zeros"
-            raise CheckpointError(msg)
-        core = {k: v for k, v in state.items() if k not in {_SEEN, _ORDER}}
-        if "open.counts" not in core:  # only samples of weight 0 so far
-            core |= {"open.counts": none, "open.sums": none.astype("<f4")}
-            core["open.checksum"] = order
-        counts = array_field(core, "open.counts", none)
-        if plain_field(core, "open.checksum", int) != order:
-            msg = f"`{_ORDER}` must be {core['open.checksum']}, saved {order}"
-            raise CheckpointError(msg)
-        core["open.deliveries"] = seen
-        core["open.weightless"] = seen - np.minimum(counts, seen)
-        core["open.observed"] = int(seen.sum(dtype=np.int64))
-        return core
-
-
-def _deliveries(pruner: Pruner) -> Counts:
-    """Return how often the open epoch delivered each sample, shape (n,); no copy."""
-    return pruner._table.deliveries  # noqa: SLF001 - our own core
+        # Without counts there were only samples of weight 0 so far.
+        found = {"open.counts": none, "open.sums": none.astype("<f4"), **state}
+        counts = array_field(found, "open.counts", none)
+        found["open.checksum"] = plain_field(found, _ORDER, int)
+        found["open.deliveries"] = seen
+        found["open.weightless"] = seen - np.minimum(counts, seen)
+        found["open.observed"] = int(seen.sum(dtype=np.int64))
+        return {k: v for k, v in found.items() if k not in {_SEEN, _ORDER}}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from keras import backend, ops
+from keras import backend, ops, tree
 
 from ted_core import EpochError
 from ted_core.config import RunConfig
@@ -14,6 +13,7 @@ from ted_keras._backends import adapt
 from ted_keras._batch_columns import Columns
 from ted_keras._objective import Objective
 from ted_keras._signals import signal_values
+from ted_keras._validation import own_train_step
 from ted_keras.masks import Mask, mask_gradient, pre_activation
 
 SEEN, VALID = 1, 256
@@ -25,8 +25,7 @@ class Recorder:
 
     The store holds a sum of values and a code that counts, 8 bytes a sample. A strategy
     that ranks nothing keeps values too, for reports. Without a `mask` the site is the
-    pre-activation of the scored output. `recording` says whether steps are a
-    training's: Keras looks at a first batch before.
+    pre-activation of the scored output.
     """
 
     def __init__(
@@ -34,7 +33,7 @@ class Recorder:
     ) -> None:
         self._backend = adapt()
         self.store = self._backend.Store(config.n, model)
-        self.objective, self._signal = objective, config.signal
+        self.objective, self._signal, self._model = objective, config.signal, model
         strategy = getattr(model, "distribute_strategy", None)
         self._replicas = getattr(strategy, "num_replicas_in_sync", 1)
         # Whether the last layer adds a bias: as good as yes where nothing is known.
@@ -42,18 +41,22 @@ class Recorder:
         self._bias = bool(getattr(layers[-1], "use_bias", True))
         self._inner = self._signal == "mask_gradient" and mask is not None
         used = self._inner or "hidden" in INPUTS[self._signal]
-        self.mask = mask if used else None
-        self.recording = False
+        self._mask = mask if used else None
+        if self._mask is not None:
+            self._mask._recorder = self  # noqa: SLF001 - our own layer
+        self.recording = self._sums = False
         self._open: tuple[Columns, Any, Any] | None = None
         self._hidden = self._upstream = self._last_rows = None
 
-    def step(
-        self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any, columns: Columns
-    ) -> Any:
+    def start(self) -> None:
+        """Record from now on: Keras looks at a first batch before it trains."""
+        self.recording, self._sums = True, self.objective.reduction == "sum"
+
+    def step(self, x: Any, y: Any, y_pred: Any, columns: Columns) -> Any:
         """Record a batch, and return the scaled loss (Eq. 23) that is trained on.
 
-        `total` is the model's own loss, of x, y, y_pred and weights. At the output one
-        more evaluation of the loss and its gradient there, never of the network.
+        At the output one more evaluation of the loss and its gradient there, never of
+        the network.
         """
         if columns.rows is self._last_rows:
             msg = (
@@ -65,14 +68,13 @@ class Recorder:
         self._last_rows = columns.rows
         objective, outputs = self.objective, self.objective.pick(y_pred)
         weights = objective.broadcast_weights(y, y_pred, columns.weights)
-        made = total(x, y, y_pred, weights)
+        made = objective.total(x, y, y_pred, weights)
         tokens = objective.tokens(y, outputs)
         if not self._inner:
-            values = self._values(total, x, y, y_pred, tokens)
-            zero = self._write(columns, values, tokens)
+            zero = self._write(columns, self._values(x, y, y_pred, tokens), tokens)
             return made + ops.cast(zero, made.dtype)
-        share = self._share(columns.scale, tokens)
-        self._open = columns, ops.cast(columns.weights, "float32") * share, tokens
+        factor = ops.cast(columns.weights, "float32")
+        self._open = columns, factor * self._share(factor, tokens), tokens
         return self._backend.tap(made, self._see_total)
 
     def tap(self, hidden: Any) -> Any:
@@ -82,16 +84,32 @@ class Recorder:
             return hidden
         return self._backend.tap(hidden, self._see_mask)
 
-    def release_tensors(self) -> None:
-        """Let go of the last step's tensors."""
+    def release(self) -> None:
+        """Let go of the mask layer and of the last step's tensors."""
+        if self._mask is not None:
+            self._mask._recorder = None  # noqa: SLF001
         self._open = self._upstream = self._hidden = self._last_rows = None
 
-    def _values(
-        self, total: Callable[..., Any], x: Any, y: Any, y_pred: Any, tokens: Any
-    ) -> Any:
+    @property
+    def silence(self) -> str:
+        """Why the steps of a whole epoch may have written nothing."""
+        if own_train_step(self._model):
+            return (
+                f"`train_step` of {type(self._model).__name__} must call "
+                "`self.compute_loss(x, y, y_pred, sample_weight)` with the weights "
+                "that its data came with"
+            )
+        if self._mask is not None:
+            return (
+                "a Mask where no gradient arrives, on the model's input say, records "
+                "nothing: put it behind a trained layer"
+            )
+        return "`fit` must call the model's `compute_loss` with its data's weights"
+
+    def _values(self, x: Any, y: Any, y_pred: Any, tokens: Any) -> Any:
         """Return the signal at the scored output, shape (B,)."""
-        objective = self.objective
-        outputs = _wide(objective.pick(y_pred))
+        objective, picked = self.objective, self.objective.pick(y_pred)
+        outputs = _wide(picked)
         if self._signal == "loss":
             return objective.losses(y, outputs, tokens)
         if self._signal != "mask_gradient":
@@ -105,7 +123,8 @@ class Recorder:
             if not objective.overridden:
                 return ops.sum(objective.losses(y, at, tokens))
             batch = ops.cast(ops.shape(at)[0] * self._replicas, at.dtype)
-            return total(x, y, objective.replace(y_pred, at), None) * batch
+            made = tree.map_structure(lambda z: at if z is picked else z, y_pred)
+            return objective.total(x, y, made, None) * batch
 
         at, gradient = self._backend.gradient(scored, outputs)
         kind = objective.activation(y, at)
@@ -115,7 +134,7 @@ class Recorder:
 
     def _share(self, rows: Any, tokens: Any) -> Any:
         """Return what the total's reduction multiplies each sample's loss with."""
-        if not self.objective.overridden and self.objective.reduction == "sum":
+        if self._sums:
             return 1.0
         if tokens is None:
             return 1 / ops.cast(ops.shape(rows)[0] * self._replicas, "float32")

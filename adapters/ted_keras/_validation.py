@@ -17,19 +17,10 @@ _PLAIN = (keras.Layer, keras.Loss, keras.Metric, keras.Optimizer, int, float, st
 
 
 def check_model(model: object) -> None:
-    """Refuse what is no model."""
+    """Refuse what is no model, or has a ``train_step`` that computes its own loss."""
     if not isinstance(model, keras.Model):
         msg = f"`model` must be a keras.Model, got {type(model).__name__}"
         raise TypeError(msg)
-
-
-def own_train_step(model: Any) -> bool:
-    """Tell whether a model's class has a ``train_step`` of its own."""
-    return type(model).train_step is not keras.Model.train_step
-
-
-def check_train_step(model: Any) -> None:
-    """Refuse a ``train_step`` of a model's own that is seen to compute its own loss."""
     if own_train_step(model) and not _may_call_compute_loss(model):
         msg = (
             f"`train_step` of {type(model).__name__} must call `self.compute_loss(x, "
@@ -37,6 +28,11 @@ def check_train_step(model: Any) -> None:
             "got one that never does"
         )
         raise TypeError(msg)
+
+
+def own_train_step(model: Any) -> bool:
+    """Return whether a model's class has a ``train_step`` of its own."""
+    return type(model).train_step is not keras.Model.train_step
 
 
 def _may_call_compute_loss(model: Any) -> bool:
@@ -112,18 +108,18 @@ def warn_of_early_end(pruner: Pruner) -> None:
 
 def default_multiple(model: Any, batch_size: int) -> int:
     """Return the batch size where each batch shape is compiled, 1 elsewhere."""
-    if backend.backend() == "jax":
-        return batch_size
-    if model.compiled:
-        return batch_size if model.jit_compile else 1
-    # On an accelerator, TensorFlow will compile by itself.
-    tensorflow = backend.backend() == "tensorflow"
-    compiles = tensorflow and keras.distribution.list_devices("gpu")
+    name = backend.backend()
+    if name == "jax":
+        compiles = True
+    elif model.compiled:
+        compiles = model.jit_compile
+    else:  # on an accelerator, TensorFlow will compile by itself
+        compiles = name == "tensorflow" and keras.distribution.list_devices("gpu")
     return batch_size if compiles else 1
 
 
 def probes_data(model: Any) -> bool:
-    """Tell whether Keras reads a batch before it trains."""
+    """Return whether Keras reads a batch before it trains."""
     if backend.backend() != "tensorflow":
         return True
     return bool(model.distribute_strategy.num_replicas_in_sync > 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,19 +108,16 @@ def flat_gradient(
     if len(x) == 0:
         msg = "`x` must hold at least one sample, got none"
         raise ValueError(msg)
-    variables = model.trainable_variables
-    sizes = [int(np.prod(variable.shape)) for variable in variables]
-    ends = np.cumsum(sizes).tolist()
+    variables, rest = model.trainable_variables, model.non_trainable_variables
     theta = ops.concatenate([ops.reshape(v.value, (-1,)) for v in variables])
-    rest = model.non_trainable_variables
-    found = np.zeros(sum(sizes))
+    ends = np.cumsum([0, *(int(np.prod(v.shape)) for v in variables)]).tolist()
+    found = np.zeros(ends[-1])
     for batch in _batches(x, y, batch_size):
 
         def total(theta: Any, batch: tuple[Any, Any] = batch) -> Any:
-            values = [
-                ops.reshape(theta[end - size : end], variable.shape)
-                for end, size, variable in zip(ends, sizes, variables, strict=True)
-            ]
+            parts = [theta[first:end] for first, end in pairwise(ends)]
+            pairs = zip(parts, variables, strict=True)
+            values = [ops.reshape(part, variable.shape) for part, variable in pairs]
 
             def call(inputs: Any) -> Any:
                 return model.stateless_call(values, rest, inputs, training=False)[0]

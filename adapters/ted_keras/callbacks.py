@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -20,21 +20,19 @@ from ted_core import (
     run_metrics,
     save_state,
 )
+from ted_core._validation import check_choice
 from ted_core.config import RunOptions, check_known
 from ted_core.reports.metrics import closed_metrics
 from ted_core.reports.preflight import Preflight
 from ted_core.typing import State
-from ted_keras._objective import check_activation
-from ted_keras._overrides import Attachment
+from ted_keras._objective import ACTIVATIONS
 from ted_keras._preflight import Check
 from ted_keras._session import Session
 from ted_keras._validation import (
     check_count,
     check_fit,
     check_model,
-    check_train_step,
     default_multiple,
-    probes_data,
     warn_of_early_end,
     warn_of_shapes,
 )
@@ -135,8 +133,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         check_model(model)
-        check_train_step(model)
-        check_activation(activation)
+        check_choice("activation", activation, ACTIVATIONS)
         batch_size = check_count("batch_size", batch_size)
         source = make_source(data, n=n, class_weight=class_weight)
         if options.get("shard") is not None:
@@ -146,25 +143,21 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         self.data = TEDData(
             source,
             batch_size=batch_size,
-            on_read=self._attach,
-            on_idle_epoch=self._refuse_idle_epoch,
             workers=workers,
             use_multiprocessing=use_multiprocessing,
             max_queue_size=max_queue_size,
         )
         self._session = Session(
-            partial(Pruner, source.n, **options),
+            model,
             self.data,
+            partial(Pruner, source.n, **options),
             epochs=epochs,
-            probed=probes_data(model),
+            mask=mask,
+            output=output,
+            activation=activation,
         )
         self.pruner = self._session.pruner
-        self._trained = model
-        self._backup = None if backup is None else _Backup(backup)
-        self._attachment = Attachment(
-            model, self._session, mask=mask, output=output, activation=activation
-        )
-        self._look_for_backup = True
+        self._backup = _Backup(backup)
         self._checked = False
 
     @property
@@ -208,10 +201,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Notes
         -----
         The function of ids is asked for one batch, three times at most, and the model
-        makes one forward pass on it. Weights, metrics and random numbers stay as they
-        are.
+        makes one forward pass on it, and is built before if it is not. Weights, metrics
+        and the random numbers of Python, NumPy and the backend stay as they are.
         """
-        return self._check().report()
+        return Check(self._session).report()
 
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
@@ -223,20 +216,18 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
     def state_dict(self) -> State:
         """Return the whole state, an open epoch's included: flat, NumPy."""
-        return self._session.state_dict()
+        self._session.flush()
+        return self.pruner.state_dict()
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
-        """Take over a saved state; on an error nothing has changed.
+        """Take over a saved state, as :meth:`ted_core.Pruner.load_state_dict` does.
 
         Parameters
         ----------
-        state : mapping
-            What :meth:`state_dict` returned.
-        allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``, of a run that goes on for
-            longer, finished or not, or ends sooner.
+        state, allow : mapping, sequence of str
+            As there.
 
         Raises
         ------
@@ -266,163 +257,101 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __exit__(self, *error: object) -> None:
         """Give the model back, after a failure too."""
-        self._detach()
+        self._session.detach()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check what ``fit`` was given, and let it compile the step anew.
-
-        Parameters
-        ----------
-        logs : dict, optional
-            Keras gives none.
-
-        Raises
-        ------
-        EpochError
-            It is not this session's model, data or number of epochs.
-        ValueError
-            What :meth:`check` refuses.
-        """
+        """Check what ``fit`` was given, and let it compile the step anew."""
         del logs
-        epochs = self.params["epochs"]
-        check_fit(self._trained, self.model, epochs, self.pruner.epochs)
-        if not self._attachment.is_open or self.params["steps"] is not self.data.length:
+        epochs, steps = self.params["epochs"], self.params["steps"]
+        check_fit(self._session.model, self.model, epochs, self.pruner.epochs)
+        if self._session.recorder is None or steps is not self.data.length:
             msg = (
                 "`fit` must be given this session's `ted.data`, without "
-                f"`steps_per_epoch`, got {self.params['steps']} steps an epoch"
+                f"`steps_per_epoch`, got {steps} steps an epoch"
             )
             raise EpochError(msg)
         multiple_of = self.pruner.config.multiple_of
-        warn_of_shapes(self._trained, multiple_of, self.data.batch_size)
+        warn_of_shapes(self._session.model, multiple_of, self.data.batch_size)
         if not self._checked and not self.pruner.finished:
-            self._check().refuse()
+            Check(self._session).raise_errors()
             self._checked = True
-        self._attachment.renew()
-        self._look_for_backup = True
+        self._session.start()
+        self._backup.searched = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Plan an epoch; repeated calls are harmless.
-
-        Parameters
-        ----------
-        epoch : int
-            Which one, from 0.
-        logs : dict, optional
-            Not used.
-
-        Raises
-        ------
-        EpochError
-            It is neither the current epoch nor the next.
-        """
+        """Plan the current epoch or the next; repeated calls are harmless."""
         del logs
         self._restore_backup(epoch)
         self._session.begin(epoch)
-        self.data.expect_epoch()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Close an epoch, unless the training was stopped in its middle, and log.
-
-        Parameters
-        ----------
-        epoch : int
-            Which one, from 0.
-        logs : dict, optional
-            Gets `ted_core.run_metrics`, for the callbacks that follow.
-        """
+        """Close an epoch, unless it was stopped in its middle; log `run_metrics`."""
         del epoch
         metrics = run_metrics(self.pruner)
-        if not self._trained.stop_training or self._session.complete:
+        if not self._session.model.stop_training or self._session.complete:
             self._session.close()
             metrics |= closed_metrics(self.pruner)
-            if self._backup is not None:
-                self._backup.save(self.state_dict(), self.model)
+            self._backup.save(self.state_dict, self.model)
         if logs is not None:
             logs.update(metrics)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Give the model back and delete the backup, as Keras does.
-
-        Parameters
-        ----------
-        logs : dict, optional
-            Not used.
-
-        Warns
-        -----
-        TedWarning
-            The training ends before the last epoch that was planned.
-        """
+        """Give the model back, warn of an early end, and delete the backup."""
         del logs
         self._restore_backup(self.pruner.epochs)  # killed after the last epoch
-        self._detach()
+        self._session.detach()
         warn_of_early_end(self.pruner)
-        if self._backup is not None:
-            self._backup.remove()
+        self._backup.remove()
 
     def _restore_backup(self, epoch: int) -> None:
         """Take over the backup of the epoch that a fit begins with."""
-        backup = self._backup if self._look_for_backup else None
-        self._look_for_backup = False
-        state = None if backup is None else backup.find(epoch, self.model)
+        state = self._backup.find(epoch, self.model)
         if state is not None:
             self.load_state_dict(state)
 
-    def _check(self) -> Check:
-        return Check(self._trained, self.pruner, self.data, self._attachment)
-
-    def _attach(self) -> None:
-        self._attachment.open()
-
-    def _detach(self) -> None:
-        self._attachment.close()
-        self._session.rest()
-
-    def _refuse_idle_epoch(self) -> None:
-        """Refuse an epoch that no callback has begun."""
-        self._detach()
-        msg = (
-            "`ted.data` must be read by `model.fit(ted.data, callbacks=[ted])`, got an "
-            "epoch that no callback has begun; add `callbacks=[ted]`, or evaluate on "
-            "data of your own"
-        )
-        raise EpochError(msg)
-
 
 class _Backup:
-    """Two states on disk, the newest and the one before it.
+    """Two states on disk, the newest and the one before it, or none without a path.
 
     A kill between Keras' writing and ours leaves the one that goes with the model,
     which is known again by the steps of its optimizer.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not isinstance(path, str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        if path is not None and not isinstance(path, str | os.PathLike):
             msg = f"`backup` must be a path, got {path!r}"
             raise TypeError(msg)
-        self.path = Path(path)
-        self.before = self.path.with_name(f"{self.path.name}.before")
+        self._paths: tuple[Path, ...] = ()
+        if path is not None:
+            newest = Path(path)
+            self._paths = newest, newest.with_name(f"{newest.name}.before")
+        self.searched = False
 
-    def save(self, state: State, model: Any) -> None:
+    def save(self, make_state: Callable[[], State], model: Any) -> None:
         """Write a state and keep the one before, atomically."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            self.path.replace(self.before)
-        save_state(self.path, {**state, _STEPS: int(model.optimizer.iterations)})
+        if not self._paths:
+            return
+        newest, before = self._paths
+        newest.parent.mkdir(parents=True, exist_ok=True)
+        if newest.exists():
+            newest.replace(before)
+        iterations = int(model.optimizer.iterations)
+        save_state(newest, {**make_state(), _STEPS: iterations})
 
     def find(self, epoch: int, model: Any) -> State | None:
-        """Return the state in which an epoch begins, or None.
+        """Return the state in which the first epoch of a fit begins, or None.
 
         A state of a later epoch is passed over, for Keras has undone its training.
         """
-        iterations = int(model.optimizer.iterations)
-        for path in (self.path, self.before):
+        paths, self.searched = () if self.searched else self._paths, True
+        for path in paths:
             if not path.exists():
                 continue
             state = load_state(path)
             steps = state.pop(_STEPS, None)
             if state["epoch"] != epoch:
                 continue
+            iterations = int(model.optimizer.iterations)
             if steps != iterations:
                 msg = (
                     f"`optimizer.iterations` must be {steps} at the begin of epoch "
@@ -430,12 +359,12 @@ class _Backup:
                     "from two moments: take an older copy"
                 )
                 raise CheckpointError(msg)
-            if path == self.before:
-                path.replace(self.path)
+            if path != paths[0]:
+                path.replace(paths[0])
             return state
         return None
 
     def remove(self) -> None:
         """Delete both files."""
-        for path in (self.path, self.before):
+        for path in self._paths:
             path.unlink(missing_ok=True)

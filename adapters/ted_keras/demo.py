@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import count
 from typing import Any
 
 import keras
@@ -71,21 +73,15 @@ class Pictures:
         self, ids: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return these pictures, float32 of shape (B, H, W, C), and their classes."""
-        pixels = self._x[ids]
-        if self._dice is not None:
-            pixels = self._augment(ids, self._dice)
+        if self._dice is None:
+            pixels = self._x[ids]
+        else:
+            down, right = self._dice.integers(0, 2 * _SHIFT + 1, (2, len(ids), 1))
+            flip = self._dice.integers(0, 2, (len(ids), 1)) == 1
+            columns = np.where(flip, self._columns[::-1], self._columns) + right
+            rows = self._rows + down
+            pixels = self._x[ids[:, None, None], rows[:, :, None], columns[:, None, :]]
         return (pixels.astype(np.float32) - self._mean) / self._sd, self._y[ids]
-
-    def _augment(
-        self, ids: NDArray[np.int64], dice: np.random.Generator
-    ) -> NDArray[np.uint8]:
-        down, right = dice.integers(0, 2 * _SHIFT + 1, (2, len(ids), 1))
-        flip = dice.integers(0, 2, (len(ids), 1)) == 1
-        columns = np.where(flip, self._columns[::-1], self._columns) + right
-        rows = self._rows + down
-        pixels = ids[:, None, None], rows[:, :, None], columns[:, None, :]
-        found: NDArray[np.uint8] = self._x[pixels]
-        return found
 
 
 class Shuffled(keras.utils.PyDataset):  # type: ignore[misc]
@@ -124,32 +120,25 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
         self._training, self._after_epoch = training, after_epoch
         self._last = self._batch = engine.now()
 
-    def _compiles(self, batch: int) -> bool:
-        ends = {0, int(self.params["steps"]) - 1}
-        return self._training.epoch == 0 and batch in ends
-
     def on_train_begin(self, logs: Any = None) -> None:
         del logs
         self._last = engine.now()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        del logs
-        if self._compiles(batch):
-            self._batch = engine.now()
+        del batch, logs
+        self._batch = engine.now()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         del logs
-        if self._compiles(batch):
+        if self._training.epoch == 0 and batch in {0, int(self.params["steps"]) - 1}:
             self._last += engine.now() - self._batch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         del epoch, logs
         elapsed, training = engine.now() - self._last, self._training
-        samples = training.n
-        if training.pruner is not None:
-            samples = int(training.pruner.update_counts.sum()) - sum(
-                training.epoch_samples
-            )
+        pruner, samples = training.pruner, training.n
+        if pruner is not None:
+            samples = int(pruner.update_counts.sum()) - sum(training.epoch_samples)
         training.note_epoch(samples, elapsed)
         self._after_epoch()
         self._last = engine.now()
@@ -160,28 +149,19 @@ def make_network(
 ) -> Any:
     """Return the demos' network; see `ted_core.demo.engine.stage_channels`."""
     parts: list[Any] = [keras.Input(shape)]
+    conv = partial(layers.Conv2D, kernel_size=3, padding="same", use_bias=False)
     # Each layer has a seed of its own; Keras' own generator stays as it was.
-    layer_seed = _SEEDS_OF_LAYERS * seed
+    seeds = count(_SEEDS_OF_LAYERS * seed)
     for channels in engine.stage_channels(min(shape[:2]), width):
         parts += [
-            layers.Conv2D(
-                channels,
-                3,
-                padding="same",
-                use_bias=False,
-                kernel_initializer=keras.initializers.HeNormal(layer_seed),
-            ),
+            conv(channels, kernel_initializer=keras.initializers.HeNormal(next(seeds))),
             layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
             layers.ReLU(),
             layers.MaxPool2D(2),
         ]
-        layer_seed += 1
-    last = keras.initializers.GlorotUniform(layer_seed)
-    parts += [
-        layers.GlobalAveragePooling2D(),
-        layers.Dense(classes, kernel_initializer=last),
-    ]
-    return keras.Sequential(parts)
+    last = keras.initializers.GlorotUniform(next(seeds))
+    head = layers.Dense(classes, kernel_initializer=last)
+    return keras.Sequential([*parts, layers.GlobalAveragePooling2D(), head])
 
 
 class Training(engine.Training):

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import backend, ops
 
+from ted_core._validation import check_choice
 from ted_core.signals import _formulas
 
 __all__ = ["Mask", "mask_gradient", "pre_activation"]
@@ -94,23 +95,19 @@ def pre_activation(
     >>> ops.convert_to_numpy(dz).tolist()
     [[-0.5, 0.5]]
     """
-    if not isinstance(activation, str) or activation not in {"softmax", "sigmoid"}:
-        msg = f"`activation` must be 'softmax' or 'sigmoid', got {activation!r}"
-        raise ValueError(msg)
+    check_choice("activation", activation, ("softmax", "sigmoid"))
     p, g = _pair("outputs", outputs, gradient)
     return _formulas.pre_activation(ops, p, g, activation)
 
 
-def _tensor(name: str, value: Any) -> Any:
-    try:
-        return ops.convert_to_tensor(value)
-    except (TypeError, ValueError) as error:
-        msg = f"`{name}` must be a tensor, got {type(value).__name__}: {error}"
-        raise TypeError(msg) from None
-
-
 def _pair(name: str, value: Any, gradient: Any) -> tuple[Any, Any]:
-    value, gradient = _tensor(name, value), _tensor("gradient", gradient)
+    """Return two floating tensors of one shape as float32 or float64, checked."""
+    try:
+        value, gradient = map(ops.convert_to_tensor, (value, gradient))
+    except (TypeError, ValueError) as error:
+        given = f"{type(value).__name__} and {type(gradient).__name__}"
+        msg = f"`{name}` and `gradient` must be tensors, got {given}: {error}"
+        raise TypeError(msg) from None
     if tuple(value.shape) != tuple(gradient.shape) or len(value.shape) == 0:
         msg = (
             f"`{name}` and `gradient` must have one shape (B, ...), got shapes "
@@ -158,39 +155,17 @@ class Mask(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(**options)
         self.supports_masking = True
         self.built = True
-        self._recorder: Any = None
+        self._recorder: Any = None  # that of the session that trains the model
 
     def call(self, inputs: Any) -> Any:
-        """Return `inputs`; in a session's training step, record their gradient.
-
-        Parameters
-        ----------
-        inputs : tensor of float, shape (B, ...)
-            Tensor of the forward pass, which goes out as it came in.
-        """
+        """Return `inputs`; in a session's training step, record their gradient."""
         return inputs if self._recorder is None else self._recorder.tap(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the shape that comes in.
-
-        Parameters
-        ----------
-        input_shape : tuple of int
-            Shape of the input.
-        """
+        """Return the shape that comes in."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """Return what a saved model keeps: name and type, as of any layer."""
         config: dict[str, Any] = super().get_config()
         return config
-
-    def record_to(self, recorder: Any) -> None:
-        """Hand the gradients to a session's recorder, or to nobody.
-
-        Parameters
-        ----------
-        recorder : Recorder or None
-            Who taps the tensor.
-        """
-        self._recorder = recorder

@@ -23,6 +23,7 @@ from ted_torch.data import TEDSampler
 _IDS = "ted_ids"
 _MAX_ACCUMULATION = 64
 _MAX_SHAPES = 2
+_MAX_LISTED = 5
 
 # Optimizers whose step hardly feels a constant factor of the gradient.
 _SCALE_FREE = {
@@ -30,6 +31,10 @@ _SCALE_FREE = {
     *("LAMB", "Lamb", "LARS", "Lars", "Lion", "NAdam", "RAdam", "RMSprop", "Rprop"),
     *("SparseAdam",),
 }
+_REMEDY = (
+    "give the loader `ted.dataset`, and a collate function of your own as "
+    "`collate_fn=ted.collate(fn)`"
+)
 
 
 def check_run(
@@ -56,11 +61,9 @@ class _Check:
     def __init__(self, sampler: TEDSampler, loader: Iterable[Any]) -> None:
         self._sampler, self._loader = sampler, loader
         self._pruner, ranks = sampler.pruner, sampler.ranks
+        self._config, epoch = self._pruner.config, self._pruner.epoch
         if self._pruner.finished:
-            msg = (
-                "`check` needs an open epoch, got a run finished at "
-                f"{self._pruner.epoch}"
-            )
+            msg = f"`check` needs an open epoch, got a run finished at {epoch}"
             raise EpochError(msg)
         self._processes = max(ranks.world_size, ranks.num_replicas)
         self._chain = _samplers_of(loader)
@@ -77,23 +80,22 @@ class _Check:
         # Lightning's sampler visits its session's.
         sessions = (getattr(one, "session", None) for one in self._chain)
         inner = [getattr(session, "sampler", None) for session in sessions]
-        if any(one is self._sampler for one in [*self._chain, *inner]):
-            dealt = f", shared by {self._processes} processes"
-            self.lines.append(
-                "sampler: the session's" + (dealt if self._processes > 1 else "")
+        if not any(one is self._sampler for one in [*self._chain, *inner]):
+            kinds = ", ".join(type(one).__name__ for one in self._chain) or "none"
+            msg = (
+                "`loader` must visit the session's samples, got "
+                f"{type(self._loader)} with the samplers {kinds}; give it "
+                "`sampler=ted.sampler`, or put that into your batch sampler, and let "
+                "no framework replace it"
             )
-            return
-        kinds = ", ".join(type(one).__name__ for one in self._chain) or "none"
-        msg = (
-            f"`loader` must visit the session's samples, got {type(self._loader)} with "
-            f"the samplers {kinds}; give it `sampler=ted.sampler`, or put that into "
-            "your batch sampler, and let no framework replace it"
-        )
-        raise ValueError(msg)
+            raise ValueError(msg)
+        several = self._processes > 1
+        shared = f", shared by {self._processes} processes" if several else ""
+        self.lines.append(f"sampler: the session's{shared}")
 
     def epochs(self) -> None:
         """Hold every epoch's samples against the batch size."""
-        config, size, first = self._pruner.config, self._size, self._pruner.epoch
+        config, size, first = self._config, self._size, self._pruner.epoch
         if not config.known_count or config.shard is not None:
             self.lines.append("epochs: their samples depend on the scores")
             return
@@ -118,7 +120,7 @@ class _Check:
         if single:
             self.problems.append(single)
         rest, multiple = share % size, f"`multiple_of={size * self._processes}`"
-        whole = (rest == 1) & (kept == self._pruner.n)
+        whole = (rest == 1) & (kept == config.n)
         if size > 1 and whole.any():
             self.problems.append(
                 "all data must not leave a last batch of one sample, which batch norm "
@@ -130,7 +132,7 @@ class _Check:
                 f"an epoch should fill a batch of {size}, got {share.min()} samples in "
                 f"{_epochs(share < size, first)}; {multiple} fills it"
             )
-        shapes = {*rest[rest > 0].tolist(), *[size] * int((share >= size).any())}
+        shapes = {*np.minimum(share, size).tolist(), *rest.tolist()} - {0}
         if len(shapes) > _MAX_SHAPES:
             self.lines.append(
                 f"shapes: batches of {len(shapes)} sizes; a model that is compiled for "
@@ -148,8 +150,7 @@ class _Check:
 
     def batch(self) -> None:
         """Draw a batch, and refuse one that does not begin with its ids."""
-        config = self._pruner.config
-        if config.shard is not None and not self._pruner.planned:
+        if self._config.shard is not None and not self._pruner.planned:
             self.lines.append("ids: no batch drawn before `set_epoch`, over shards")
             return
         batch = self._draw()
@@ -162,31 +163,32 @@ class _Check:
             isinstance(ids, Tensor) and ids.ndim == 1 and not ids.is_floating_point()
         )
         if not known or not np.isin(ids.cpu().numpy(), self._expected()).all():
+            found = batch if ids is None else ids
+            kind = type(found).__name__
+            if isinstance(found, Tensor):
+                kind = f"{found.dtype} of shape {tuple(found.shape)}"
             msg = (
-                "a batch must begin with the ids of its samples, got "
-                f"{_kind(batch if ids is None else ids)}; {_REMEDY}"
+                f"a batch must begin with the ids of its samples, got {kind}; {_REMEDY}"
             )
             raise ValueError(msg)
         self.lines.append(f"ids: {ids.numel()} in the first batch")
 
     def _draw(self) -> Any:
         """Return a batch; the sampler and the random states stay as they were."""
-        sampler = self._sampler
+        sampler, loader = self._sampler, self._loader
         before = sampler.start, sampler.passes, sampler.asked
-        collate: Any = getattr(self._loader, "collate_fn", None)
-        known = str(getattr(collate, "__module__", "")).startswith(
-            ("ted_torch", "torch.")
-        )
+        collate: Any = getattr(loader, "collate_fn", None)
+        home = str(getattr(collate, "__module__", ""))
         try:
-            with random_states_kept(self._loader):
+            with random_states_kept(loader):
                 # A loader would keep the workers it started, and their random states.
-                own = isinstance(self._loader, DataLoader)
-                return next(iter(copy.copy(self._loader) if own else self._loader))
+                own = isinstance(loader, DataLoader)
+                return next(iter(copy.copy(loader) if own else loader))
         except StopIteration:
             msg = f"`loader` must give a batch, got none in epoch {self._pruner.epoch}"
             raise ValueError(msg) from None
         except Exception as error:
-            if collate is None or known:
+            if collate is None or home.startswith(("ted_torch", "torch.")):
                 raise
             msg = (
                 f"`loader` must give a batch, got an error of its collate function: "
@@ -207,91 +209,74 @@ class _Check:
 
     def scheduler(self, scheduler: Any) -> None:
         """Hold a scheduler's length against the run's steps."""
-        name, epochs = type(scheduler).__name__, self._pruner.epochs
-        config = self._pruner.config
-        if self._size is None or not config.known_count:
+        name, epochs = type(scheduler).__name__, self._config.epochs
+        if self._size is None or not self._config.known_count:
             self.lines.append(f"scheduler: the steps for {name} are not known")
             return
-        steps = self._steps()
+        steps, warms_up = self._steps(), False
         length: int | None = getattr(scheduler, "total_steps", None)
-        warms_up = False
         if isinstance(scheduler, lr_scheduler.CosineAnnealingLR):
-            # A short one restarts, or steps with the epochs.
-            length = scheduler.T_max if scheduler.T_max > epochs else None
-            if scheduler.T_max == epochs:
-                length = epochs
+            # One shorter than the epochs restarts.
+            length = scheduler.T_max if scheduler.T_max >= epochs else None
         elif isinstance(scheduler, lr_scheduler.LinearLR | lr_scheduler.PolynomialLR):
             length, warms_up = scheduler.total_iters, True
+        accumulations = range(1, _MAX_ACCUMULATION + 1)
         if length is None:
-            self.lines.append(
-                f"scheduler: {name} does not tell its end, see to {steps}"
+            says = f"does not tell its end, see to {steps}"
+        elif length == epochs != steps:
+            says = f"over {length} epochs"
+        elif batches := next((k for k in accumulations if self._steps(k) == length), 0):
+            says = f"over {length} steps" + f", {batches} batches each" * (batches > 1)
+        elif warms_up and length < steps:
+            says = f"over the first {length} steps"
+        else:
+            dropped = ", drop_last=True" * self._drop_last
+            end = "its rate never gets to its end"
+            self.problems.append(
+                f"`scheduler` must be planned for the run's {steps} steps, got "
+                f"{name} for {length}: {end if length > steps else 'it ends too early'}"
+                f"; use `ted.total_steps({self._size}{dropped})`"
             )
             return
-        if length == epochs != steps:
-            self.lines.append(f"scheduler: {name} over {length} epochs")
-            return
-        for accumulation in range(1, _MAX_ACCUMULATION + 1):
-            if self._steps(accumulation) == length:
-                more = f", {accumulation} batches each" * (accumulation > 1)
-                self.lines.append(f"scheduler: {name} over {length} steps{more}")
-                return
-        if warms_up and length < steps:
-            self.lines.append(f"scheduler: {name} over the first {length} steps")
-            return
-        dropped = ", drop_last=True" * self._drop_last
-        says = (
-            "its rate never gets to its end" if length > steps else "it ends too early"
-        )
-        self.problems.append(
-            f"`scheduler` must be planned for the run's {steps} steps, got "
-            f"{name} for {length}: {says}; use `ted.total_steps({self._size}{dropped})`"
-        )
+        self.lines.append(f"scheduler: {name} {says}")
 
     def optimizer(self, optimizer: Any) -> None:
         """Tell what 1 / r_t does to an optimizer's step."""
         name = type(optimizer).__name__
-        if not self._pruner.config.divides_loss:
-            self.lines.append(f"optimizer: {name}; the loss is not divided by r_t")
+        if not self._config.divides_loss:
+            says = f"{name}; the loss is not divided by r_t"
         elif not _SCALE_FREE.isdisjoint(c.__name__ for c in type(optimizer).__mro__):
-            self.lines.append(
-                f"optimizer: {name} hardly feels the factor 1 / r_t; "
-                "`scale_loss=False` leaves it out"
+            says = (
+                f"{name} hardly feels the factor 1 / r_t; `scale_loss=False` leaves it "
+                "out"
             )
         else:
-            most = 1 / float(self._pruner.config.keep_ratios.min())
-            self.lines.append(
-                f"optimizer: 1 / r_t multiplies the steps of {name} by up to {most:.3g}"
-            )
+            factor = 1 / float(self._config.keep_ratios.min())
+            says = f"1 / r_t multiplies the steps of {name} by up to {factor:.3g}"
+        self.lines.append(f"optimizer: {says}")
 
     def mask(self) -> None:
         """Tell what the loss is to be called with."""
-        signal = self._pruner.config.signal
-        if not self._pruner.config.strategy.uses_scores:
-            self.lines.append("mask: none, the strategy ranks nothing")
+        signal = self._config.signal
+        if not self._config.strategy.uses_scores:
+            says = "none, the strategy ranks nothing"
         elif signal == "mask_gradient":
-            self.lines.append(
-                "mask: the logits as `logits=`, or as `mask=` another tensor that the "
-                "loss depends on; no probabilities, no output of `log_softmax`, no "
-                "input of a layer norm"
+            says = (
+                "the logits as `logits=`, or as `mask=` another tensor that the loss "
+                "depends on; no probabilities, no output of `log_softmax`, no input of "
+                "a layer norm"
             )
         else:
-            inputs = (one for one in signals.INPUTS[signal] if one != "losses")
-            wanted = ", ".join(f"`{one}=`" for one in inputs) or "the losses alone"
-            self.lines.append(f"mask: none, the signal {signal!r} takes {wanted}")
-
-
-_REMEDY = (
-    "give the loader `ted.dataset`, and a collate function of your own as "
-    "`collate_fn=ted.collate(fn)`"
-)
+            inputs = (f"`{one}=`" for one in signals.INPUTS[signal] if one != "losses")
+            wanted = ", ".join(inputs) or "the losses alone"
+            says = f"none, the signal {signal!r} takes {wanted}"
+        self.lines.append(f"mask: {says}")
 
 
 def _samplers_of(loader: Any) -> list[Any]:
     """Return the samplers in a loader and in each other, from the outside."""
     found: list[Any] = []
-    waiting = [loader]
-    while waiting:
-        one = waiting.pop(0)
+    for one in (waiting := [loader]):
         for name in ("batch_sampler", "sampler"):
             inner = getattr(one, name, None)
             if inner is not None and all(inner is not other for other in found):
@@ -303,13 +288,7 @@ def _samplers_of(loader: Any) -> list[Any]:
 def _epochs(which: NDArray[np.bool_], first: int) -> str:
     """Return the numbers of epochs, the first few of many."""
     numbers = (np.flatnonzero(which) + first).tolist()
-    listed = ", ".join(map(str, numbers[:5]))
-    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""  # noqa: PLR2004
-    return f"epoch {listed}{more}" if len(numbers) == 1 else f"epochs {listed}{more}"
-
-
-def _kind(value: object) -> str:
-    """Return a tensor's dtype and shape, or another value's type."""
-    if isinstance(value, Tensor):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    return type(value).__name__
+    listed = ", ".join(map(str, numbers[:_MAX_LISTED]))
+    more = len(numbers) - _MAX_LISTED
+    several = "s" * (len(numbers) > 1)
+    return f"epoch{several} {listed}" + f" and {more} more" * (more > 0)

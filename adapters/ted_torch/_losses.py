@@ -30,11 +30,6 @@ def per_sample(losses: object, *, valid: Tensor | None = None) -> Tensor:
     return kept.sum(1) / valid.reshape(size, -1).sum(1).clamp(min=1)
 
 
-def weights_of_valid(losses: Tensor, valid: Tensor) -> Tensor:
-    """Return weight 0 for each sample without a valid loss, and 1 for the others."""
-    return valid.reshape(valid.shape[0], -1).any(1).to(losses.dtype)
-
-
 def wide_dtype(tensor: Tensor) -> torch.dtype:
     """Return the dtype that accumulates: float64 for float64, else float32."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32

@@ -55,24 +55,24 @@ def warn_of(symptoms: Tensor, epoch: int) -> None:
     """Warn of a mask before a norm or at probabilities, and forget the symptoms."""
     cosine, likely, logs = symptoms.tolist()
     symptoms.fill_(-1.0)
+    found = []
     if 0 <= cosine < _MIN_COSINE:
-        msg = (
+        found.append(
             f"`mask` should not feed a normalisation layer alone: in epoch {epoch} "
             f"|<h, g>| / (|h| |g|) was at most {cosine:.1e}, so the scores are "
             "rounding errors; mask a tensor before a sum, after the norm, or the "
             "logits"
         )
-        warnings.warn(msg, TedWarning, stacklevel=4)
     if likely > 0:
-        msg = (
+        found.append(
             f"`mask` should hold logits, not probabilities as in epoch {epoch}: "
             "the mask gradient of softmax outputs is 1 for every sample"
         )
-        warnings.warn(msg, TedWarning, stacklevel=4)
     if logs > 0:
-        msg = (
+        found.append(
             f"`mask` should hold logits, not log-probabilities as in epoch {epoch}: "
             "the mask gradient of log_softmax outputs is the loss itself; give the "
             'tensor before `log_softmax`, or say `method="ted_loss"`'
         )
-        warnings.warn(msg, TedWarning, stacklevel=4)
+    for message in found:
+        warnings.warn(message, TedWarning, stacklevel=5)

@@ -25,10 +25,6 @@ _PAIRS = 8
 
 def follow_items(given: Sequence[Any], left: Sequence[Any]) -> list[int]:
     """Return which of the items given each of those left in the list is."""
-    order = list(range(len(given)))
-    same_size = len(left) == len(given)
-    if same_size and all(new is old for old, new in zip(given, left, strict=True)):
-        return order
     positions: dict[int, list[int]] = {}
     for position, item in enumerate(given):
         positions.setdefault(id(item), []).append(position)
@@ -36,11 +32,11 @@ def follow_items(given: Sequence[Any], left: Sequence[Any]) -> list[int]:
         # Given out more often than it came, an item repeats its last id.
         found = (positions[id(item)] for item in left)
         return [there.pop(0) if len(there) > 1 else there[0] for there in found]
-    if same_size and all(
+    if len(left) == len(given) and all(
         new is old or (old is not None and id(new) not in positions)
         for old, new in zip(given, left, strict=True)
     ):
-        return order  # each was replaced by what was made of it
+        return list(range(len(given)))  # each was replaced by what was made of it
     msg = (
         "`collate` must leave in its list items that it was given, got others, whose "
         "ids are not known; leave a broken item out instead of putting another there"
@@ -54,10 +50,10 @@ def sorts_items(collate: Callable[[list[Any]], Any], items: Sequence[Any]) -> bo
     order = list(range(len(items)))
     made = _try(collate, items, order)
     for k in order[:-1:2] if made else ():
-        swapped = [*order[:k], k + 1, k, *order[k + 2 :]]
-        if _is_alike(made, _try(collate, items, swapped)):
+        head, rest = order[:k], order[k + 2 :]
+        if _is_alike(made, _try(collate, items, [*head, k + 1, k, *rest])):
             # Two items that come out alike tell nothing.
-            twice = _try(collate, items, [*order[:k], k, k, *order[k + 2 :]])
+            twice = _try(collate, items, [*head, k, k, *rest])
             if twice and made and twice.batch != made.batch:
                 return True
     return False
@@ -65,15 +61,12 @@ def sorts_items(collate: Callable[[list[Any]], Any], items: Sequence[Any]) -> bo
 
 def drops_missing(collate: Callable[[list[Any]], Any], items: Sequence[Any]) -> bool:
     """Tell whether it makes no difference where in a batch the items None stand."""
+    missing = [k for k, item in enumerate(items) if item is None]
+    there = [k for k, item in enumerate(items) if item is not None]
     order = list(range(len(items)))
-    there = [k for k in order if items[k] is not None]
-    missing = [k for k in order if items[k] is None]
-    if not there or not missing:
-        return False
-    moved = [*there, *missing]
-    if moved == order:
-        moved = [*missing, *there]
-    return _is_alike(_try(collate, items, order), _try(collate, items, moved))
+    moved = [*there, *missing] if order != [*there, *missing] else [*missing, *there]
+    both = bool(there and missing)
+    return both and _is_alike(_try(collate, items, order), _try(collate, items, moved))
 
 
 def reader_sorts(read: Callable[[list[int]], Any], indices: Sequence[int]) -> bool:

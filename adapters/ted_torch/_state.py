@@ -11,17 +11,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ted_core import CheckpointError, Shard
-from ted_core.checkpoint import array_field, plain_field
-from ted_core.config import RunConfig
-from ted_core.typing import Ids, State
+from ted_core import CheckpointError, Pruner, Static, __version__
+from ted_core.checkpoint import array_field, check_known, plain_field
+from ted_core.typing import State
 from ted_torch.buffer import EpochBuffer
+from ted_torch.data import TEDSampler
 from ted_torch.ranks import Ranks, all_gather, process_of
 
 FORMAT = "ted_torch.TED"
@@ -29,73 +29,76 @@ VERSION = 2
 
 # The buffer's tensors, and their names in files.
 _BUFFER = {
-    "sums": "sums",
-    "counts": "counts",
-    "deliveries": "deliveries",
-    "weightless": "weightless",
-    "counters": "meters",
-    "shares": "shares",
+    "sums": "buffer.sums",
+    "counts": "buffer.counts",
+    "deliveries": "buffer.deliveries",
+    "weightless": "buffer.weightless",
+    "counters": "buffer.meters",
+    "shares": "buffer.shares",
 }
 # Version 1 knew a sample's values alone.
 _SINCE_VERSION_2 = ("deliveries", "weightless")
 _RANKS = ("num_replicas", "rank")
-_PLAIN = ("order", "position")
-_CHECKSUM, _VERSION = "checksum", "version"
-_CORE = "pruner."
+_CHECKSUM, _CORE = "checksum", "pruner."
 _OWN = ("buffer.", "position", "rank", _CHECKSUM)
+# What each process of a run over shards has for itself.
+_OF_SHARD = {"n", "labels", "order", "fingerprint", "shard.rank", "shard.first"}
+
+
+class SavedSession(NamedTuple):
+    """A state that was read: the pruner's, the buffer's tensors, the plain values."""
+
+    pruner: State
+    buffer: dict[str, Tensor]
+    plain: dict[str, int]
+
+    @property
+    def received(self) -> int:
+        """Samples that the loss had received in the open epoch."""
+        return int(self.buffer["counters"][0])
+
+    def tensors(self, pruner: Pruner) -> dict[str, Tensor]:
+        """Return the buffer; of version 1, values in the plan count as deliveries."""
+        if self.plain["version"] > 1:
+            return self.buffer
+        counts, counters = self.buffer["counts"], self.buffer["counters"].clone()
+        deliveries = torch.zeros_like(counts)
+        if self.received:
+            planned = torch.from_numpy(pruner.plan().order.astype(np.int64))
+            deliveries[planned] = counts[planned]
+        counters[0] = deliveries.sum()
+        added = {"deliveries": deliveries, "weightless": torch.zeros_like(counts)}
+        return {**self.buffer, **added, "counters": counters}
 
 
 def write_session(
-    pruner: State, buffer: EpochBuffer, ranks: Ranks, plain: Mapping[str, int | str]
+    sampler: TEDSampler, buffer: EpochBuffer, plain: Mapping[str, int | str]
 ) -> dict[str, Any]:
     """Return the flat state: tensors on the CPU, copied, and plain values."""
-    state: dict[str, Any] = {"format": FORMAT, "version": VERSION}
-    state |= plain
-    state |= {name: getattr(ranks, name) for name in _RANKS}
+    state: dict[str, Any] = {"format": FORMAT, "version": VERSION, **plain}
+    state["order"] = _order_checksum(sampler.pruner)
+    state |= {name: getattr(sampler.ranks, name) for name in _RANKS}
     for name, saved in _BUFFER.items():
         tensor: Tensor | None = getattr(buffer, name)
         if tensor is not None:
-            state[f"buffer.{saved}"] = tensor.detach().to("cpu", copy=True)
-    for name, value in pruner.items():
+            state[saved] = tensor.detach().to("cpu", copy=True)
+    for name, value in sampler.pruner.state_dict().items():
         array = isinstance(value, np.ndarray)
         state[_CORE + name] = torch.from_numpy(value) if array else value
-    return sealed(state)
+    return _sealed(state)
 
 
-def sealed(state: Mapping[str, Any]) -> dict[str, Any]:
+def _order_checksum(pruner: Pruner) -> int:
+    """Return the checksum of the open epoch's order; 0 if it is not known yet."""
+    made_together = pruner.config.shard is not None
+    if pruner.finished or (made_together and not pruner.planned):
+        return 0
+    return pruner.plan().checksum
+
+
+def _sealed(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state with its checksum, in place of the one it had."""
     return {**state, _CHECKSUM: _checksum(state)}
-
-
-def check_order(saved: int, here: int) -> None:
-    """Refuse an open epoch whose order is not the saved one."""
-    if here != saved:
-        msg = f"`order` must be this epoch's, saved checksum {saved}, here {here}"
-        raise CheckpointError(msg)
-
-
-def check_fingerprint(saved: int | str | None, here: int | str | None) -> None:
-    """Refuse other samples; a state without a fingerprint is taken."""
-    if saved is not None and here is not None and saved != here:
-        msg = (
-            f"`fingerprint` must be the saved one, saved {saved!r}, here {here!r}: ids "
-            "would mean other samples; split the data as before, for example "
-            "`random_split(..., generator=torch.Generator().manual_seed(0))`"
-        )
-        raise CheckpointError(msg)
-
-
-def check_whole(state: Mapping[str, Any]) -> None:
-    """Refuse a state whose bits are not those that were saved."""
-    # PyTorch reads its files without checking them: a flipped bit of a score would be
-    # a score like any other.
-    here = _checksum(state)
-    if state[_CHECKSUM] != here:
-        msg = (
-            f"`{_CHECKSUM}` must be that of the state, saved {state[_CHECKSUM]}, here "
-            f"{here}: the state was damaged or changed; take an older one"
-        )
-        raise CheckpointError(msg)
 
 
 def _checksum(state: Mapping[str, Any]) -> int:
@@ -112,30 +115,95 @@ def _checksum(state: Mapping[str, Any]) -> int:
     return total
 
 
+def run_facts(
+    sampler: TEDSampler, *, epoch: int, fingerprint: int | str | None
+) -> dict[str, Any]:
+    """Return what must be the same on all processes before they train an epoch."""
+    pruner, ranks = sampler.pruner, sampler.ranks
+    config, strategy = pruner.config, pruner.config.strategy
+    facts: dict[str, Any] = {"shard": None, "version": __version__}
+    facts |= config.describe() | {"epoch": epoch, "fingerprint": fingerprint}
+    if config.shard is None:
+        facts["order"] = pruner.plan().checksum
+    else:
+        # Its plan is made together: only once all agree.
+        plan = pruner.plan().kept_by_rank if pruner.planned else None
+        facts |= {"shard": config.shard.balance, "plan": plan}
+        static = isinstance(strategy, Static)
+        own = _OF_SHARD | ({"strategy.n", "strategy.checksum"} if static else set())
+        facts = {name: fact for name, fact in facts.items() if name not in own}
+    facts["num_replicas"] = ranks.num_replicas
+    if ranks.num_replicas > 1:
+        facts["position"] = sampler.start
+    return facts
+
+
+def check_saved(
+    name: str, saved: object, here: object, *, when: str = "", remedy: str = ""
+) -> None:
+    """Refuse what is not the saved value, with both."""
+    if saved != here:
+        msg = (
+            f"`{name}` must be the saved one{when}, saved {saved!r}, here {here!r}"
+            f"{remedy}"
+        )
+        raise CheckpointError(msg)
+
+
+def check_loaded(state: Mapping[str, Any], saved: SavedSession, pruner: Pruner) -> None:
+    """Refuse an open epoch that this run can't go on with, and damage."""
+    epochs = saved.pruner["epochs"]
+    if saved.received and epochs != pruner.epochs:
+        msg = (
+            f"`epochs` may change between two epochs only, saved {epochs} with epoch "
+            f"{pruner.epoch} open, here {pruner.epochs}; load the state into a run of "
+            f"{epochs}, call `ted.close_epoch()`, and save it again"
+        )
+        raise CheckpointError(msg)
+    if saved.received:
+        remedy = ": checksums of the epoch's order"
+        order, here = saved.plain["order"], _order_checksum(pruner)
+        check_saved("order", order, here, remedy=remedy)
+    # PyTorch reads its files without checking them: a flipped bit of a score would be
+    # a score like any other.
+    damage = ": the state was damaged or changed; take an older one"
+    check_saved(_CHECKSUM, state[_CHECKSUM], _checksum(state), remedy=damage)
+
+
 def read_session(
-    state: Mapping[str, Any], config: RunConfig, ranks: Ranks
-) -> tuple[State, dict[str, Tensor], dict[str, int]]:
-    """Return the pruner's state, the buffer's tensors and the plain values."""
+    state: Mapping[str, Any], sampler: TEDSampler, fingerprint: int | str | None
+) -> SavedSession:
+    """Return a state's parts, each field checked by itself."""
     if not isinstance(state, Mapping):
         msg = f"`state` must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
+    config = sampler.pruner.config
     if config.shard is not None:
-        _check_shard(state, config.shard)
+        # Before anything of another process's samples.
+        for name, here in config.shard.describe().items():
+            remedy = "; each process loads what it has saved"
+            check_saved(name, state.get(f"{_CORE}{name}"), here, remedy=remedy)
     arrays = {name: _to_array(value) for name, value in state.items()}
     plain = _read_plain(arrays)
-    buffer = _read_buffer(arrays, config.n, plain[_VERSION])
-    if int(buffer["counters"][0]):
-        _check_ranks(plain, ranks)
-    known = {"format", "fingerprint", *plain}
-    known |= {f"buffer.{_BUFFER[name]}" for name in buffer}
-    pruner: State = {}
-    for name, value in arrays.items():
-        if isinstance(name, str) and name.startswith(_CORE):
-            pruner[name.removeprefix(_CORE)] = value
-        elif name not in known:
-            msg = f"`state` must hold known fields only, got {name}"
-            raise CheckpointError(msg)
-    return pruner, buffer, plain
+    buffer = _read_buffer(arrays, config.n, plain["version"])
+    of_pruner = {k for k in arrays if isinstance(k, str) and k.startswith(_CORE)}
+    saved = SavedSession(
+        {name.removeprefix(_CORE): arrays[name] for name in of_pruner}, buffer, plain
+    )
+    for name in _RANKS if saved.received else ():
+        remedy = "; save on every process, or after `set_epoch` of the next epoch"
+        when, here = " while an epoch is open", getattr(sampler.ranks, name)
+        check_saved(name, plain[name], here, when=when, remedy=remedy)
+    known = {"format", "fingerprint", *plain, *(_BUFFER[name] for name in buffer)}
+    check_known(arrays, known | of_pruner)
+    of_samples = state.get("fingerprint")
+    if of_samples is not None and fingerprint is not None:
+        remedy = (
+            ": ids would mean other samples; split the data as before, for example "
+            "`random_split(..., generator=torch.Generator().manual_seed(0))`"
+        )
+        check_saved("fingerprint", of_samples, fingerprint, remedy=remedy)
+    return saved
 
 
 def _to_array(value: Any) -> Any:
@@ -146,32 +214,18 @@ def _to_array(value: Any) -> Any:
     return value
 
 
-def _check_shard(state: Mapping[str, Any], shard: Shard) -> None:
-    """Refuse the state of another process's samples."""
-    for name, here in shard.describe().items():
-        saved = state.get(f"{_CORE}{name}")
-        if saved != here:
-            msg = (
-                f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}; "
-                "each rank loads what it has saved"
-            )
-            raise CheckpointError(msg)
-
-
 def _read_plain(state: Mapping[str, Any]) -> dict[str, int]:
     """Check format and version; return the fields of one number."""
-    saved, version = (
-        plain_field(state, "format", str),
-        plain_field(state, _VERSION, int),
-    )
+    saved = plain_field(state, "format", str)
+    version = plain_field(state, "version", int)
     if saved != FORMAT:
         msg = f"`format` must be {FORMAT!r}, saved {saved!r}"
         raise CheckpointError(msg)
     if version not in {1, VERSION}:
         msg = f"`version` must be at most {VERSION}, saved {version}"
         raise CheckpointError(msg)
-    plain = {_VERSION: version}
-    for name in (_CHECKSUM, *_PLAIN, *_RANKS):
+    plain = {"version": version}
+    for name in (_CHECKSUM, "order", "position", *_RANKS):
         plain[name] = plain_field(state, name, int)
         if plain[name] < 0:
             msg = f"`{name}` must be an int, at least 0, saved {plain[name]}"
@@ -187,45 +241,20 @@ def _read_buffer(state: Mapping[str, Any], n: int, version: int) -> dict[str, Te
     for name, saved in _BUFFER.items():
         like = getattr(here, name)
         if like is not None and not (version == 1 and name in _SINCE_VERSION_2):
-            array = array_field(state, f"buffer.{saved}", like.numpy())
-            buffer[name] = torch.from_numpy(array)
-    received, _, recorded = buffer["counters"].tolist()
+            buffer[name] = torch.from_numpy(array_field(state, saved, like.numpy()))
+    received, _, recorded = counters = buffer["counters"].tolist()
     pairs = [(int(buffer["counts"].sum()), recorded)]
     if version > 1:
         pairs.append((int(buffer["deliveries"].sum()), received))
     # 8 bits may have run over.
     agree = all((counted - saved) % 256 == 0 for counted, saved in pairs)
-    if int(buffer["counters"].min()) < 0 or not agree:
+    if min(counters) < 0 or not agree:
         msg = (
-            "`buffer.meters` must agree with the counts, saved "
-            f"{buffer['counters'].tolist()} for sums of "
+            f"`buffer.meters` must agree with the counts, saved {counters} for sums of "
             f"{[counted for counted, _ in pairs]}"
         )
         raise CheckpointError(msg)
     return buffer
-
-
-def with_deliveries(buffer: Mapping[str, Tensor], order: Ids) -> dict[str, Tensor]:
-    """Return a buffer of version 1, whose values in the plan count as deliveries."""
-    counts, counters = buffer["counts"], buffer["counters"].clone()
-    deliveries = torch.zeros_like(counts)
-    planned = torch.from_numpy(order.astype(np.int64))
-    deliveries[planned] = counts[planned]
-    counters[0] = deliveries.sum()
-    added = {"deliveries": deliveries, "weightless": torch.zeros_like(counts)}
-    return {**buffer, **added, "counters": counters}
-
-
-def _check_ranks(plain: Mapping[str, int], ranks: Ranks) -> None:
-    """Refuse an open epoch of another process."""
-    for name in _RANKS:
-        if plain[name] != getattr(ranks, name):
-            msg = (
-                f"`{name}` must be the saved one while an epoch is open, saved "
-                f"{plain[name]}, here {getattr(ranks, name)}; save on every rank, or "
-                "after `set_epoch` of the next epoch"
-            )
-            raise CheckpointError(msg)
 
 
 def is_open(state: Mapping[str, Any]) -> bool:
@@ -258,4 +287,4 @@ def own_state(state: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
     for name, value in alike.items():
         if name.startswith("buffer.") and isinstance(value, Tensor):
             alike[name] = torch.zeros_like(value)
-    return sealed(alike)
+    return _sealed(alike)

@@ -17,7 +17,7 @@ Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 
 
 _COLLATE = (
-    "batches are (ids, items), and a collate function of your own goes in as "
+    "; batches are (ids, items), and a collate function of your own goes in as "
     "`collate_fn=ted.collate(fn)`"
 )
 _UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
@@ -37,7 +37,9 @@ def check_float(name: str, value: object, *, also: str = "") -> Tensor:
     return value
 
 
-def check_integers(name: str, value: object, *, also: str = "") -> Tensor:
+def check_integers(
+    name: str, value: object, *, also: str = "", remedy: str = ""
+) -> Tensor:
     """Return an integer tensor; `also` says in the error what else may be given."""
     if (
         not isinstance(value, Tensor)
@@ -45,21 +47,31 @@ def check_integers(name: str, value: object, *, also: str = "") -> Tensor:
         or value.is_complex()
         or value.dtype == torch.bool
     ):
-        msg = f"`{name}` must be an integer tensor{also}, got {found_kind(value)}"
+        found = found_kind(value)
+        msg = f"`{name}` must be an integer tensor{also}, got {found}{remedy}"
         raise TypeError(msg)
     return value
 
 
-def find_outside(value: Tensor, low: int, stop: int) -> int | None:
-    """Return an element outside [low, stop); on a device nothing is looked at."""
-    if value.device.type != "cpu" or torch.compiler.is_compiling():
-        return None
-    if not value.numel():
-        return None
-    lowest, highest = (int(each) for each in torch.aminmax(value))
-    if lowest < low:
-        return lowest
-    return highest if highest >= stop else None
+def check_shape(
+    label: str, value: Tensor, shape: Sequence[int], *, remedy: str = ""
+) -> None:
+    """Refuse a tensor of another shape."""
+    found = tuple(value.shape)
+    if found != tuple(shape):
+        msg = f"{label} must have shape {tuple(shape)}, got shape {found}{remedy}"
+        raise ValueError(msg)
+
+
+def check_range(name: str, value: Tensor, low: int, stop: int) -> None:
+    """Refuse an element outside [low, stop); on a device nothing is looked at."""
+    known = value.device.type == "cpu" and not torch.compiler.is_compiling()
+    if known and value.numel():
+        lowest, highest = (int(each) for each in torch.aminmax(value))
+        if lowest < low or highest >= stop:
+            found = lowest if lowest < low else highest
+            msg = f"`{name}` must be in [{low}, {stop}), got {found}"
+            raise ValueError(msg)
 
 
 def check_graph(name: str, value: Tensor) -> None:
@@ -77,12 +89,7 @@ def check_valid(valid: object, losses: Tensor) -> Tensor:
     if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
         msg = f"`valid` must be a bool tensor, got {found_kind(valid)}"
         raise TypeError(msg)
-    if valid.shape != losses.shape:
-        msg = (
-            f"`valid` must have shape {tuple(losses.shape)}, got shape "
-            f"{tuple(valid.shape)}"
-        )
-        raise ValueError(msg)
+    check_shape("`valid`", valid, losses.shape)
     return valid
 
 
@@ -123,67 +130,39 @@ def check_ids(
 
 def _check_part(value: object, size: int, n: int, device: torch.device) -> Tensor:
     """Refuse ids of another shape or dtype, and on the CPU ids outside [0, n)."""
-    if not isinstance(value, Tensor) or value.is_floating_point():
-        msg = (
-            "`ids` must be an integer tensor, or pairs (ids, weights), got "
-            f"{found_kind(value)}; {_COLLATE}"
-        )
-        raise TypeError(msg)
-    ids = check_integers("ids", value, also=", or pairs (ids, weights)")
+    also = ", or pairs (ids, weights)"
+    ids = check_integers("ids", value, also=also, remedy=_COLLATE)
     if ids.device.type == "meta" != device.type:
         msg = f"`ids` must hold numbers, got a meta tensor for a session on {device}"
         raise TypeError(msg)
     if ids.dtype in _UNSIGNED:
         ids = ids.long()  # PyTorch compares and indexes hardly any of these
-    if tuple(ids.shape) != (size,):
-        msg = (
-            f"`ids` must have shape ({size},), a row of the losses each, got shape "
-            f"{tuple(ids.shape)}; {_COLLATE}"
-        )
-        raise ValueError(msg)
-    outside = find_outside(ids, 0, n)
-    if outside is not None:
-        msg = f"`ids` must be in [0, {n}), got {outside}"
-        raise ValueError(msg)
+    remedy = f", not one for each row of the losses{_COLLATE}"
+    check_shape("`ids`", ids, (size,), remedy=remedy)
+    check_range("ids", ids, 0, n)
     return ids
 
 
 def _check_part_weights(weights: object, size: int, device: torch.device) -> Tensor:
     """Return the weights of one part of a mixed batch, shape (B,)."""
+    label, bad = "the weights of `ids`", []
     if isinstance(weights, int | float) and not isinstance(weights, bool):
-        if not 0 <= weights < math.inf:
-            msg = f"the weights of `ids` must be finite and at least 0, got {weights}"
-            raise ValueError(msg)
-        return torch.full((size,), float(weights), device=device)
-    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        bad = [] if 0 <= weights < math.inf else [weights]
+        weights = torch.full((size,), float(weights), device=device)
+    elif not isinstance(weights, Tensor) or not weights.is_floating_point():
         found = found_kind(weights)
-        msg = f"the weights of `ids` must be numbers or a float tensor, got {found}"
+        msg = f"{label} must be numbers or a float tensor, got {found}"
         raise TypeError(msg)
-    if weights.ndim == 0:
-        weights = weights.expand(size)
-    if tuple(weights.shape) != (size,):
-        msg = (
-            f"the weights of `ids` must have shape ({size},), got shape "
-            f"{tuple(weights.shape)}"
-        )
+    else:
+        weights = weights.detach()
+        if weights.device.type == "cpu":
+            bad = weights[~(weights >= 0) | torch.isinf(weights)].tolist()
+    if bad:
+        msg = f"{label} must be finite and at least 0, got {bad[0]}"
         raise ValueError(msg)
-    if weights.device.type == "cpu":
-        bad = ~(weights >= 0) | torch.isinf(weights)
-        if bad.any():
-            msg = (
-                "the weights of `ids` must be finite and at least 0, got "
-                f"{weights[bad][0].item()}"
-            )
-            raise ValueError(msg)
-    return weights.detach()
-
-
-def check_weights(weights: object, size: int) -> None:
-    """Refuse sample weights that are no floating-point tensor of shape (size,)."""
-    found = tuple(check_float("weights", weights).shape)
-    if found != (size,):
-        msg = f"`weights` must have shape ({size},), got shape {found}"
-        raise ValueError(msg)
+    weights = weights.expand(size) if weights.ndim == 0 else weights
+    check_shape(label, weights, (size,))
+    return weights
 
 
 def check_own_losses(losses: Tensor, signal: str, weights: Tensor | None) -> None:
@@ -219,8 +198,8 @@ def check_no_shard(options: Mapping[str, Any], framework: str) -> None:
     if shard is not None:
         msg = (
             f"`shard` must not be given under {framework}, which deals the batches of "
-            f"one data set out to the ranks, got {shard!r}; give every rank the whole "
-            "data set, or train the shards in a loop of your own"
+            f"one data set out to the processes, got {shard!r}; give every process the "
+            "whole data set, or train the shards in a loop of your own"
         )
         raise ValueError(msg)
 
@@ -238,16 +217,26 @@ def check_prunes(name: str, pruner: Pruner, step: int) -> None:
         raise ValueError(msg)
 
 
-def count_items(dataset: object) -> int:
+def check_even_batches(settings: Any, processes: int) -> None:
+    """Refuse settings of Accelerate under which processes step unequally often."""
+    if processes > 1 and not settings.even_batches:
+        msg = (
+            "`even_batches` must be True, got False; processes that step unequally "
+            "often would wait for each other"
+        )
+        raise ValueError(msg)
+
+
+def count_items(dataset: object, *, name: str = "dataset") -> int:
     """Return how many items a map-style data set has, or refuse one without length."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         msg = (
-            "`dataset` must be a map-style data set with a length, got "
+            f"`{name}` must be a map-style data set with a length, got "
             f"{type(dataset).__name__}; samples without ids can't be pruned"
         )
         raise TypeError(msg)
     try:
         return len(dataset)
     except TypeError as error:
-        msg = f"`dataset` must have a length, got {type(dataset).__name__}: {error}"
+        msg = f"`{name}` must have a length, got {type(dataset).__name__}: {error}"
         raise TypeError(msg) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias, TypedDict, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ted_core import EpochError, Shard
 from ted_core._scores import Received
+from ted_core._validation import check_samples
 from ted_core.selection.top_k import pieces
 from ted_core.typing import Ids as PlannedIds
 from ted_torch.ranks import Ranks, merge
@@ -21,7 +22,7 @@ __all__ = ["EpochBuffer"]
 Indices: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor]]
 """Indices of a batch, (B,); or one pair (indices, weights) for each mixed part."""
 
-_MAX_SAMPLES = 2**53
+_TENSORS = ("sums", "counts", "deliveries", "weightless", "counters")
 _MAX_TIMES = 255
 
 
@@ -48,12 +49,9 @@ class EpochBuffer:
     ----------
     sums : Tensor of float32, shape (n + 1,)
         Sum of each sample's values; not finite where any value was not.
-    counts : Tensor of uint8, shape (n + 1,)
-        Times each sample was recorded; of a mixed batch those of the first part.
-    deliveries : Tensor of uint8, shape (n + 1,)
-        Times the loss received each sample.
-    weightless : Tensor of uint8, shape (n + 1,)
-        1 where a sample was received with weight 0.
+    counts, deliveries, weightless : Tensor of uint8, shape (n + 1,)
+        Times each sample was recorded, of a mixed batch in its first part; times the
+        loss received it; and 1 where its weight was 0.
     shares : Tensor of float32, shape (n + 1,), or None
         Sum of each sample's weights, from the first mixed batch on.
     counters : Tensor of int64, shape (3,)
@@ -61,8 +59,8 @@ class EpochBuffer:
 
     Raises
     ------
-    ValueError
-        `n` is no integer in [1, 2^53].
+    TypeError, ValueError
+        `n` is no integer, or not in [1, 2^53].
 
     Notes
     -----
@@ -82,11 +80,7 @@ class EpochBuffer:
     """
 
     def __init__(self, n: int, *, device: torch.device | str = "cpu") -> None:
-        whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
-        if not whole or not 1 <= n <= _MAX_SAMPLES:
-            msg = f"`n` must be an integer in [1, {_MAX_SAMPLES}], got {n!r}"
-            raise ValueError(msg)
-        self.n = n = int(n)
+        self.n = n = check_samples(n)
         self.sums = torch.zeros(n + 1, dtype=torch.float32, device=device)
         self.counts, self.deliveries, self.weightless = (
             torch.zeros(n + 1, dtype=torch.uint8, device=device) for _ in range(3)
@@ -108,32 +102,11 @@ class EpochBuffer:
             Indices on the buffer's device; n for an id out of [0, n), which is
             counted.
         """
-        indices = self.find(ids)
+        indices = find_indices(self, ids)
         parts = [indices] if isinstance(indices, Tensor) else [i for i, _ in indices]
         for part in parts:
             self.counters[1].add_((part == self.n).sum())
         return indices
-
-    def find(self, ids: Indices) -> Indices:
-        """Return what :meth:`indices` does, for ids that it has counted already.
-
-        Parameters
-        ----------
-        ids : Tensor of int, shape (B,), or sequence of pairs (ids, weights)
-            Sample ids.
-
-        Returns
-        -------
-        Tensor of int64, shape (B,), or list of pairs (indices, weights)
-            Indices on the device of the buffer.
-        """
-        if not isinstance(ids, Tensor):
-            return [(self._find(part), weights) for part, weights in ids]
-        return self._find(ids)
-
-    def _find(self, ids: Tensor) -> Tensor:
-        ids = ids.to(self.sums.device, torch.int64, non_blocking=True)
-        return torch.where((ids < 0) | (ids >= self.n), self.n, ids)
 
     def deliver(self, indices: Indices, *, weightless: Tensor | None = None) -> None:
         """Record that the loss received a batch, whether or not a backward follows.
@@ -150,21 +123,7 @@ class EpochBuffer:
         self.deliveries.index_add_(0, first, ones)
         self.counters[0].add_(first.shape[0])
         if weightless is not None:
-            self.add_weightless(first, weightless)
-
-    def add_weightless(self, indices: Indices, weightless: Tensor) -> None:
-        """Record which samples of a batch have weight 0, once this is known.
-
-        Parameters
-        ----------
-        indices : Tensor of int64, shape (B,), or sequence of pairs (indices, weights)
-            What :meth:`indices` returned; of a mixed batch the first part counts.
-        weightless : Tensor of bool, shape (B,)
-            Which samples they are.
-        """
-        first = indices if isinstance(indices, Tensor) else indices[0][0]
-        flags = weightless.to(self.weightless.device, torch.uint8)
-        self.weightless.scatter_reduce_(0, first, flags, "amax")
+            mark_weightless(self, first, weightless)
 
     def add(self, indices: Indices, values: Tensor, counted: Tensor) -> None:
         """Add the values of a batch.
@@ -205,12 +164,7 @@ class EpochBuffer:
         self.counters[2].add_(counted.sum())
 
     def read(
-        self,
-        epoch: int,
-        *,
-        ranks: Ranks | None = None,
-        optional: bool = False,
-        shard: Shard | None = None,
+        self, epoch: int, *, ranks: Ranks | None = None, shard: Shard | None = None
     ) -> Recorded:
         """Bring what the epoch recorded to NumPy, once it is over.
 
@@ -221,8 +175,6 @@ class EpochBuffer:
         ranks : Ranks, optional
             Processes whose buffers are added up: one collective, in which all take
             part.
-        optional : bool, default False
-            Whether an epoch of which no sample was received is none to complain of.
         shard : Shard, optional
             This process's own samples; counters alone are added up.
 
@@ -246,25 +198,8 @@ class EpochBuffer:
         Waits for the device. O(n); 12 n bytes pass through a collective, or 120.
         """
         recorded, facts = collect(self, ranks=ranks, shard=shard)
-        if facts.received or facts.recorded or not optional:
-            facts.check(self.n, epoch)
+        facts.check(self.n, epoch)
         return recorded
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what was recorded.
-
-        Parameters
-        ----------
-        tensors : mapping of str to Tensor
-            ``sums``, ``counts``, ``deliveries``, ``weightless``, ``counters``, and
-            ``shares`` if there are any, on any device; copied.
-        """
-        for name in _TENSORS:
-            getattr(self, name).copy_(tensors[name])
-        shares = tensors.get("shares")
-        if shares is not None:
-            shares = shares.to(self.sums.device, copy=True)
-        self.shares = shares
 
     def clear(self) -> None:
         """Forget everything, for the next epoch."""
@@ -274,15 +209,39 @@ class EpochBuffer:
             self.shares.zero_()
 
 
-_TENSORS = ("sums", "counts", "deliveries", "weightless", "counters")
+def find_indices(buffer: EpochBuffer, ids: Indices) -> Indices:
+    """Return what `EpochBuffer.indices` does, for ids that it has counted already."""
+
+    def find(ids: Tensor) -> Tensor:
+        ids = ids.to(buffer.sums.device, torch.int64, non_blocking=True)
+        return torch.where((ids < 0) | (ids >= buffer.n), buffer.n, ids)
+
+    if isinstance(ids, Tensor):
+        return find(ids)
+    return [(find(part), weights) for part, weights in ids]
+
+
+def mark_weightless(buffer: EpochBuffer, indices: Indices, weightless: Tensor) -> None:
+    """Record which samples of a batch have weight 0; of a mixed one the first part."""
+    first = indices if isinstance(indices, Tensor) else indices[0][0]
+    flags = weightless.to(buffer.weightless.device, torch.uint8)
+    buffer.weightless.scatter_reduce_(0, first, flags, "amax")
+
+
+def load_buffer(buffer: EpochBuffer, tensors: Mapping[str, Tensor]) -> None:
+    """Copy what was recorded: the tensors by their names, `shares` if there are any."""
+    for name in _TENSORS:
+        getattr(buffer, name).copy_(tensors[name])
+    shares = tensors.get("shares")
+    if shares is not None:
+        shares = shares.to(buffer.sums.device, copy=True)
+    buffer.shares = shares
 
 
 class Facts(NamedTuple):
     """What is right and wrong with an epoch, in numbers of all processes."""
 
-    received: int  # samples that the loss received
     wrong: int  # ids out of range
-    recorded: int  # values
     lost: int  # counts that 8 bits could not hold
     forwarded: int  # samples of the shares that were received, each once a pass
     asked: int  # processes whose sampler was asked before their first batch
@@ -296,6 +255,8 @@ class Facts(NamedTuple):
 
     def check(self, n: int, epoch: int, *, needs_values: bool = True) -> None:
         """Refuse an epoch by its numbers, on all processes alike."""
+        # Samples without any value that had a weight.
+        silent = self.samples - self.finite - self.nonfinite - self.weightless
         if self.wrong:
             msg = f"`ids` must be in [0, {n}), got {self.wrong} others in epoch {epoch}"
         elif self.lost or self.over:
@@ -313,11 +274,11 @@ class Facts(NamedTuple):
                 "each tensor of `mask` must get a gradient in the backward, got none "
                 f"at the first in epoch {epoch}"
             )
-        elif needs_values and self._silent() == self.samples - self.weightless > 0:
+        elif needs_values and silent == self.samples - self.weightless > 0:
             msg = (
-                f"an epoch must record values, got none from {self._silent()} samples "
-                f"in epoch {epoch}; `mask` must be a tensor that the loss depends on, "
-                "and `backward` must run"
+                f"an epoch must record values, got none from {silent} samples in epoch "
+                f"{epoch}; `mask` must be a tensor that the loss depends on, and "
+                "`backward` must run"
             )
             if self.weightless:
                 msg += f"; {self.weightless} more had weight 0"
@@ -327,10 +288,6 @@ class Facts(NamedTuple):
                 Received(*received).check(f" in epoch {epoch}")
             return
         raise EpochError(msg)
-
-    def _silent(self) -> int:
-        """Count the samples without any value that had a weight."""
-        return self.samples - self.finite - self.nonfinite - self.weightless
 
 
 def collect(
@@ -347,11 +304,10 @@ def collect(
     `order` is the epoch's plan, and `expected` how often this process's share of it
     holds each sample. One collective.
     """
-    n, processes = buffer.n, 1 if ranks is None else ranks.world_size
-    processes = 1 if shard is not None else processes
+    n, group = buffer.n, None if ranks is None else ranks.group
+    processes = 1 if ranks is None or shard is not None else ranks.world_size
     sums, counts, deliveries, weightless = (
-        getattr(buffer, name)[:n]
-        for name in ("sums", "counts", "deliveries", "weightless")
+        getattr(buffer, name)[:n] for name in _TENSORS[:4]
     )
     received, wrong, recorded = buffer.counters.tolist()
     lost = recorded - int(buffer.counts.sum(dtype=torch.int64))
@@ -368,10 +324,10 @@ def collect(
     if expected is not None:
         once = np.minimum(deliveries.cpu().numpy(), expected)
         forwarded = int(once.sum(dtype=np.int64))
-    here = torch.tensor([received, wrong, recorded, lost, forwarded, int(asked)])
+    here = torch.tensor([wrong, lost, forwarded, int(asked)])
     parts = sums, counts, deliveries, weightless
-    if ranks is not None and processes > 1:
-        parts, here = merge(parts, here, group=ranks.group)
+    if processes > 1:
+        parts, here = merge(parts, here, group=group)
     values, times, came, without = (part.cpu().numpy() for part in parts)
     planned = np.zeros(n, bool) if expected is None else expected > 0
     planned[[] if order is None else order] = True
@@ -383,13 +339,9 @@ def collect(
     facts = np.array([*here.tolist(), *found.tolist()], np.int64)
     if shard is not None:
         facts = shard.all_sum(facts)
-    arrays_of: Recorded = {
-        "sums": values,
-        "counts": times.astype(np.uint8, copy=False),
-        "deliveries": came.astype(np.uint8, copy=False),
-        "weightless": without.astype(np.uint8, copy=False),
-    }
-    return arrays_of, Facts(*facts.tolist())
+    counted = [part.astype(np.uint8, copy=False) for part in (times, came, without)]
+    of_samples = dict(zip(_TENSORS, [values, *counted], strict=False))
+    return cast("Recorded", of_samples), Facts(*facts.tolist())
 
 
 def _count_facts(

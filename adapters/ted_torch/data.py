@@ -20,22 +20,14 @@ from torch.utils.data import (
 )
 
 from ted_core import CheckpointError, EpochError, EpochPlan, Pruner
+from ted_core._validation import check_kind
 from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Ids
-from ted_torch._row_order import (
-    drops_missing,
-    follow_items,
-    reader_sorts,
-    sorts_items,
-)
+from ted_torch._row_order import drops_missing, follow_items, reader_sorts, sorts_items
 from ted_torch._validation import count_items
 from ted_torch.ranks import Ranks, share_of
 
-__all__ = [
-    "CollateWithIds",
-    "TEDSampler",
-    "WithIds",
-]
+__all__ = ["CollateWithIds", "TEDSampler", "WithIds"]
 
 _CHUNK = 1 << 16
 
@@ -53,8 +45,8 @@ class TEDSampler(Sampler[int]):
     Attributes
     ----------
     start : int
-        How many ids of this process's share are passed over, 0 but for an epoch
-        resumed in the middle.
+        How many ids of this process's share new iterators pass over, 0 but for an
+        epoch resumed in the middle.
     passes : int
         How many iterators have given out all their ids since this was last set to 0.
     asked : int
@@ -82,32 +74,12 @@ class TEDSampler(Sampler[int]):
     def __init__(self, pruner: Pruner, *, ranks: Ranks | None = None) -> None:
         self.pruner = pruner
         self.ranks = Ranks() if ranks is None else ranks
-        given = (("pruner", pruner, Pruner), ("ranks", self.ranks, Ranks))
-        for name, value, kind in given:
-            if not isinstance(value, kind):
-                msg = f"`{name}` must be {kind.__name__}, got {type(value).__name__}"
-                raise TypeError(msg)
-        self.asked = 0
-        self.restart()
-
-    def restart(self, start: int = 0) -> None:
-        """Go to a position in the epoch.
-
-        Parameters
-        ----------
-        start : int, default 0
-            Ids to pass over.
-        """
-        self.start, self.passes = start, 0
+        check_kind("pruner", pruner, Pruner)
+        check_kind("ranks", self.ranks, Ranks)
+        self.start = self.passes = self.asked = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Do nothing: the session's own `set_epoch` moves the epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            What frameworks give that set the epoch of every sampler that has one.
-        """
+        """Do nothing where a framework calls it: the session moves the epoch."""
 
     @property
     def share(self) -> int:
@@ -139,7 +111,7 @@ class TEDSampler(Sampler[int]):
         if self.pruner.config.shard is not None and not self.pruner.planned:
             msg = (
                 "`sampler` must be asked once the epoch's samples are chosen, got no "
-                "plan of a shard; call `set_epoch` on every rank first"
+                "plan of a shard; call `set_epoch` on every process first"
             )
             raise EpochError(msg)
         return self.pruner.plan()
@@ -200,10 +172,9 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
     Raises
     ------
-    TypeError
-        `dataset` is an ``IterableDataset`` or has no length.
-    ValueError
-        `dataset` is empty.
+    TypeError, ValueError
+        `dataset` is an ``IterableDataset``, has no length or is empty. In a call:
+        a reader of several samples sorts them.
 
     Notes
     -----
@@ -211,8 +182,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     loader with ``batch_size=None`` and a ``BatchSampler`` as sampler gives
     ``__getitem__`` a list, of which the data set makes a batch. Row j of either must be
     sample j of the list: with the first batch, up to four samples are read in two
-    orders, and a reader that sorts is a ValueError; one that sorts the very list that
-    it is given is followed.
+    orders. A reader that sorts the very list that it is given is followed.
 
     ``set_epoch`` is handed on, other attributes are read from the data set. To set one,
     go to the data set: ``ted.dataset.dataset.transform = f``.
@@ -291,13 +261,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
         return number + len(self) if number < 0 else number
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch to the data set, in subsets and concatenations too.
-
-        Parameters
-        ----------
-        epoch : int
-            The current epoch; a data set without ``set_epoch`` is not told.
-        """
+        """Give the epoch to the data set, in subsets and concatenations too."""
         _set_epoch(self.dataset, epoch)
 
     def __getattr__(self, name: str) -> Any:
@@ -311,13 +275,13 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to set what the data set would never read."""
         if name != "dataset" and not _is_dunder(name) and not hasattr(type(self), name):
-            place = "dataset"
+            path = "dataset"
             there: Any = self.__dict__.get("dataset")
             while not hasattr(there, name) and hasattr(there, "dataset"):
-                place, there = place + ".dataset", there.dataset
+                path, there = path + ".dataset", there.dataset
             msg = (
                 f"`{name}` must be set on the data set, got it for the wrapper that "
-                f"adds the ids, where nothing reads it; write `ted.dataset.{place}."
+                f"adds the ids, where nothing reads it; write `ted.dataset.{path}."
                 f"{name} = ...`"
             )
             raise AttributeError(msg)
@@ -335,11 +299,11 @@ def _is_first_worker() -> bool:
 
 
 def _set_epoch(dataset: Any, epoch: int) -> None:
-    """Tell a data set the epoch, or those that it is made of."""
-    own = getattr(dataset, "set_epoch", None)
-    if callable(own):
+    """Give a data set the epoch, or those that it is made of."""
+    if callable(own := getattr(dataset, "set_epoch", None)):
         own(epoch)
-    for part in () if callable(own) else _parts(dataset):
+        return
+    for part in _parts(dataset):
         _set_epoch(part, epoch)
 
 
@@ -353,9 +317,17 @@ def _parts(dataset: Any) -> list[Any]:
     return []
 
 
-def fingerprint_of(dataset: Any) -> int | None:
+def fingerprint_of(dataset: Any, given: int | str | None = None) -> int | str | None:
+    """Return the fingerprint given, or one of all subsets' indices; None without."""
+    if isinstance(given, bool) or not isinstance(given, int | str | None):
+        msg = f"`fingerprint` must be an int or a str, got {type(given).__name__}"
+        raise TypeError(msg)
+    return _indices_checksum(dataset) if given is None else given
+
+
+def _indices_checksum(dataset: Any) -> int | None:
     """Return the CRC-32 of all subsets' indices; None without a subset."""
-    found = [fingerprint_of(part) for part in _parts(dataset)]
+    found = [_indices_checksum(part) for part in _parts(dataset)]
     if isinstance(dataset, Subset):
         try:
             chosen = np.asarray(dataset.indices, dtype=np.int64).tobytes()
@@ -381,11 +353,9 @@ class CollateWithIds(Generic[ItemIn, Batch]):
 
     Raises
     ------
-    TypeError
-        `collate` can't be called.
-    ValueError
-        In a call: `collate` gives the same batch for its items in another order, or
-        puts items in its list that it was not given.
+    TypeError, ValueError
+        `collate` can't be called. In a call: it gives the same batch for its items in
+        another order, or puts items in its list that it was not given.
 
     Notes
     -----

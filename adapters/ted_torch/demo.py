@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,16 +57,11 @@ class Pictures(Dataset[Batch]):
         self._sd = torch.as_tensor(sd, dtype=torch.float32, device=device)
         self._rows = torch.arange(x.shape[1], device=device)
         self._columns = torch.arange(x.shape[2], device=device)
-        self._dice = None if seed is None else torch.Generator().manual_seed(seed)
+        self._generator = None if seed is None else torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         """Count the pictures."""
         return len(self._y)
-
-    def __getitem__(self, index: int) -> Batch:
-        """Return a picture of shape (C, H, W) and its class."""
-        x, y = self.take(torch.tensor([index]))
-        return x[0], y[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
         """Return one batch, as many times as it has samples."""
@@ -75,26 +71,18 @@ class Pictures(Dataset[Batch]):
     def take(self, ids: Tensor) -> Batch:
         """Return these pictures, (B, C, H, W) channels last, and their classes."""
         ids = ids.to(self._x.device)
-        pixels = self._x[ids] if self._dice is None else self._augment(ids)
+        pixels = self._x[ids] if self._generator is None else self._augment(ids)
         x = (pixels.float() - self._mean) / self._sd
         return x.permute(0, 3, 1, 2), self._y[ids]
 
     def _augment(self, ids: Tensor) -> Tensor:
         high = torch.tensor([2 * _SHIFT + 1, 2 * _SHIFT + 1, 2])
-        drawn = torch.rand((len(ids), 3), generator=self._dice) * high
+        drawn = torch.rand((len(ids), 3), generator=self._generator) * high
         down, right, flip = drawn.long().to(ids.device).T
         flipped = torch.where(flip[:, None] == 1, self._columns.flip(0), self._columns)
         columns = flipped + right.unsqueeze(1)
         rows = self._rows + down.unsqueeze(1)
         return self._x[ids[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def _first(items: Sequence[Batch]) -> Batch:
-    return items[0]
-
-
-def _first_with_ids(items: Sequence[tuple[int, Batch]]) -> tuple[Tensor, Batch]:
-    return torch.tensor([k for k, _ in items]), items[0][1]
 
 
 def make_network(
@@ -135,16 +123,11 @@ class Training(engine.Training):
         strategy: Strategy | None = None,
         seed: int = 0,
     ) -> None:
-        self._images, self._device = images, settings.device
         mean, sd = images.moments()
-        data = Pictures(
-            images.x_train,
-            images.y_train,
-            mean=mean,
-            sd=sd,
-            device=settings.device,
-            seed=seed if images.channels > 1 else None,
-        )
+        standard: Any = {"mean": mean, "sd": sd, "device": settings.device}
+        augmented = seed if images.channels > 1 else None
+        data = Pictures(images.x_train, images.y_train, **standard, seed=augmented)
+        self._tests = Pictures(images.x_test, images.y_test, **standard)
         self.network = make_network(
             channels=images.channels,
             side=min(images.x_train.shape[1:3]),
@@ -154,13 +137,14 @@ class Training(engine.Training):
         ).to(settings.device)
         # The pictures come in this format; the network's overload has no type for it.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        size, dice = settings.batch_size, torch.Generator().manual_seed(seed)
+        size, generator = settings.batch_size, torch.Generator().manual_seed(seed)
         self.ted: TED[Batch] | None = None
+        self._loader: DataLoader[Any]
         if strategy is None:
-            self._all = DataLoader(
-                data, size, shuffle=True, generator=dice, collate_fn=_first
+            self._loader = DataLoader(
+                data, size, shuffle=True, generator=generator, collate_fn=lambda b: b[0]
             )
-            steps = settings.epochs * len(self._all)
+            steps = settings.epochs * len(self._loader)
         else:
             self.ted = TED(
                 data,
@@ -170,12 +154,12 @@ class Training(engine.Training):
                 seed=seed,
                 device=settings.device,
             )
-            self._kept = DataLoader(
+            self._loader = DataLoader(
                 self.ted.dataset,
                 size,
                 sampler=self.ted.sampler,
-                generator=dice,
-                collate_fn=_first_with_ids,
+                generator=generator,
+                collate_fn=lambda b: (torch.tensor([k for k, _ in b]), b[0][1]),
             )
             steps = self.ted.total_steps(size)
         pruner = None if self.ted is None else self.ted.pruner
@@ -197,53 +181,38 @@ class Training(engine.Training):
     def train_epoch(self) -> int:
         """Train the next epoch: on all data, or on what TED keeps."""
         self.network.train()
-        samples = self._train_on_all() if self.ted is None else self._prune(self.ted)
+        ted, samples = self.ted, 0
+        if ted is not None:
+            ted.set_epoch(self.epoch)
+        for batch in self._loader:
+            x, y = batch if ted is None else batch[1]
+            logits = self.network(x)
+            if ted is None:
+                loss = F.cross_entropy(logits, y)
+            else:
+                losses = F.cross_entropy(logits, y, reduction="none")
+                scored = ted.pruner.config.strategy.uses_scores
+                loss = ted.loss(losses, ids=batch[0], mask=logits if scored else None)
+            self._optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+            self._scheduler.step()
+            samples += len(y)
+        if ted is not None:
+            ted.close_epoch()  # here, so that its scores and its time are complete
         # Waits for a device, so that the time includes its work.
         next(self.network.parameters()).detach().sum().item()
         return samples
-
-    def _train_on_all(self) -> int:
-        samples = 0
-        for x, y in self._all:
-            self._step(F.cross_entropy(self.network(x), y))
-            samples += len(y)
-        return samples
-
-    def _prune(self, ted: TED[Batch]) -> int:
-        samples, ranks = 0, ted.pruner.config.strategy.uses_scores
-        ted.set_epoch(self.epoch)
-        for ids, (x, y) in self._kept:
-            logits = self.network(x)
-            losses = F.cross_entropy(logits, y, reduction="none")
-            self._step(ted.loss(losses, mask=logits if ranks else None, ids=ids))
-            samples += len(y)
-        # Close the epoch here, so that its scores and its time are complete.
-        if self.epoch < self.epochs - 1:
-            ted.set_epoch(self.epoch + 1)
-        else:
-            ted.finish()
-        return samples
-
-    def _step(self, loss: Tensor) -> None:
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self._optimizer.step()
-        self._scheduler.step()
 
     @torch.no_grad()
     def accuracy(self) -> float:
         """Return the share of the test pictures that are right."""
         self.network.eval()
-        images = self._images
-        mean, sd = images.moments()
-        tests = Pictures(
-            images.x_test, images.y_test, mean=mean, sd=sd, device=self._device
-        )
         right = 0
-        for ids in torch.split(torch.arange(len(tests)), _TEST_BATCH):
-            x, y = tests.take(ids)
+        for ids in torch.split(torch.arange(len(self._tests)), _TEST_BATCH):
+            x, y = self._tests.take(ids)
             right += int((self.network(x).argmax(dim=1) == y).sum())
-        return right / len(tests)
+        return right / len(self._tests)
 
 
 def warm_up(images: Images, settings: Settings) -> None:

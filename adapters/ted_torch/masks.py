@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ted_torch._losses import wide_dtype
 from ted_torch._validation import check_unchanged, version_of
-from ted_torch.buffer import EpochBuffer, Indices
+from ted_torch.buffer import EpochBuffer, Indices, mark_weightless
 
 __all__ = ["record", "tap"]
 
@@ -139,6 +139,6 @@ def _record_at(
             buffer.add(indices, values, seen if counts else torch.zeros_like(seen))
             if counts:
                 # A backward that did not pass the losses leaves 0 for all of them.
-                buffer.add_weightless(indices, ~seen & seen.any())
+                mark_weightless(buffer, indices, ~seen & seen.any())
 
     mask.register_hook(hook)  # type: ignore[no-untyped-call]

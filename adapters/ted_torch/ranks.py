@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ted_core import EpochError, Pruner, Shard, Static, __version__
+from ted_core import EpochError, Shard
+from ted_core._validation import check_int
 from ted_torch._validation import count_items
 
 __all__ = ["Ranks", "find_shard"]
 
 # Counters travel as float32 limbs of 12 bits: their sums stay below 2^24, exact.
 _LIMBS, _BITS = 4, 12
-_OWN = ("n", "labels", "order", "fingerprint", "shard.rank", "shard.first")
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,10 @@ def find_ranks(
         return Ranks(group=group, world_size=world_size)
     if num_replicas is None and rank is None:
         return Ranks(world_size, here, group, world_size)
-    for name, value, low in (("num_replicas", num_replicas, 1), ("rank", rank, 0)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            msg = f"`{name}` must be an integer beside its companion, got {value!r}"
-            raise TypeError(msg)
-        if value < low or (name == "rank" and value >= (num_replicas or 0)):
-            msg = f"`{name}` must be at least {low}, a rank below `num_replicas`, got "
-            raise ValueError(msg + str(value))
-    return Ranks(num_replicas or 1, rank or 0, group, world_size)
+    both = "give `num_replicas` and `rank`, or neither"
+    replicas = check_int("num_replicas", num_replicas, minimum=1, remedy=both)
+    own = check_int("rank", rank, minimum=0, maximum=replicas - 1, remedy=both)
+    return Ranks(replicas, own, group, world_size)
 
 
 def process_of(ranks: Ranks) -> int:
@@ -105,17 +101,13 @@ def process_of(ranks: Ranks) -> int:
 
 
 def share_of(order: NDArray[Any], ranks: Ranks) -> NDArray[Any]:
-    """Return this process's share of an order: every `num_replicas`-th id, a view.
-
-    All shares are as long: the first ids are given out again to make it even.
-    """
-    step, rank = ranks.num_replicas, ranks.rank
-    part = order[rank::step]
+    """Return this process's share of an order: every `num_replicas`-th id."""
+    step = ranks.num_replicas
     length = -(-order.size // step)
-    if part.size == length:
-        return part
-    again = order[(rank + (length - 1) * step) % order.size]
-    return np.append(part, again).astype(order.dtype, copy=False)
+    if order.size == length * step:
+        return order[ranks.rank :: step]
+    # All shares are as long: the first ids are given out again.
+    return order[np.arange(ranks.rank, length * step, step) % order.size]
 
 
 Parts: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -140,8 +132,7 @@ def merge(parts: Parts, counters: Tensor, *, group: Any = None) -> tuple[Parts, 
     packed = packed.to(_group_device(sums.device, group))
     dist.all_reduce(packed, group=group)
     n, m = sums.numel(), counters.numel()
-    sums, marks, deliveries = (packed[i * n : (i + 1) * n] for i in range(3))
-    flat = packed[3 * n :]
+    sums, marks, deliveries, flat = torch.split(packed, [n, n, n, m * _LIMBS])
     counts = marks.floor()
     limbs = flat.cpu().long().reshape(m, _LIMBS) << shifts
     return (sums, counts, deliveries, marks > counts), limbs.sum(1)
@@ -167,35 +158,6 @@ def check_made_in_time(ranks: Ranks) -> None:
         raise EpochError(msg)
 
 
-def run_facts(
-    pruner: Pruner,
-    ranks: Ranks,
-    *,
-    epoch: int,
-    position: int,
-    fingerprint: int | str | None = None,
-) -> dict[str, Any]:
-    """Return what must be the same on all processes before they train an epoch."""
-    config = pruner.config
-    facts: dict[str, Any] = {"shard": None, "version": __version__}
-    facts |= config.describe() | {"epoch": epoch, "fingerprint": fingerprint}
-    if config.shard is None:
-        facts["order"] = pruner.plan().checksum
-    else:
-        # Its plan is made together: only once all agree.
-        facts |= {"shard": config.shard.balance, "plan": None}
-        if pruner.planned:
-            facts["plan"] = pruner.plan().kept_by_rank
-        own = set(_OWN)
-        if isinstance(config.strategy, Static):
-            own |= {"strategy.n", "strategy.checksum"}
-        facts = {name: fact for name, fact in facts.items() if name not in own}
-    facts["num_replicas"] = ranks.num_replicas
-    if ranks.num_replicas > 1:
-        facts["position"] = position
-    return facts
-
-
 def all_gather(facts: Any, ranks: Ranks, *, device: torch.device) -> list[Any]:
     """Return what every process gives, in their order: one exchange of all."""
     if ranks.world_size == 1:
@@ -208,23 +170,24 @@ def all_gather(facts: Any, ranks: Ranks, *, device: torch.device) -> list[Any]:
 
 
 def check_equal_across_ranks(
-    facts: Mapping[str, Any], ranks: Ranks, *, device: torch.device
-) -> None:
-    """Refuse to go on, on every process, unless all hold the same facts."""
-    _check_equal(all_gather(facts, ranks, device=device), list(facts))
-
-
-def _check_equal(everyone: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Refuse the first fact that differs, with both values."""
+    facts: Mapping[str, Any],
+    ranks: Ranks,
+    *,
+    device: torch.device,
+    names: Collection[str] | None = None,
+) -> list[Mapping[str, Any]]:
+    """Return all processes' facts; refuse, on each, a name in which they differ."""
+    everyone = all_gather(facts, ranks, device=device)
     for other, theirs in enumerate(everyone):
-        for name in names:
+        for name in facts if names is None else names:
             value = everyone[0].get(name)
             if theirs.get(name) != value:
                 msg = (
-                    f"`{name}` must be the same on all ranks, got {value!r} on rank 0 "
-                    f"and {theirs.get(name)!r} on rank {other}"
+                    f"`{name}` must be the same on all processes, got {value!r} on "
+                    f"process 0 and {theirs.get(name)!r} on process {other}"
                 )
                 raise EpochError(msg)
+    return everyone
 
 
 def find_shard(
@@ -255,11 +218,9 @@ def find_shard(
 
     Raises
     ------
-    EpochError
-        On every process: another one has another `balance`, or makes a session without
-        a shard.
-    ValueError
-        On every process: a shard is empty, or over 255 times as large as another.
+    EpochError, ValueError
+        On every process: another one has another `balance` or makes a session without a
+        shard; a shard is empty, or over 255 times as large as another.
     TypeError
         `dataset` has no length.
 
@@ -277,9 +238,8 @@ def find_shard(
     """
     size = count_items(dataset)
     ranks = find_ranks(group=group)
-    facts = {"shard": str(balance), "size": size}
-    everyone = all_gather(facts, ranks, device=torch.device(device))
-    _check_equal(everyone, ["shard"])
+    facts, where = {"shard": str(balance), "size": size}, torch.device(device)
+    everyone = check_equal_across_ranks(facts, ranks, device=where, names=["shard"])
     sizes = tuple(int(theirs["size"]) for theirs in everyone)
     return Shard(sizes, ranks.rank, partial(all_reduce_sum, ranks), balance=balance)
 

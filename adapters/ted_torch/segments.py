@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ted_core._validation import check_int
 from ted_torch._losses import wide_dtype, widened
-from ted_torch._validation import check_float, check_integers, check_valid, find_outside
+from ted_torch._validation import check_float, check_integers, check_range, check_valid
 
 __all__ = ["segment_losses", "segment_mask"]
 
-_MAX_SAMPLES = 2**31
+_MAX_SAMPLES = 2**31 - 1
 
 
 def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -38,11 +39,9 @@ def segment_mask(hidden: Tensor, segments: Tensor, count: int) -> tuple[Tensor, 
 
     Raises
     ------
-    TypeError
-        `hidden` is no floating tensor, or `segments` no integer tensor.
-    ValueError
-        The shapes do not match, or on the CPU a segment is out of range. On a device
-        such a token counts for no sample.
+    TypeError, ValueError
+        A dtype or shape does not fit, `count` is no integer, or on the CPU a segment is
+        out of range; on a device such a token counts for no sample.
 
     Notes
     -----
@@ -155,11 +154,5 @@ def _check(value: object, shape: tuple[int, ...], like: str, count: int) -> None
             f"{tuple(segments.shape)}"
         )
         raise ValueError(msg)
-    whole = isinstance(count, int) and not isinstance(count, bool)
-    if not whole or not 0 <= count < _MAX_SAMPLES:
-        msg = f"`count` must be an integer in [0, 2^31), got {count!r}"
-        raise ValueError(msg)
-    outside = find_outside(segments, -1, count)
-    if outside is not None:
-        msg = f"`segments` must be in [-1, {count}), got {outside}"
-        raise ValueError(msg)
+    check_int("count", count, minimum=0, maximum=_MAX_SAMPLES)
+    check_range("segments", segments, -1, count)

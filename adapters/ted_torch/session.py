@@ -6,36 +6,22 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ted_core import CheckpointError, EpochError, Pruner, Report, Savings, TedWarning
+from ted_core import CheckpointError, Pruner, Report, Savings, TedWarning
+from ted_core._validation import check_choice, check_int
 from ted_core.config import RunOptions
-from ted_core.history import EpochAccounts, times_in
 from ted_core.reports import Preflight
 from ted_core.schedules.counts import StepOptions
+from ted_torch import _closing, _state
 from ted_torch._check import check_run
-from ted_torch._mask_diagnostics import warn_of
-from ted_torch._state import (
-    check_fingerprint,
-    check_order,
-    check_whole,
-    read_session,
-    with_deliveries,
-    write_session,
-)
 from ted_torch._step import SignalInputs, StepRecorder
 from ted_torch._validation import Ids
-from ted_torch.buffer import EpochBuffer, Facts, Recorded, collect
+from ted_torch.buffer import EpochBuffer
 from ted_torch.data import CollateWithIds, TEDSampler, WithIds, fingerprint_of
-from ted_torch.ranks import (
-    check_equal_across_ranks,
-    check_made_in_time,
-    find_ranks,
-    run_facts,
-)
+from ted_torch.ranks import check_equal_across_ranks, check_made_in_time, find_ranks
 
 __all__ = ["TED"]
 
@@ -59,9 +45,9 @@ class TED(Generic[Item]):
     group : torch.distributed.ProcessGroup, optional
         Processes whose scores are merged; None is the default group, if there is one.
     fingerprint : int or str, optional
-        What tells these samples, in this order, from others; by default the CRC-32 of
-        the indices of a ``Subset``, as ``random_split`` makes them. Saved states and
-        the other processes must have the same.
+        Identifies these samples in this order; by default the CRC-32 of the indices of
+        a ``Subset``, as ``random_split`` makes them. Saved states and the other
+        processes must have the same.
     **options : RunOptions
         All of :class:`ted_core.Pruner`: `prune_ratio`, `shard`, `strategy`, ...
 
@@ -86,11 +72,7 @@ class TED(Generic[Item]):
     Notes
     -----
     A step adds one pass over the mask, an epoch one collective of several processes.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Algorithm 1.
+    Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------
@@ -127,33 +109,18 @@ class TED(Generic[Item]):
         fingerprint: int | str | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
-        if not isinstance(buffer, str) or buffer not in {"device", "cpu"}:
-            msg = f"`buffer` must be 'device' or 'cpu', got {buffer!r}"
-            raise ValueError(msg)
-        if isinstance(fingerprint, bool) or not isinstance(
-            fingerprint, int | str | None
-        ):
-            found = type(fingerprint).__name__
-            msg = f"`fingerprint` must be an int or a str, got {found}"
-            raise TypeError(msg)
+        check_choice("buffer", buffer, ("device", "cpu"))
         self.dataset = WithIds(dataset)
-        self._fingerprint = (
-            fingerprint_of(dataset) if fingerprint is None else fingerprint
-        )
+        self._fingerprint = fingerprint_of(dataset, fingerprint)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
         self.ranks = find_ranks(num_replicas, rank, group, shard=options.get("shard"))
         self.sampler = TEDSampler(self.pruner, ranks=self.ranks)
         self._device = torch.device(device)
-        self._buffer = EpochBuffer(
-            self.pruner.n, device="cpu" if buffer == "cpu" else self._device
-        )
-        self._recorder = StepRecorder(
-            self.pruner.config, self.sampler, self._device, self._buffer
-        )
-        # Whether the processes agree on the run, and what an epoch resumed in its
-        # middle had received before.
-        self._agreed, self._before = False, 0
-        self._loaded = self._warned = False
+        gathers_on = "cpu" if buffer == "cpu" else self._device
+        recorded = EpochBuffer(self.pruner.n, device=gathers_on)
+        self._recorder = StepRecorder(self.sampler, self._device, recorded)
+        # Whether the processes agree on the run, and whether a state was loaded.
+        self._agreed = self._loaded = False
 
     @property
     def epoch(self) -> int:
@@ -163,7 +130,7 @@ class TED(Generic[Item]):
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch, closing the one before; repeated calls are harmless.
 
-        A data set with ``set_epoch`` is told as well.
+        A data set with ``set_epoch`` gets its number, too.
 
         Parameters
         ----------
@@ -172,7 +139,7 @@ class TED(Generic[Item]):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             `epoch` is neither.
         EpochError
             The epoch to close recorded nothing, or got ids out of range or that it does
@@ -185,13 +152,9 @@ class TED(Generic[Item]):
             samples again, or its loader did not ask the sampler.
         """
         here, size = self.pruner.epoch, len(self.dataset)
-        known = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
-        if not known or not here <= epoch <= min(here + 1, self.pruner.epochs - 1):
-            msg = (
-                f"`epoch` must be {here} or {here + 1}, below {self.pruner.epochs}, "
-                f"got {epoch!r}; a resumed run goes on at `ted.epoch`"
-            )
-            raise ValueError(msg)
+        last = max(here, min(here + 1, self.pruner.epochs - 1))
+        remedy = "a resumed run goes on at `ted.epoch`"
+        epoch = check_int("epoch", epoch, minimum=here, maximum=last, remedy=remedy)
         if size != self.pruner.n:
             msg = (
                 f"`dataset` must keep its {self.pruner.n} samples, got {size} in epoch "
@@ -206,14 +169,10 @@ class TED(Generic[Item]):
                     "counted from 0"
                 )
                 raise ValueError(msg)
-            self._close()
+            _closing.close_epoch(self._recorder)
         if not self._agreed:
-            facts = run_facts(
-                self.pruner,
-                self.ranks,
-                epoch=epoch,
-                position=self.sampler.start,
-                fingerprint=self._fingerprint,
+            facts = _state.run_facts(
+                self.sampler, epoch=epoch, fingerprint=self._fingerprint
             )
             check_equal_across_ranks(facts, self.ranks, device=self._device)
             self._agreed = True
@@ -231,22 +190,10 @@ class TED(Generic[Item]):
         ------
         EpochError
             See :meth:`set_epoch`.
-
-        Examples
-        --------
-        >>> import torch
-        >>> from ted_torch import TED
-        >>> ted, x = TED(range(4), epochs=5), torch.ones(4, 2, requires_grad=True)
-        >>> ted.set_epoch(0)
-        >>> ted.loss(x.exp().sum(1), mask=x, ids=torch.arange(4)).backward()
-        >>> ted.close_epoch()
-        >>> ted.epoch
-        1
         """
-        if self.pruner.finished:
-            return
-        if self._recorder.begun or self._recorder.received():
-            self._close()
+        recorder = self._recorder
+        if not self.pruner.finished and (recorder.begun or recorder.received()):
+            _closing.close_epoch(recorder)
 
     def finish(self) -> None:
         """Close the last epoch, or an early stop; harmless when repeated.
@@ -261,131 +208,10 @@ class TED(Generic[Item]):
         TedWarning
             The run ends before its last epoch, or see :meth:`set_epoch`.
         """
-        if self.pruner.finished:
-            return
-        # Processes take part together, also one that has received nothing.
-        together = self._agreed and self.ranks.world_size > 1
-        counted: dict[str, Any] = {}
-        if self._recorder.received() or together:
-            counted = self._observe(optional=True)
-        self.pruner.finish(**counted)
-        self._clear()
-
-    def _close(self) -> None:
-        """Close the open epoch, go to the next."""
-        counted = self._observe()
-        try:
-            self.pruner.advance(**counted)
-        except EpochError:
-            if counted:
-                raise
-            plan = self.pruner.plan()
-            msg = (
-                f"an epoch must get samples, got none of the {len(plan)} planned in "
-                f"epoch {plan.epoch}: call `ted.loss` in every step of it, begin a "
-                "resumed run at `ted.epoch`, and with `drop_last=True` give the loader "
-                f"no batch above the {self.sampler.share} samples of this process"
-            )
-            raise EpochError(msg) from None
-        self._clear()
-
-    def _observe(self, *, optional: bool = False) -> dict[str, Any]:
-        """Give the pruner what all processes have recorded of the open epoch.
-
-        Return what it is to be closed with.
-        """
-        self._recorder.flush()
-        pruner, recorder = self.pruner, self._recorder
-        plan, shard = pruner.plan(), pruner.config.shard
-        recorded, facts = collect(
-            self._buffer,
-            ranks=self.ranks,
-            shard=shard,
-            order=plan.order,
-            expected=times_in(self.sampler.ids(), pruner.n),
-            asked=recorder.asked,
-        )
-        if not (facts.samples or facts.wrong or facts.lost):
-            return {}
-        ranks_values = pruner.config.strategy.uses_scores
-        facts.check(pruner.n, plan.epoch, needs_values=ranks_values)
-        warn_of(recorder.symptoms, plan.epoch)
-        self._check_sampler(facts, plan.epoch)
-        pruner.observe_sums(**recorded)
-        return {
-            "forwarded": None if shard else facts.forwarded,
-            "max_missing": self._max_missing(recorded, optional=optional),
-        }
-
-    def _check_sampler(self, facts: Facts, epoch: int) -> None:
-        """Refuse samples that are not the plan's; warn of a sampler not followed."""
-        sampler, recorder = self.sampler, self._recorder
-        if facts.asked:
-            remedy = "give the loader `sampler=ted.sampler`"
-        elif sampler.asked:
-            remedy = (
-                "its loader read `ted.sampler` before `set_epoch`; one that keeps its "
-                "iterator (timm's MultiEpochsDataLoader, Ultralytics' "
-                "InfiniteDataLoader) can't follow: take a DataLoader with "
-                "`persistent_workers=True`"
-            )
-        else:
-            remedy = (
-                "its loader does not ask `ted.sampler`: give it `sampler=ted.sampler`, "
-                "and have a framework leave it there (Ray: "
-                "`prepare_data_loader(..., add_dist_sampler=False)`)"
-            )
-        if facts.unexpected:
-            msg = (
-                "an epoch must visit its kept samples alone, got "
-                f"{facts.unexpected} others in epoch {epoch}; {remedy}"
-            )
-            raise EpochError(msg)
-        # A loop of one's own may go through the plan without the sampler.
-        several = recorder.distinct > recorder.largest_batch()
-        strays = several and (sampler.asked > 0 or recorder.position() is None)
-        if not facts.asked and strays and not self._warned:
-            self._warned = True
-            msg = (
-                "an epoch must follow `ted.sampler`, got another order, or one from "
-                f"before, in epoch {epoch}: {remedy}"
-            )
-            warnings.warn(msg, TedWarning, stacklevel=5)
-        if recorder.passes > 1 and recorder.distinct > len(sampler):
-            msg = (
-                f"epoch {epoch} must go once through its {len(sampler)} samples, got "
-                f"{recorder.distinct} in {recorder.passes} passes; give a framework "
-                "epochs of `len(loader)` steps, and leave `ted.loss` out of passes "
-                "that are no epoch"
-            )
-            warnings.warn(msg, TedWarning, stacklevel=5)
-
-    def _max_missing(self, recorded: Recorded, *, optional: bool) -> int | None:
-        """Return the samples of an incomplete batch of all processes; None if unknown.
-
-        An epoch resumed in its middle has a warning of its own.
-        """
-        ranks, batch = self.ranks, self._recorder.largest_batch()
-        together = 1 if self.pruner.config.shard else ranks.world_size
-        if not self.sampler.start:
-            merged = batch and ranks.num_replicas <= ranks.world_size
-            return batch * together if merged else None
-        plan = self.pruner.plan()
-        missing = EpochAccounts(plan.order, recorded["deliveries"]).missing
-        if not optional and missing >= max(batch * together, 1):
-            msg = (
-                f"a resumed epoch must visit the rest of its samples, got {missing} "
-                f"left out in epoch {plan.epoch}; if the loader has a state of its "
-                "own, its batch sampler must have one too"
-            )
-            warnings.warn(msg, TedWarning, stacklevel=5)
-        return None
-
-    def _clear(self) -> None:
-        """Begin with nothing recorded at the first position."""
-        self._recorder.clear()
-        self._before = 0
-        self.sampler.restart()
+        if not self.pruner.finished:
+            # Processes take part together, also one that has received nothing.
+            together = self._agreed and self.ranks.world_size > 1
+            _closing.finish(self._recorder, together=together)
 
     @overload
     def mask(self, hidden: Tensor, *, ids: Ids) -> Tensor: ...
@@ -468,7 +294,7 @@ class TED(Generic[Item]):
         Returns
         -------
         Preflight
-            What was found; printed, it is a report.
+            What was found, each problem a `TedWarning`, too; printed, it is a report.
 
         Raises
         ------
@@ -477,11 +303,6 @@ class TED(Generic[Item]):
             epoch without a batch.
         EpochError
             The run has finished.
-
-        Warns
-        -----
-        TedWarning
-            What may not work, each problem once.
 
         Notes
         -----
@@ -501,8 +322,8 @@ class TED(Generic[Item]):
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the run's optimizer steps; see `Pruner.total_steps`."""
-        ranks = max(self.ranks.world_size, self.ranks.num_replicas)
-        options.setdefault("world_size", ranks)
+        processes = max(self.ranks.world_size, self.ranks.num_replicas)
+        options.setdefault("world_size", processes)
         return self.pruner.total_steps(batch_size, **options)
 
     def savings(self) -> Savings:
@@ -519,27 +340,21 @@ class TED(Generic[Item]):
         Parameters
         ----------
         every_process : bool, default False
-            Whether every process saves its own; without it an open epoch of several
-            processes warns.
+            Whether every process saves its own; without it an open epoch, of which
+            other processes have recorded a part, warns.
 
         Returns
         -------
         dict of str to Tensor, str, int, float or bool
             To be given to :meth:`load_state_dict`; on the CPU, copied.
-
-        Warns
-        -----
-        TedWarning
-            The epoch is open and other processes have recorded a part of it.
         """
-        position = 0
+        plain: dict[str, int | str] = {"position": 0}
+        if self._fingerprint is not None:
+            plain["fingerprint"] = self._fingerprint
         if not self.pruner.finished:
-            received, found = self._recorder.received(), self._recorder.position()
-            # Where no batch tells: as far as it went before, and what has come since.
-            since = self.sampler.start + received - self._before
-            position = since if found is None else found
+            plain["position"] = self._recorder.position()
             several = self.ranks.world_size > 1 and self.pruner.config.shard is None
-            if received and several and not every_process:
+            if several and not every_process and self._recorder.received():
                 msg = (
                     f"the state of open epoch {self.epoch} should be saved on each of "
                     f"the {self.ranks.world_size} processes, for it holds the values "
@@ -547,10 +362,7 @@ class TED(Generic[Item]):
                     "call `ted.close_epoch()` on all of them before one saves"
                 )
                 warnings.warn(msg, TedWarning, stacklevel=2)
-        plain: dict[str, int | str] = {"order": self._order(), "position": position}
-        if self._fingerprint is not None:
-            plain["fingerprint"] = self._fingerprint
-        return write_session(self.pruner.state_dict(), self._buffer, self.ranks, plain)
+        return _state.write_session(self.sampler, self._recorder.buffer, plain)
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -575,41 +387,13 @@ class TED(Generic[Item]):
         Go on with ``set_epoch(ted.epoch)``: the sampler passes over the samples that
         `loss` had received, provided that they came in the sampler's order.
         """
-        pruner, buffer, plain = read_session(state, self.pruner.config, self.ranks)
-        check_fingerprint(state.get("fingerprint"), self._fingerprint)
-        before, received = self.pruner.state_dict(), int(buffer["counters"][0])
-        self.pruner.load_state_dict(pruner, allow=allow)
+        saved = _state.read_session(state, self.sampler, self._fingerprint)
+        before = self.pruner.state_dict()
+        self.pruner.load_state_dict(saved.pruner, allow=allow)
         try:
-            if received:
-                self._check_open(pruner, plain)
-            check_whole(state)
+            _state.check_loaded(state, saved, self.pruner)
         except CheckpointError:
             self.pruner.load_state_dict(before)
             raise
-        if plain["version"] == 1:
-            order = self.pruner.plan().order if received else np.empty(0, np.int64)
-            buffer = with_deliveries(buffer, order)
-        self._recorder.clear()
-        self._buffer.load(buffer)
-        self._before = int(buffer["counters"][0])
-        self.sampler.restart(plain["position"])
+        self._recorder.load(saved.tensors(self.pruner), saved.plain["position"])
         self._agreed, self._loaded = False, True
-
-    def _check_open(self, pruner: Mapping[str, Any], plain: Mapping[str, int]) -> None:
-        """Refuse an open epoch that this run can't go on with."""
-        saved, here = pruner["epochs"], self.pruner.epochs
-        if saved != here:
-            msg = (
-                f"`epochs` may change between two epochs only, saved {saved} with "
-                f"epoch {self.epoch} open, here {here}; load the state into a run of "
-                f"{saved}, call `ted.close_epoch()`, and save it again"
-            )
-            raise CheckpointError(msg)
-        check_order(plain["order"], self._order())
-
-    def _order(self) -> int:
-        """Return the checksum of the open epoch's order; 0 if it is not known yet."""
-        made_together = self.pruner.config.shard is not None
-        if self.pruner.finished or (made_together and not self.pruner.planned):
-            return 0
-        return self.pruner.plan().checksum

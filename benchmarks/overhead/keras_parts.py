@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 from keras import ops
 from ted_keras._backends import adapt
 from ted_keras._objective import Objective
-from ted_keras._overrides import OwnLoss, override
+from ted_keras._overrides import override
 from ted_keras._session import Session
 from ted_keras.data import TEDData, make_source
 
@@ -57,17 +58,17 @@ class Parted:
         n = len(arrays[0])
         self.data = TEDData(make_source(arrays), batch_size=batch)
         self.callback = Begin(self.data, n)
-        self.objective = Objective(model, overridden=False)
+        self.objective = Objective(model)
         self._store = adapt().Store(n, model) if store else None
-        override(model, self, OwnLoss(model))
+        override(model, self)
 
-    def step(self, total, x, y, y_pred, columns):
+    def step(self, x, y, y_pred, columns):
         """Return the loss that is trained on."""
+        total = self.objective.total(x, y, y_pred, columns.weights)
         if self._store is not None:
             row = ops.cast(columns.ids, "float32")
-            zero = self._store.add(columns.ids, ops.stack([row, row], axis=1))
-            return total(x, y, y_pred, columns.weights) + zero
-        return total(x, y, y_pred, columns.weights)
+            total += self._store.add(columns.ids, ops.stack([row, row], axis=1))
+        return total
 
 
 def reading_costs(datasets, times=2000):
@@ -87,14 +88,15 @@ def closing_costs(n, epochs=6):
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
     data = TEDData(make_source(lambda ids: (ids, ids), n=n), batch_size=128)
-    session = Session(partial(Pruner, n), data, epochs=epochs)
-    session.store = adapt().Store(n, model)
+    session = Session(model, data, partial(Pruner, n), epochs=epochs)
+    store = adapt().Store(n, model)
+    session.recorder = SimpleNamespace(store=store)
     session.begin(0)
     closing, draw = [], np.random.default_rng(0)
     for epoch in range(1, epochs):
         ids = session.pruner.plan().order
         rows = np.stack([draw.random(ids.size), np.full(ids.size, 257)], axis=1)
-        session.store.add(
+        store.add(
             ops.convert_to_tensor(ids.astype(np.int32)),
             ops.convert_to_tensor(rows.astype(np.float32)),
         )

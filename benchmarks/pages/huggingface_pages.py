@@ -1,4 +1,4 @@
-"""Write the table of the Hugging Face benchmark into the pages of the two hosts.
+"""Write the table of the Hugging Face benchmark into the pages of the two frameworks.
 
 `python benchmarks/pages/huggingface_pages.py` writes them from the record.
 """
@@ -21,7 +21,7 @@ PLACE = re.compile(r"(<!-- from the record -->\n).*?(<!-- to here -->)", re.DOTA
 
 
 def page(name, record):
-    """Give a page's text with the rows of its host.
+    """Give a page's text with the rows of its framework.
 
     Parameters
     ----------

@@ -8,27 +8,27 @@ __all__ = ["PAGE", "markdown"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "scale" / "ranks.md"
 
-HEAD = """# What many ranks cost
+HEAD = """# What many processes cost
 
 <!-- made by benchmarks/scale/ranks.py -->
 
 Seconds of `set_epoch` between two pruned epochs, mean ± standard deviation of
-{closings} closings, of the slowest rank; and what passes through the collectives in
-that time, on each rank. Nothing is trained: this is the merge, the scores, the
+{closings} closings, of the slowest process; and what passes through the collectives
+in that time, on each process. Nothing is trained: this is the merge, the scores, the
 selection and the next epoch's order. {kept:.0%} of n samples are kept. "Resident" is
-what a rank holds of scores, visits and flags between epochs.
+what a process holds of scores, update counts and flags between epochs.
 
-"replicated" is `TED(dataset)` on every rank, the others are
+"replicated" is `TED(dataset)` on every process, the others are
 `TED(part, shard=find_shard(part, balance=...))`; see
-[many ranks](../../adapters/ranks.md). All ranks are processes of one machine and share
-its {cores} cores, so that more ranks do not run faster. "Load" is the machine's load
+[many processes](../../adapters/ranks.md). All are on one machine and share its {cores}
+cores, so that more of them do not run faster. "Load" is the machine's load
 average just before.
 
 """
 
 FOOT = """
 ted-core {ted-core}, Python {python}, NumPy {numpy}, PyTorch {torch}; {arch}, {cores}
-cores, {backend}, {threads of a rank} thread a rank. Repeat it with
+cores, {backend}, {threads of a rank} thread a process. Repeat it with
 `python benchmarks/scale/ranks.py`.
 """
 
@@ -58,7 +58,7 @@ def markdown(record):
         Markdown.
     """
     results, machine = record["results"], record["machine"]
-    heads = ["n", "ranks", "mode", "seconds", "collectives", "bytes", "largest"]
+    heads = ["n", "processes", "mode", "seconds", "collectives", "bytes", "largest"]
     lines = [row([*heads, "resident", "repeated", "load"]), row(["---"] * 10)]
     for result in results:
         cells = [f"{result['n']:,}", result["ranks"], result["mode"]]

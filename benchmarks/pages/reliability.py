@@ -12,9 +12,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RECORDS = HERE.parent / "reliability" / "records"
 PAGE = HERE.parents[1] / "docs" / "results" / "reliability" / "README.md"
-HOSTS = {
+TRAININGS = {
     "torch": "PyTorch, `atomic_write`",
-    "ranks": "PyTorch, two ranks, a folder",
+    "ranks": "PyTorch, two processes, a folder",
     "keras": "Keras on TensorFlow, a folder",
     "torch-in-place": "PyTorch, `torch.save` over the only file",
     "keras-backup": "Keras, `BackupAndRestore` beside `backup=`",
@@ -37,11 +37,11 @@ that a kill does no harm: [save and resume](../../method/resuming.md).
 A training is forked from a process that has imported everything, killed once to three
 times in a row, resumed each time, and run to its end. Its end is compared bit for bit
 with that of the training never stopped: order and loss of every step (PyTorch),
-scores, visits, history, the session's whole state, weights, optimizer, generator. A
-kill is SIGKILL at the begin of a step, at a random time, or before or after a call
-into the system while a checkpoint is written (open, write, flush, fsync, replace,
-rename ...); or the kernel ends the process when a file would grow beyond a drawn
-byte.
+scores, update counts, history, the session's whole state, weights, optimizer,
+generator. A kill is SIGKILL at the begin of a step, at a random time, or before or
+after a call into the system while a checkpoint is written (open, write, flush, fsync,
+replace, rename ...); or the kernel ends the process when a file would grow beyond a
+random byte.
 
 {kills}
 
@@ -71,7 +71,7 @@ and dates.
 
 ## Fuzzed
 
-{examples} drawn calls of each function, ten times as many of each state, a quarter of
+{examples} random calls of each function, ten times as many of each state, a quarter of
 the arguments not what is asked for. Nothing ended in an internal error, a hang or a
 half loaded state: {calls} calls.
 
@@ -139,13 +139,13 @@ def counts(outcomes):
 
 def page():
     """Return the page's text."""
-    records = {host: read(f"kills_{host}") for host in HOSTS}
+    records = {name: read(f"kills_{name}") for name in TRAININGS}
     head = ["run", "kills", *PLACES.values(), "in a saving", "runs"]
     head += ["equal bit for bit", "not resumed", "other bits"]
     lines = [
-        f"python benchmarks/reliability/kills.py {host} --kills "
+        f"python benchmarks/reliability/kills.py {name} --kills "
         f"{record['config']['kills']} --seed {record['config']['seed']}"
-        for host, record in records.items()
+        for name, record in records.items()
     ]
     damage, fuzz = read("damage"), read("fuzz")
     groups = {
@@ -168,7 +168,7 @@ def page():
     }
     lost, inside = torn(records["keras-backup"])
     return TEXT.format(
-        kills=table(head, [kill_row(HOSTS[h], r) for h, r in records.items()]),
+        kills=table(head, [kill_row(TRAININGS[n], r) for n, r in records.items()]),
         torn=lost,
         inside=inside,
         commands="```text\n" + "\n".join(lines) + "\n```",

@@ -28,7 +28,7 @@ INDEX = """# Results
 A committed script wrote every number here into a record, and made every page from the
 records: n, standard deviations, machine and versions stand beside each number. What
 went against the method is there, too. `benchmarks/paper/README.md` has the
-configurations, and tells how to repeat a run or to add one of your own.
+configurations, and says how to repeat a run or to add one of your own.
 
 ## What was learnt
 

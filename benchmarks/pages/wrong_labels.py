@@ -49,7 +49,7 @@ ROWS = {
     "TED, highest score": ("TED", "score"),
     "TED on loss, kept most often": ("TED on loss", "kept"),
     "TED on loss, highest score": ("TED on loss", "score"),
-    "random draw, highest mean loss": ("random draw", "score"),
+    "random selection, highest mean loss": ("random draw", "score"),
     "all data, highest mean loss": ("all data", "score"),
 }
 CONFIG = {key: TRAINING[key] for key in ("data", "batch_size", "optimizer")} | {

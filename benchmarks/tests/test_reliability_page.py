@@ -17,17 +17,17 @@ def report():
 
 @pytest.fixture(scope="module")
 def records(report):
-    return {host: report["read"](f"kills_{host}") for host in report["HOSTS"]}
+    return {name: report["read"](f"kills_{name}") for name in report["TRAININGS"]}
 
 
 def test_the_page_is_made_from_the_records(report):
     assert report["PAGE"].read_text(encoding="utf-8") == report["page"]()
 
 
-@pytest.mark.parametrize("host", LEAST)
-def test_every_run_that_saves_as_the_docs_say_ended_bit_for_bit(records, host):
-    trials = records[host]["trials"]
-    assert sum(len(one["kills"]) for one in trials) >= LEAST[host]
+@pytest.mark.parametrize("name", LEAST)
+def test_every_run_that_saves_as_the_docs_say_ended_bit_for_bit(records, name):
+    trials = records[name]["trials"]
+    assert sum(len(one["kills"]) for one in trials) >= LEAST[name]
     assert all(one["equal"] for one in trials)
     kinds = {k["moment"]["kind"] for one in trials for k in one["kills"]}
     assert kinds == {"step", "time", "call", "byte"}

@@ -1,4 +1,4 @@
-"""Text of the API pages: a page for each door, a section for each module behind it."""
+"""Text of the API pages: a page for each package, a section for each module in it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def pages() -> dict[str, str]:
         Text in reStructuredText, by the name of the page.
     """
     made = {}
-    for door in modules():
-        own = [name for name in names() if name.door == door]
-        if own and _is_door(door):
-            made[door] = _page(door, f"``{door}``", own)
+    for module in modules():
+        own = [name for name in names() if name.module == module]
+        if own and _has_page(module):
+            made[module] = _page(module, f"``{module}``", own)
     for package in PACKAGES:
         rest = [
             name
             for name in names()
-            if name.door.split(".")[0] == package and not _is_door(name.door)
+            if name.module.split(".")[0] == package and not _has_page(name.module)
         ]
         if rest:
             made[f"{package}_modules"] = _page(
@@ -38,8 +38,8 @@ def pages() -> dict[str, str]:
     return made
 
 
-def _is_door(module: str) -> bool:
-    """Tell packages, and what is documented as a module, from what is inside."""
+def _has_page(module: str) -> bool:
+    """Return whether this is a package, or is documented like one."""
     parts = module.split(".")
     return (
         hasattr(modules()[module], "__path__")
@@ -48,26 +48,26 @@ def _is_door(module: str) -> bool:
     )
 
 
-def _page(door: str | None, title: str, own: list[Name]) -> str:
+def _page(package: str | None, title: str, own: list[Name]) -> str:
     lines = [title, "=" * len(title), ""]
-    if door:
-        lines += [f".. automodule:: {door}", "   :no-members:", ""]
+    if package:
+        lines += [f".. automodule:: {package}", "   :no-members:", ""]
     lines += list(_table(own))
-    own = sorted(own, key=_module)
-    for module, group in groupby(own, _module):
+    own = sorted(own, key=_section)
+    for module, group in groupby(own, _section):
         head = _first_line(modules()[module].__doc__).rstrip(".")
         lines += [head, "-" * len(head), ""]
-        if not door:
+        if not package:
             lines += [f"``{module}``", ""]
         for name in sorted(group, key=lambda n: n.name.lower()):
             lines += [*_entry(name), ""]
     return "\n".join(lines)
 
 
-def _module(name: Name) -> str:
-    """Return the module that names the section: the home, up to a package."""
-    home = ".".join(name.home.split(".")[: name.door.count(".") + 2])
-    return home if home in modules() else name.door
+def _section(name: Name) -> str:
+    """Return the module that names the section: the source, up to a package."""
+    source = ".".join(name.source.split(".")[: name.module.count(".") + 2])
+    return source if source in modules() else name.module
 
 
 def _table(own: Iterable[Name]) -> Iterator[str]:
@@ -90,9 +90,9 @@ def _entry(name: Name) -> Iterator[str]:
         yield f".. autofunction:: {name.path}"
     else:
         yield f".. py:data:: {name.name}"
-        yield f"   :module: {name.door}"
-        if name.home != name.door:
-            yield f"   :canonical: {name.home}.{name.name}"
+        yield f"   :module: {name.module}"
+        if name.source != name.module:
+            yield f"   :canonical: {name.source}.{name.name}"
         yield ""
         yield from (f"   {line}" for line in name.comment().splitlines())
 

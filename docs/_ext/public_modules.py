@@ -26,29 +26,29 @@ class Name:
 
     Parameters
     ----------
-    door : str
+    module : str
         Shortest module that exports it.
     name : str
         Its name there.
     thing : object
         What it is.
-    home : str
+    source : str
         Module whose text binds it.
     """
 
-    door: str
+    module: str
     name: str
     thing: Any
-    home: str
+    source: str
 
     @property
     def path(self) -> str:
         """Dotted path to import."""
-        return f"{self.door}.{self.name}"
+        return f"{self.module}.{self.name}"
 
     def comment(self) -> str:
         """Return the docstring under an assignment, or nothing."""
-        return "\n".join(_comments(self.home).get(("", self.name), ())).strip()
+        return "\n".join(_comments(self.source).get(("", self.name), ())).strip()
 
 
 @cache
@@ -81,34 +81,34 @@ def _fail(module: str) -> None:
 
 @cache
 def names() -> tuple[Name, ...]:
-    """List every public thing once, under its shortest door.
+    """List every public thing once, under its shortest module.
 
     Returns
     -------
     tuple of Name
-        In the order of doors and of their `__all__`.
+        In the order of the modules and of their `__all__`.
     """
     return tuple(_names())
 
 
 def _names() -> Iterator[Name]:
     seen = set()
-    for door, module in modules().items():
+    for path, module in modules().items():
         for name in getattr(module, "__all__", ()):
             thing = getattr(module, name)
             key = name, id(thing)
             hidden = name.startswith("__") or isinstance(thing, ModuleType)
             if key not in seen and not hidden:
                 seen.add(key)
-                yield Name(door, name, thing, _home(name, thing, door))
+                yield Name(path, name, thing, _source(name, thing, path))
 
 
-def _home(name: str, thing: Any, door: str) -> str:
+def _source(name: str, thing: Any, path: str) -> str:
     own = getattr(thing, "__module__", None)
     if isinstance(own, str) and own in modules():
         return own
-    inside = (module for module in modules() if module.startswith(door))
-    return next((module for module in inside if ("", name) in _comments(module)), door)
+    inside = (module for module in modules() if module.startswith(path))
+    return next((module for module in inside if ("", name) in _comments(module)), path)
 
 
 def _comments(module: str) -> dict[tuple[str, str], list[str]]:

@@ -43,12 +43,12 @@ def _resolve(app: Any, env: Any, node: Any, content: Any) -> nodes.reference | N
     """Find a class or function that a docstring names without its module."""
     if node.get("refdomain") != "py":
         return None
-    tail = "." + node["reftarget"].lstrip(".")
+    suffix = "." + node["reftarget"].lstrip(".")
     entries = env.domains["py"].objects
     found = {
         (entry.docname, entry.node_id)
         for path, entry in entries.items()
-        if path.endswith(tail) and not entry.aliased
+        if path.endswith(suffix) and not entry.aliased
     }
     if len(found) != 1:
         return None

@@ -78,7 +78,7 @@ def mask_gradient(xp: Any, z: Array, y: Array) -> Array:
 
 def el2n(xp: Any, z: Array, y: Array) -> Array:
     """Return |S p - y|, S the sum of y."""
-    error = _error(xp, z, y)
+    error = label_errors(xp, z, y)
     # Solved samples have errors whose squares are none in float32.
     most = xp.max(xp.abs(error), axis=-1, keepdims=True)
     most = xp.where(most > 0, most, xp.ones_like(most))
@@ -115,7 +115,7 @@ def forgetting(xp: Any, z: Array, y: Array) -> Array:
     return xp.where(known, right, xp.full_like(right, float("nan")))
 
 
-def _error(xp: Any, z: Array, y: Array) -> Array:
+def label_errors(xp: Any, z: Array, y: Array) -> Array:
     """Return S p - y; at the only class, -S (1 - p) summed from the others."""
     terms = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     mass = xp.sum(y, axis=-1, keepdims=True)

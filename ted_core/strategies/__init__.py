@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ted_core.reductions import MeanAndVariance
+from ted_core.strategies import rankings
 from ted_core.strategies.base import Request, Selection, Strategy
 from ted_core.strategies.epsilon_greedy import EpsilonGreedy
 from ted_core.strategies.importance import Importance
@@ -26,4 +27,5 @@ __all__ = [
     "Static",
     "Strategy",
     "TopScore",
+    "rankings",
 ]

@@ -1,4 +1,4 @@
-"""The Keras demonstration measures what it prints, on the backend it was told."""
+"""The Keras demonstration measures what it prints, on the backend it was given."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def images(stored):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Compare once: the runs of the three variants, and how often each told its end."""
+    """Compare once: the runs of the three variants, and how many epochs ended."""
     path, ends = tmp_path_factory.mktemp("data") / "pictures.npz", []
     np.savez(path, **arrays())
     make_training = partial(Training, load_images(path), SETTINGS)
@@ -134,7 +134,7 @@ def test_an_augmented_picture_is_a_crop_of_itself_flipped_or_not():
     pictures = Pictures(x, np.arange(40), mean=np.zeros(3), sd=np.ones(3), seed=0)
     shown, labels = pictures(np.arange(40))
     margin = np.pad(x, ((0, 0), (4, 4), (4, 4), (0, 0)))
-    places = set()
+    positions = set()
     for k, picture in enumerate(shown):
         found = [
             (down, right, flip)
@@ -144,8 +144,8 @@ def test_an_augmented_picture_is_a_crop_of_itself_flipped_or_not():
             )
         ]
         assert len(found) == 1
-        places.add(found[0])
-    assert len(places) > 20
+        positions.add(found[0])
+    assert len(positions) > 20
     assert labels.tolist() == list(range(40))
 
 

@@ -1,4 +1,4 @@
-"""Killed at drawn moments and resumed, a fit ends as if nothing had been."""
+"""Killed at random moments and resumed, a fit ends as if nothing had been."""
 
 from __future__ import annotations
 

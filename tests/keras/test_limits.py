@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -118,3 +122,29 @@ def test_grand_knows_a_head_without_a_bias():
     fit(ted, model)
     want = signals.grand(logits(model, X), Y, X.astype("float64"), bias=False)
     np.testing.assert_allclose(ted.pruner.scores, want, rtol=2e-4)
+
+
+def test_a_session_is_made_in_few_files():
+    files, model = set(), compiled(network())
+
+    def note(frame, event, _):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and {"ted_core", "ted_keras"} & set(path.parts):
+            files.add(path)
+
+    sys.setprofile(note)
+    try:
+        session(model)
+    finally:
+        sys.setprofile(None)
+    assert len(files) <= 15, sorted(path.name for path in files)
+
+
+def test_data_go_to_a_process_that_shares_no_memory():
+    ted = session(compiled(network()))
+    ids = ted.pruner.plan().order[:8]
+    assert int(ted.data.num_batches) == N / 8
+    x, y, columns = pickle.loads(pickle.dumps(ted.data))[0]  # noqa: S301
+    np.testing.assert_array_equal(x, X[ids])
+    np.testing.assert_array_equal(y, Y[ids])
+    np.testing.assert_array_equal(columns["ted"], ted.data[0][2]["ted"])

@@ -7,6 +7,7 @@ import random
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 from keras_checks.common import (
     EPOCHS,
@@ -87,7 +88,9 @@ def test_a_reader_whose_row_j_is_sample_j_trains(reader):
 
 def numbers():
     """Draw from the generators that a model of a user's may draw from."""
-    return random.random(), np.random.rand()  # noqa: NPY002, S311
+    generator = tf.random.get_global_generator()
+    drawn = tf.random.normal(()), tf.random.uniform((), seed=7), generator.normal(())
+    return [random.random(), np.random.rand(), *map(float, drawn)]  # noqa: NPY002, S311
 
 
 class Own(keras.Model):
@@ -119,8 +122,13 @@ def normalising(losses, sample_weight):
 
 
 def heeding(losses, sample_weight):
-    numbers()
     return ops.mean(losses if sample_weight is None else losses * sample_weight)
+
+
+def noisy(losses, sample_weight):
+    noise = tf.random.normal(()) + tf.random.uniform((), seed=7)
+    noise += tf.random.get_global_generator().normal(()) + keras.random.normal(())
+    return heeding(losses * tf.exp(noise), sample_weight)
 
 
 @pytest.mark.parametrize("loss", [ignoring, normalising])
@@ -158,22 +166,42 @@ def test_weights_that_nothing_needs_may_be_ignored():
             fit(ted, model)
 
 
-def test_the_look_at_an_own_loss_changes_neither_weights_nor_random_numbers():
-    def trained(check):
-        keras.utils.set_random_seed(3)
-        model = compiled(Own(heeding))
-        model(X)
-        if check:
-            assert "compute_loss: `compute_loss` of Own" in str(session(model).check())
-        first = numbers()
-        ted = session(model, scale_loss=False)  # whose fit need not look
-        fit(ted, model)
-        return first, weights(model)
+def augmented(ids):
+    return X[ids] + np.float32(sum(numbers())), Y[ids]
 
-    (first, one), (second, other) = trained(check=True), trained(check=False)
-    assert first == second
-    for a, b in zip(one, other, strict=True):
-        np.testing.assert_array_equal(a, b)
+
+# Either the data or the steps draw: threads of TensorFlow's read the data beside them.
+@pytest.mark.parametrize(
+    ("data", "loss", "run_eagerly"),
+    [(augmented, heeding, False), (None, noisy, False), (None, noisy, True)],
+)
+@pytest.mark.parametrize("built", [False, True])
+def test_a_check_changes_neither_weights_nor_random_numbers(
+    data, loss, run_eagerly, built
+):
+    n = None if data is None else N
+
+    def trained(checks):
+        keras.utils.set_random_seed(3)
+        tf.random.set_global_generator(tf.random.Generator.from_seed(3))
+        numbers(), keras.random.normal(())
+        model = compiled(Own(loss), run_eagerly=run_eagerly)
+        if built:
+            model(X)
+        for _ in range(checks):
+            said = str(session(model, data, n=n).check())
+            assert "compute_loss: `compute_loss` of Own" in said
+        first = numbers()
+        ted = session(model, data, n=n, scale_loss=False)  # whose fit need not look
+        fit(ted, model)
+        return [*first, *numbers()], weights(model)
+
+    plain = trained(checks=0)
+    for checks in (1, 2):
+        found = trained(checks)
+        assert found[0] == plain[0]
+        for one, other in zip(found[1], plain[1], strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_signal_loss_says_that_it_ranks_by_another_loss():
@@ -287,8 +315,6 @@ class Stepping(keras.Model):
 
 
 def tape_of(model, data, loss):
-    import tensorflow as tf  # noqa: PLC0415 - the step of a TensorFlow user
-
     x, y, w = data
     with tf.GradientTape() as tape:
         total = loss(x, y, model(x), w)
@@ -304,8 +330,6 @@ class CallsIt(Stepping):
 
 class ComputesItself(Stepping):
     def train_step(self, data):
-        import tensorflow as tf  # noqa: PLC0415
-
         x, y, _ = data
         with tf.GradientTape() as tape:
             loss = keras.losses.sparse_categorical_crossentropy(y, self(x))

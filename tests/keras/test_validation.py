@@ -31,7 +31,7 @@ def negative():
         (tf.data.Dataset.range(3), {}, TypeError, "put a pipeline behind a function"),
         ([X, Y], {}, TypeError, r"`data` must be \(x, y\).* got builtins.list"),
         ((X,), {}, TypeError, "`data` must be .* got builtins.tuple"),
-        ((X, None), {}, TypeError, "`data` must have inputs and targets, got None"),
+        ((X, None), {}, TypeError, "`data` must hold arrays, got builtins.None"),
         ((X, "labels"), {}, TypeError, "`data` must hold arrays, got builtins.str"),
         ((X, Y[:-1]), {}, ValueError, rf"must have {N} rows everywhere, .*\(63,\)"),
         ((X, Y), {"n": 5}, ValueError, f"`n` must be the number .* {N}, got 5"),
@@ -57,7 +57,7 @@ def negative():
             (X, Y[:, None].repeat(5, axis=1)),
             {"class_weight": {0: 2}},
             ValueError,
-            r"`class_weight` must go with one class a sample.* which are not one-hot",
+            r"`class_weight` must go with .* or one-hot \(n, C\), got .* from 0 to 2",
         ),
         (
             (X, np.full(N, "cat")),
@@ -71,7 +71,7 @@ def negative():
             TypeError,
             r"`weights` must be one array of shape \(64,\), got builtins\.dict",
         ),
-        ((X, Y, np.full(N, "1")), {}, TypeError, "`weights` must hold numbers, got"),
+        ((X, Y, np.full(N, "1")), {}, TypeError, "`weights` must hold real numbers"),
         (
             (np.ma.masked_greater(np.arange(N), 60), Y),
             {},
@@ -82,7 +82,12 @@ def negative():
         ((X, Y), {"workers": "2"}, TypeError, "`workers` must be an integer, got '2'"),
         ((X, Y), {"batch_size": 8.0}, TypeError, "`batch_size` must be an integer"),
         ((X, Y), {"batch_size": True}, TypeError, "`batch_size` must be an integer"),
-        ((X, Y), {"activation": "relu"}, ValueError, "`activation` must be one of"),
+        (
+            (X, Y),
+            {"activation": "relu"},
+            ValueError,
+            "`activation` must be 'auto', 'linear'",
+        ),
         ((X, Y), {"signal": "gradient"}, ValueError, "`signal` must be one of"),
         ((X, Y), {"prune_ratio": 1.5}, ValueError, "`prune_ratio` must be"),
     ],
@@ -135,7 +140,7 @@ def one_number(y, z):
         (
             with_loss(keras.losses.MeanSquaredError("mean_with_sample_weight")),
             ValueError,
-            "must not be 'mean_with_sample_weight'",
+            "'sum', got 'mean_with_sample_weight', which divides 1 / r_t out again",
         ),
         (
             with_loss(keras.losses.MeanSquaredError(reduction=None)),

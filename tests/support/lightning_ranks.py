@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import partial
 
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning_runs import BATCH, fit, make_ted
+from lightning_runs import BATCH, Classifier, fit, make_ted
 from rank_run import join
 
 
@@ -23,12 +24,13 @@ class Plans(Callback):
         self.orders.setdefault(trainer.current_epoch, order)
 
 
-def run(*callbacks, **options):
-    """Train under DDP and give what this rank saw."""
+def run(*callbacks, drop_last=False, **options):
+    """Train under DDP and give what this process saw."""
     ted = make_ted()
     plans = Plans(ted)
     options = {"use_distributed_sampler": False, **options}
     size = torch.distributed.get_world_size()
+    options |= {"module": partial(Classifier, drop_last=drop_last)}
     net, ted, trainer = fit(
         plans, *callbacks, ted=ted, strategy="ddp", devices=size, **options
     )
@@ -38,7 +40,7 @@ def run(*callbacks, **options):
         "plans": plans.orders,
         "end": [ted.pruner.scores.tobytes().hex(), weights.hex()],
         "steps": trainer.global_step,
-        "total_steps": ted.total_steps(BATCH),
+        "total_steps": ted.total_steps(BATCH, drop_last=drop_last),
         "rate": net.rate.get_last_lr()[0],
     }
 
@@ -64,6 +66,7 @@ def runs(folder):
     )
     record = {"whole": run(keep)}
     record["shared by Lightning"] = run(use_distributed_sampler=True)
+    record["drop_last"] = run(drop_last=True)
     names = {number: folder / f"step={number}.ckpt" for number in (2, 7, 10)}
     record["resumed"] = {number: run(ckpt_path=name) for number, name in names.items()}
     return record

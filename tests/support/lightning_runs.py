@@ -62,7 +62,8 @@ class Classifier(lightning.LightningModule):
     def configure_optimizers(self):
         """Return SGD with momentum under a linear decay by steps."""
         optimizer = torch.optim.SGD(self.parameters(), lr=0.5, momentum=0.9)
-        steps = self.ted.total_steps(self.loading["batch_size"])
+        drops = self.loading.get("drop_last", False)
+        steps = self.ted.total_steps(self.loading["batch_size"], drop_last=drops)
         self.rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 1e-9, steps)
         return [optimizer], [{"scheduler": self.rate, "interval": "step"}]
 

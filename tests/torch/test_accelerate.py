@@ -137,7 +137,7 @@ def make(accelerator=None, **options):
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"accelerator": 3}, TypeError, "`accelerator` must be an accelerate.Accel"),
+        ({"accelerator": 3}, TypeError, "`accelerator` must be a Accelerator, got"),
         ({"batch_size": 4.0}, TypeError, "`batch_size` must be an integer, got 4.0"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1, got 0"),
         ({"batches": 2}, TypeError, "`batches` is no option"),

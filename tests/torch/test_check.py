@@ -117,7 +117,7 @@ def test_a_check_leaves_sampler_and_random_states_as_they_were(loading):
     assert run(check=True) == run(check=False)
 
 
-def test_a_check_in_mid_epoch_leaves_the_place():
+def test_a_check_in_mid_epoch_leaves_the_position():
     ted = session(signal="loss")
     ted.set_epoch(0)
     ids, (x, _) = next(iter(loader_of(ted)))
@@ -188,7 +188,7 @@ def test_loaders_of_every_kind_pass(kind):
     assert "batches of 32" in str(ted.check(loader))
 
 
-def test_a_last_batch_of_one_is_told_with_its_epochs_and_the_remedy():
+def test_a_last_batch_of_one_is_named_with_its_epochs_and_the_remedy():
     ted = session(n=97, multiple_of=1, prune_ratio=0.5)
     kept = ted.pruner.schedule_table()["kept"]
     batch_size = int(kept[kept < 97][0]) - 1
@@ -207,7 +207,7 @@ def test_where_all_data_leave_one_over_only_dropping_it_helps():
     ted.check(loader_of(ted, drop_last=True))
 
 
-def test_an_epoch_below_one_batch_is_told_and_with_drop_last_refused():
+def test_an_epoch_below_one_batch_is_named_and_with_drop_last_refused():
     ted = session(multiple_of=1, prune_ratio=0.8)
     with pytest.warns(TedWarning, match="should fill a batch of 64, got"):
         ted.check(loader_of(ted, 64))
@@ -215,6 +215,27 @@ def test_an_epoch_below_one_batch_is_told_and_with_drop_last_refused():
         ValueError, match=r"must be at most .* with `drop_last`, .*got 64"
     ):
         ted.check(loader_of(ted, 64, drop_last=True))
+
+
+@pytest.mark.filterwarnings("ignore::ted_core.TedWarning")
+def test_more_than_two_batch_sizes_are_counted_and_multiple_of_leaves_two():
+    run = {"prune_ratio": 0.8, "epochs": 9, "strategy": ted_core.Random()}
+    ted = session(multiple_of=1, **run)
+    dropped = loader_of(ted, 16, drop_last=True)
+    assert "shapes:" not in str(ted.check(dropped))
+    loader = loader_of(ted, 36)
+    report = str(ted.check(loader))
+    sizes = set()
+    for epoch in range(9):
+        ted.set_epoch(epoch)
+        for ids, (x, _) in loader:
+            sizes.add(len(ids))
+            ted.loss(x * nn.Parameter(torch.ones(())), ids=ids).backward()
+    assert len(sizes) > 2
+    assert f"shapes: batches of {len(sizes)} sizes;" in report
+    assert "wants `multiple_of=36`" in report
+    whole = session(multiple_of=36, **run)
+    assert "shapes:" not in str(whole.check(loader_of(whole, 36)))
 
 
 def test_processes_share_what_an_epoch_keeps():
@@ -238,7 +259,7 @@ def check_scheduler(ted, make):
     ],
     ids=["one cycle", "short cycle", "cosine", "linear"],
 )
-def test_a_scheduler_of_full_data_is_told_with_the_runs_steps(make, says):
+def test_a_scheduler_of_full_data_is_named_with_the_runs_steps(make, says):
     ted = session(prune_ratio=0.8)
     assert STEPS < 15
     with pytest.warns(TedWarning, match=rf"{STEPS} steps, .*{says}.*total_steps\(32\)"):
@@ -265,7 +286,7 @@ def test_schedulers_that_fit_or_do_not_tell_their_end_are_no_problem(make):
     assert any(line.startswith("scheduler: ") for line in found.lines)
 
 
-def test_what_the_factor_does_to_an_optimizer_is_told():
+def test_the_report_says_what_the_factor_does_to_an_optimizer():
     ted, net = session(prune_ratio=0.8), nn.Linear(1, 3)
     loader = loader_of(ted)
     adam = str(ted.check(loader, optimizer=AdamW(net.parameters())))
@@ -285,12 +306,12 @@ def test_what_the_factor_does_to_an_optimizer_is_told():
         ({"strategy": ted_core.Random()}, "ranks nothing"),
     ],
 )
-def test_what_the_loss_is_to_be_given_is_told(options, says):
+def test_the_report_says_what_the_loss_is_to_be_given(options, says):
     ted = session(**options)
     assert says in str(ted.check(loader_of(ted)))
 
 
-def test_counts_that_depend_on_the_scores_are_not_told():
+def test_counts_that_depend_on_the_scores_are_not_in_the_report():
     ted = session(strategy=ted_core.InfoBatch(), signal="loss", multiple_of=1)
     optimizer = sgd()
     scheduler = OneCycleLR(optimizer, 0.1, total_steps=15)

@@ -85,7 +85,7 @@ def test_a_flipped_bit_of_a_score_is_refused_by_the_checksum(name):
     state[name].view(torch.uint8)[0] ^= 4  # 56 samples for 60: in range, and wrong
     ted = session()
     fresh = bits(ted.state_dict())
-    with pytest.raises(CheckpointError, match="`checksum` must be that of the state"):
+    with pytest.raises(CheckpointError, match=r"`checksum` must be .* damaged or"):
         ted.load_state_dict(state)
     assert bits(ted.state_dict()) == fresh
 

@@ -74,7 +74,7 @@ def test_a_fit_is_bit_for_bit_the_loop_of_ones_own(plain, whole):
     assert net.rate.get_last_lr()[0] < 1e-8
 
 
-def test_the_last_full_epoch_is_not_cut(whole):
+def test_the_last_full_epoch_is_whole(whole):
     net, ted, _ = whole
     kept = ted.pruner.schedule_table()["kept"].tolist()
     assert {epoch: len(ids) for epoch, ids in net.orders().items()} == dict(

@@ -38,6 +38,20 @@ def test_who_says_that_the_sampler_shares_makes_no_difference(ranks):
         assert record["whole"] == record["shared by Lightning"]
 
 
+def test_with_drop_last_the_promised_steps_are_those_of_each_process(ranks):
+    for rank, record in enumerate(ranks):
+        run, steps, dropped = record["drop_last"], 0, 0
+        for epoch, order in run["plans"].items():
+            share = (order + order[: -len(order) % SIZE])[rank::SIZE]
+            batches = len(share) // BATCH
+            assert run["orders"][epoch] == share[: batches * BATCH]
+            steps, dropped = steps + batches, dropped + len(share) % BATCH
+        assert dropped
+        assert run["steps"] == run["total_steps"] == steps
+        assert run["rate"] < 1e-8
+        assert run["end"] == ranks[0]["drop_last"]["end"]
+
+
 def test_a_run_killed_in_mid_epoch_goes_on_bit_for_bit_on_every_process(ranks):
     for record in ranks:
         for name, rest in record["resumed"].items():

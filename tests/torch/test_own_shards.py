@@ -44,7 +44,7 @@ def test_the_shards_keep_together_what_one_process_would(ranks, run, strategy):
         assert kept == selected(rows, strategy, epoch)
 
 
-def test_ranks_stay_in_step_and_the_loss_makes_up_for_the_repeats(ranks):
+def test_processes_stay_in_step_and_the_loss_makes_up_for_the_repeats(ranks):
     for rows in zip(*(record["epochs"] for record in ranks), strict=True):
         kept = [len(row["order"]) for row in rows]
         assert {row["visited"] for row in rows} == {max(kept)}
@@ -68,7 +68,7 @@ def test_an_epoch_takes_few_collectives_and_a_state_none(ranks):
         assert record["calls of load_state_dict"] == []
 
 
-def test_a_run_killed_in_mid_epoch_resumes_on_every_rank(ranks):
+def test_a_run_killed_in_mid_epoch_resumes_on_every_process(ranks):
     for record in ranks:
         epochs, scores = record["resumed"]
         assert [row["order"] for row in epochs] == [
@@ -81,29 +81,26 @@ def test_a_run_killed_in_mid_epoch_resumes_on_every_rank(ranks):
 
 def test_what_does_not_belong_together_is_refused_by_name(ranks):
     zero, one = (record["refusals"] for record in ranks)
-    rule = "`shard.rank` must equal the saved one, saved"
-    assert zero["another rank"].startswith(f"{rule} 1, here 0; each rank loads")
-    assert one["another rank"].startswith(f"{rule} 0, here 1; each rank loads")
+    rule = "`shard.rank` must be the saved one, saved"
+    assert zero["another rank"].startswith(f"{rule} 1, here 0; each process loads")
+    assert one["another rank"].startswith(f"{rule} 0, here 1; each process loads")
     for refusals in (zero, one):
-        same = "must be the same on all ranks, got"
-        assert refusals["other seed"] == (
-            f"`seed` {same} '4' on rank 0 and '5' on rank 1"
-        )
-        assert refusals["other strategy"].startswith(
-            f"`strategy.kind` {same} 'TopScore'"
-        )
-        assert refusals["other epoch"] == f"`epoch` {same} 0 on rank 0 and 3 on rank 1"
-        assert refusals["other mode"] == (
-            f"`shard` {same} 'exact' on rank 0 and None on rank 1"
-        )
-        assert refusals["other balance"] == (
-            f"`shard` {same} 'exact' on rank 0 and 'per_rank' on rank 1"
-        )
+        same = "must be the same on all processes, got"
+        for name, first, other in (
+            ("seed", "4", "5"),
+            ("epoch", 0, 3),
+            ("shard", "exact", None),
+            ("shard", "exact", "per_rank"),
+        ):
+            said = f"`{name}` {same} {first!r} on process 0 and {other!r} on process 1"
+            assert said in refusals.values()
+        kind = f"`strategy.kind` {same} 'TopScore'"
+        assert refusals["other strategy"].startswith(kind)
         assert "must not be given beside `shard`" in refusals["no such shard"]
         assert "got 1 on rank 0 and 1000 on rank 1;" in refusals["uneven"]
 
 
-def test_a_rank_that_keeps_nothing_trains_on_with_weight_zero(ranks):
+def test_a_process_that_keeps_nothing_trains_on_with_weight_zero(ranks):
     zero, one = (record["none"] for record in ranks)
     assert [len(row["order"]) for row in one["epochs"]] == [0] * 5 + [27]
     assert [row["steps"] for row in one["epochs"]] == [
@@ -114,7 +111,7 @@ def test_a_rank_that_keeps_nothing_trains_on_with_weight_zero(ranks):
 
 
 @pytest.mark.parametrize(("name", "kept"), [("none", 0), ("few", 3)])
-def test_a_rank_killed_amid_its_repeats_goes_on_where_it_was(ranks, name, kept):
+def test_a_process_killed_amid_its_repeats_goes_on_where_it_was(ranks, name, kept):
     zero, one = (record[name] for record in ranks)
     assert len(one["epochs"][1]["order"]) == kept
     steps = zero["epochs"][1]["steps"]
@@ -123,11 +120,11 @@ def test_a_rank_killed_amid_its_repeats_goes_on_where_it_was(ranks, name, kept):
         assert found["steps left"] == steps - 4 > 0
 
 
-def test_a_rank_without_a_finite_value_goes_on_with_the_others(ranks):
+def test_a_process_without_a_finite_value_goes_on_with_the_others(ranks):
     assert [record["lost"] for record in ranks] == [[0], [1]]
 
 
-def test_each_rank_keeps_its_own_share_and_the_steps_are_those_foretold(ranks):
+def test_each_process_keeps_its_own_share_and_the_steps_are_those_promised(ranks):
     for record, size in zip(ranks, shard_run.SIZES, strict=True):
         kept = [len(row["order"]) for row in record["per rank"]]
         assert kept == [ted.keep_count(size, 0.4)] * 5 + [size]
@@ -140,7 +137,7 @@ def test_a_sampler_is_not_asked_before_its_epoch_and_tells_the_imbalance(balance
     data = torch_runs.labelled(20)
     shard = find_shard(data, balance=balance)
     run = TED(data, epochs=5, shard=shard, strategy=ted.Random())
-    with pytest.raises(ted.EpochError, match="call `set_epoch` on every rank first"):
+    with pytest.raises(ted.EpochError, match="call `set_epoch` on every process first"):
         len(run.sampler)
     assert ted.run_metrics(run.pruner)["ted/keep_ratio"] == 0
     run.set_epoch(0)
@@ -165,7 +162,7 @@ def test_a_strategy_that_can_not_choose_over_shards_is_refused(strategy, rule):
     options = {"epochs": 5, "strategy": strategy, "labels": labels}
     with pytest.raises(ValueError, match=rule) as refused:
         TED(data, shard=find_shard(data), **options)
-    assert "use balance='per_rank', or scores that every rank" in str(refused.value)
+    assert "use balance='per_rank', or scores that every process" in str(refused.value)
     run = TED(data, shard=find_shard(data, balance="per_rank"), **options)
     run.set_epoch(0)
     assert len(run.sampler) == 20

@@ -29,7 +29,7 @@ def test_training_in_parallel_is_that_of_one_process_with_its_batches(
 
 
 @pytest.mark.parametrize("wrap", parallel_run.WRAPS)
-def test_the_steps_of_a_rank_are_those_foretold(ranks, alone, wrap):
+def test_the_steps_of_a_process_are_those_promised(ranks, alone, wrap):
     site, _ = alone
     for record in ranks:
         steps, foretold = record[f"{wrap} {site}"]["steps"]

@@ -23,7 +23,7 @@ def alone():
     return orders, lengths, ted
 
 
-def test_every_rank_plans_what_one_process_plans(ranks, alone):
+def test_every_process_plans_what_one_alone_plans(ranks, alone):
     for record in ranks:
         assert record["orders"] == alone[0]
         assert record["scores"] == ranks[0]["scores"]
@@ -31,7 +31,7 @@ def test_every_rank_plans_what_one_process_plans(ranks, alone):
         np.testing.assert_allclose(record["scores"], alone[2].pruner.scores, rtol=1e-5)
 
 
-def test_shares_are_even_and_the_steps_are_those_foretold(ranks):
+def test_shares_are_even_and_the_steps_are_those_promised(ranks):
     (lengths,) = {tuple(record["lengths"]) for record in ranks}
     assert {record["total_steps"] for record in ranks} == {sum(lengths)}
     share = [-(-len(order) // len(ranks)) for order in ranks[0]["orders"]]
@@ -45,7 +45,7 @@ def test_an_epoch_takes_one_collective_and_a_state_none(ranks):
         assert record["calls of state_dict"] == []
 
 
-def test_a_run_killed_in_mid_epoch_resumes_on_every_rank(ranks):
+def test_a_run_killed_in_mid_epoch_resumes_on_every_process(ranks):
     for record in ranks:
         orders, lengths = record["resumed"]
         assert orders == record["orders"][3:]
@@ -53,16 +53,18 @@ def test_a_run_killed_in_mid_epoch_resumes_on_every_rank(ranks):
         assert record["resumed scores"] == record["scores"]
 
 
-def test_a_state_of_one_rank_in_mid_epoch_warns_and_after_close_epoch_fits_any(ranks):
+def test_a_state_of_one_process_in_mid_epoch_warns_and_a_closed_ones_fits_any(
+    ranks,
+):
     for record in ranks:
-        (told,) = record["open"]
-        assert f"on each of the {len(ranks)} processes" in told
-        assert "`ted.close_epoch()`" in told
+        (said,) = record["open"]
+        assert f"on each of the {len(ranks)} processes" in said
+        assert "`ted.close_epoch()`" in said
         assert record["closed"] == []
         assert record["moved"] == 4
 
 
-def test_a_state_of_mid_epoch_from_another_rank_or_world_is_refused(ranks):
+def test_a_state_of_mid_epoch_from_another_process_or_world_is_refused(ranks):
     for rank, record in enumerate(ranks):
         other = (rank + 1) % len(ranks)
         rule = "`rank` must be the saved one while an epoch is open"
@@ -75,11 +77,11 @@ def test_sharing_and_merging_are_separate(ranks):
         assert record["whole"] == [rank_run.N, record["total_steps"]]
 
 
-def test_ranks_that_stop_before_the_first_step_finish_together(ranks):
+def test_processes_that_stop_before_the_first_step_finish_together(ranks):
     assert [record["idle"] for record in ranks] == [0] * len(ranks)
     for record in ranks:
-        (told,) = record["idle warnings"]
-        assert "got 0" in told
+        (said,) = record["idle warnings"]
+        assert "got 0" in said
 
 
 def test_a_session_made_before_the_process_group_is_refused(ranks):
@@ -88,36 +90,26 @@ def test_a_session_made_before_the_process_group_is_refused(ranks):
         assert f"one process among {len(ranks)};" in record["early"]
 
 
-def test_a_rank_that_disagrees_is_named_on_every_rank(ranks):
+def differing(name, first, other):
+    """Give what is said where process 1 has another value."""
+    rule = f"`{name}` must be the same on all processes"
+    return f"{rule}, got {first!r} on process 0 and {other!r} on process 1"
+
+
+def test_a_process_that_disagrees_is_named_on_every_process(ranks):
     for record in ranks:
-        assert record["other seed"] == (
-            "`seed` must be the same on all ranks, got '4' on rank 0 and '5' on rank 1"
-        )
-        assert record["other n"] == (
-            "`n` must be the same on all ranks, got 67 on rank 0 and 68 on rank 1"
-        )
+        assert record["other seed"] == differing("seed", "4", "5")
+        assert record["other n"] == differing("n", 67, 68)
+        assert record["other version"] == differing("version", "1.0", "1.1")
 
 
-def test_ranks_that_resume_from_different_moments_are_named_and_do_not_train(ranks):
+def test_processes_that_resume_from_different_moments_are_named_and_do_not_train(ranks):
     for record in ranks:
-        assert record["other position"] == (
-            "`position` must be the same on all ranks, got 4 on rank 0 and 8 on rank 1"
-        )
-        assert record["other epoch"] == (
-            "`epoch` must be the same on all ranks, got 0 on rank 0 and 1 on rank 1"
-        )
+        assert record["other position"] == differing("position", 4, 8)
+        assert record["other epoch"] == differing("epoch", 0, 1)
 
 
-def test_a_rank_of_another_version_is_named(ranks):
-    rule = "`version` must be the same on all ranks"
-    for record in ranks:
-        assert (
-            record["other version"]
-            == f"{rule}, got '1.0' on rank 0 and '1.1' on rank 1"
-        )
-
-
-def test_a_value_that_is_not_finite_on_one_rank_is_dropped_on_all(ranks):
+def test_a_value_that_is_not_finite_on_one_process_is_dropped_on_all(ranks):
     assert [record["nonfinite"] for record in ranks] == [[1]] * len(ranks)
 
 
@@ -144,7 +136,7 @@ def test_shares_are_those_of_pytorchs_distributed_sampler(size, replicas):
         assert share.dtype == order.dtype
 
 
-def test_one_process_is_one_rank():
+def test_one_process_is_one_replica():
     assert find_ranks() == Ranks()
     assert find_ranks(4, 2) == Ranks(num_replicas=4, rank=2)
 
@@ -155,13 +147,13 @@ def test_one_process_is_one_rank():
         ((2, None), TypeError, "`rank` must be an integer"),
         ((None, 1), TypeError, "`num_replicas` must be an integer"),
         ((0, 0), ValueError, "`num_replicas` must be at least 1"),
-        ((2, 2), ValueError, "`rank` must be at least 0, a rank below"),
-        ((2, -1), ValueError, "`rank` must be at least 0"),
+        ((2, 2), ValueError, r"`rank` must be in \[0, 1\], got 2; give `num_replicas`"),
+        ((2, -1), ValueError, r"`rank` must be in \[0, 1\], got -1"),
         ((2, 1.0), TypeError, "`rank` must be an integer"),
         ((True, 0), TypeError, "`num_replicas` must be an integer"),
     ],
 )
-def test_ranks_that_do_not_fit_are_refused(given, error, says):
+def test_replicas_that_do_not_fit_are_refused(given, error, says):
     with pytest.raises(error, match=says):
         find_ranks(*given)
 

@@ -106,7 +106,7 @@ def test_a_state_is_a_copy_of_tensors_and_plain_values(data, train, make_net):
     [
         ({"format": "other"}, "`format` must be 'ted_torch.TED', saved 'other'"),
         ({"version": 3}, "`version` must be at most 2, saved 3"),
-        ({"order": 5}, "`order` must be this epoch's"),
+        ({"order": 5}, "`order` must be the saved one"),
         ({"extra": 1}, "known fields only, got extra"),
         ({"pruner.n": 41}, "`n` must equal the saved one"),
         ({"pruner.seed": "3"}, "`seed` must equal the saved one"),

@@ -32,14 +32,14 @@ def test_a_session_goes_on_from_the_state_of_an_earlier_version(name):
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_a_host_goes_on_from_the_state_of_an_earlier_version(name, tmp_path):
+def test_a_framework_goes_on_from_the_state_of_an_earlier_version(name, tmp_path):
     host, path = host_of(name)
     found = host.run(HOSTS[name], tmp_path, path)
     same(found, read(f"hosts/{name}"), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", RANKS)
-def test_ranks_go_on_from_the_states_of_an_earlier_version(name, ranks):
+def test_processes_go_on_from_the_states_of_an_earlier_version(name, ranks):
     expected = read(f"ranks/{name}")["ranks"]
     for found, other in zip(ranks, expected, strict=True):
         same(found[name], other, rtol=1e-6, padded=True)

@@ -126,7 +126,7 @@ REFUSED = [
     (lambda: segment_mask(H, S[:1], 1), ValueError, r"(R, T) of `hidden`, (2, 3)"),
     (lambda: segment_mask(H, S + 2, 2), ValueError, "[-1, 2), got 2"),
     (lambda: segment_mask(H, S - 2, 2), ValueError, "[-1, 2), got -2"),
-    (lambda: segment_mask(H, S, 1.0), ValueError, "`count`.*got 1.0"),
+    (lambda: segment_mask(H, S, 1.0), TypeError, "`count`.*got 1.0"),
     (lambda: segment_losses(S, S, 1), TypeError, "`losses`.*torch.int64"),
     (lambda: segment_losses(H, S, 1), ValueError, r"(R, T) of `losses`"),
     (

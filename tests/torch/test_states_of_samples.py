@@ -90,7 +90,7 @@ def test_an_epoch_of_weight_zero_alone_says_so_and_does_not_blame_the_mask():
     assert "`mask`" not in str(raised.value)
 
 
-def test_a_forgotten_backward_beside_weight_zero_is_told_apart():
+def test_a_forgotten_backward_beside_weight_zero_has_its_own_message():
     ted = opened(labelled(N))
     step(ted, torch.arange(N), weights=(torch.arange(N) < 8).float(), skip=True)
     with pytest.raises(EpochError, match=r"from 8 samples .* 16 more had"):
@@ -123,18 +123,18 @@ def test_files_that_never_come_are_counted_and_rank_first_for_one_more_epoch_onl
     loader = DataLoader(
         ted.dataset, batch_size=4, sampler=ted.sampler, collate_fn=Collate()
     )
-    told = []
+    said = []
     for epoch in range(5):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             ted.set_epoch(epoch)
-        told += [str(one.message) for one in caught]
+        said += [str(one.message) for one in caught]
         if epoch == 1:
             assert broken <= set(ted.pruner.plan().order.tolist())
         for ids, x in loader:
             h = torch.ones_like(x, requires_grad=True) * x
             ted.loss(h.sum(1), mask=h, ids=ids).backward()
-    assert any("got 3 that were not in two epochs" in text for text in told)
+    assert any("got 3 that were not in two epochs" in text for text in said)
     assert set(ted.report().undelivered_ids.tolist()) >= broken
     # At the median they take part, but do not own the budget.
     first = ted.pruner.plan().order

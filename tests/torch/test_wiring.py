@@ -148,7 +148,7 @@ def test_three_losses_a_batch_and_a_look_at_the_data_are_no_forgotten_set_epoch(
     assert ted.savings().forwarded == N
 
 
-def test_an_early_end_and_an_epoch_that_is_cut_short_are_told_with_numbers():
+def test_an_early_end_and_an_epoch_that_stops_early_warn_with_numbers():
     ted, loader = start()
     ted.set_epoch(0)
     train(ted, loader, stop=2)

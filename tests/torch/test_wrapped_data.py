@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 import torch
-from ted_torch import TED, Ranks, WithIds
-from ted_torch.ranks import run_facts
+from ted_torch import TED, WithIds
+from ted_torch._state import run_facts
 from torch import nn
 from torch.utils.data import (
     ConcatDataset,
@@ -103,7 +103,7 @@ def test_attributes_of_the_data_set_are_read_through_the_wrapper():
         (Subset(Pictures(), range(9)), r"ted\.dataset\.dataset\.dataset\.transform"),
     ],
 )
-def test_a_transform_set_on_the_loaders_data_set_is_refused_with_its_place(data, place):
+def test_a_transform_set_on_the_loaders_data_set_is_refused_with_its_path(data, place):
     ted = TED(data, epochs=5)
     loader = DataLoader(ted.dataset, 5, sampler=ted.sampler)
     with pytest.raises(AttributeError, match=f"`transform` must be set .*{place} = "):
@@ -175,7 +175,7 @@ def test_a_state_without_a_fingerprint_is_taken():
 
 def test_processes_compare_their_splits():
     facts = [
-        run_facts(ted.pruner, Ranks(2, rank), epoch=0, position=0, fingerprint=found)
+        run_facts(ted.sampler, epoch=0, fingerprint=found)
         for rank in (0, 1)
         for ted in [TED(split(rank), epochs=5)]
         for found in [ted.state_dict()["fingerprint"]]

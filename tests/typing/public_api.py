@@ -79,7 +79,6 @@ def every_schedule_is_one() -> None:
     for schedule in schedules:
         assert_type(schedule(0.5), NDArray[np.float64])
         assert_type(ted.keep_ratios(schedule, 10), NDArray[np.float64])
-        assert_type(ted.anneal_epochs(schedule, 10), int)
         assert_type(ted.planned_save_ratio(schedule, 10, n=100), float)
         ted.Pruner(100, epochs=10, schedule=schedule)
 
@@ -106,6 +105,19 @@ def a_static_ranking_comes_from_scores_or_a_state(path: Path, scores: Scores) ->
     assert_type(ted.Static(scores).scores, Scores)
     assert_type(ted.Static.from_state(ted.load_state(path)), ted.Static)
     assert_type(ted.Static.from_state(ted.Pruner(9, epochs=9).state_dict()), ted.Static)
+
+
+def a_ranking_of_a_last_layer_is_scores(h: NDArray[np.float32], y: list[int]) -> None:
+    count = 10
+    assert_type(ted.rankings.deepfool(h, h), Scores)
+    assert_type(ted.rankings.contextual_diversity(h, count=count, labels=y), Scores)
+    assert_type(ted.rankings.craig(h, h, y, count=count, bias=False), Scores)
+    assert_type(ted.rankings.dataset_pruning(h, h, y, bound=0.5, damping=0.1), Scores)
+    ranking = ted.rankings.glister(h, h, y, count=count, held_out=(h, h, y), rate=0.5)
+    assert_type(ranking, Scores)
+    ted.Static(ranking)
+    ted.rankings.craig(h, h, y)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ted.rankings.craig(h, h, y, 3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def signals_are_functions_of_arrays(logits: NDArray[np.float32]) -> None:

@@ -82,7 +82,6 @@ def the_parts_stand_alone(pruner: ted_core.Pruner, z: Tensor) -> None:
     assert_type(next(ids), int)
     buffer = ted_torch.EpochBuffer(10)
     buffer.deliver(buffer.indices(z), weightless=z > 0)
-    buffer.add_weightless(buffer.indices(z), z > 0)
     pruner.observe_sums(**buffer.read(0))
     ted_torch.record(z, buffer.indices(z), z, buffer)
     assert_type(ted_torch.tap(z, z), Tensor)

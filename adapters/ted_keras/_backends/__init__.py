@@ -11,7 +11,7 @@ _MODULES = ("tensorflow", "jax", "torch")
 
 
 def adapt() -> Any:
-    """Return the module of the backend in use: ``gradient``, ``tap`` and ``Store``."""
+    """Return the module of the backend in use, which holds what differs."""
     name = backend.backend()
     if name not in _MODULES:
         msg = f"`KERAS_BACKEND` must be one of {', '.join(_MODULES)}, got {name!r}"

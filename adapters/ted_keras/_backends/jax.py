@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -10,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ZERO = jax.ShapeDtypeStruct((), np.float32)  # type: ignore[no-untyped-call]
+
+
+random_numbers_kept = nullcontext  # JAX keeps no state of its own
 
 
 def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
@@ -37,8 +41,7 @@ class Store:
 
     def __init__(self, n: int, model: Any) -> None:
         del model
-        self._table = np.zeros((n, 2), np.float32)
-        self._waiting: list[Any] = []
+        self._n, self._waiting = n, list[Any]()
 
     def add(self, ids: Any, rows: Any) -> Any:
         """Send rows of shape (B, 2) for the samples `ids`, shape (B,); return 0.
@@ -56,25 +59,16 @@ class Store:
         self._waiting.append(np.asarray(packed))
         return np.zeros((), np.float32)
 
-    def read(self) -> NDArray[np.float32]:
-        """Wait for the device and return the table."""
-        _wait()
+    def take(self) -> NDArray[np.float32]:
+        """Wait for the device, return the table, and begin another."""
+        # A step's state needs the steps before.
+        for array in jax.live_arrays():  # type: ignore[no-untyped-call]
+            if not array.is_deleted():
+                array.block_until_ready()
+        table = np.zeros((self._n, 2), np.float32)
         if self._waiting:
             packed = np.concatenate([np.asarray(part) for part in self._waiting])
             self._waiting.clear()
             indices = np.ascontiguousarray(packed[:, 0]).view(np.int32)
-            np.add.at(self._table, indices, packed[:, 1:])
-        return self._table.copy()
-
-    def clear(self) -> None:
-        """Write zeros."""
-        _wait()
-        self._waiting.clear()
-        self._table[...] = 0
-
-
-def _wait() -> None:
-    """Wait for every step that was sent off: a step's state needs the steps before."""
-    for array in jax.live_arrays():  # type: ignore[no-untyped-call]
-        if not array.is_deleted():
-            array.block_until_ready()
+            np.add.at(table, indices, packed[:, 1:])
+        return table

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.eager.context import context
+from tensorflow.python.ops import stateful_random_ops
+
+_ASIDE = 1_234_567_891  # a seed that a user will hardly give
 
 
 def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
@@ -36,6 +42,24 @@ def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
     return identity(value)
 
 
+@contextmanager
+def random_numbers_kept() -> Iterator[None]:
+    """Let what runs in here change no random number that comes after it."""
+    # An eager operation is given the context's next seed, and one of the same seed goes
+    # on where it ended: in here all have other seeds. No public function reads them.
+    seeds, aside = vars(context()), {"_seed": _ASIDE, "_rng": random.Random(_ASIDE)}  # noqa: S311
+    kept = {name: seeds[name] for name in aside.keys() & seeds.keys()}
+    seeds.update(aside)
+    generator = getattr(stateful_random_ops, "global_generator", None)
+    state = None if generator is None else tf.identity(generator.state)
+    try:
+        yield
+    finally:
+        seeds.update(kept)
+        if generator is not None:
+            generator.state.assign(state)
+
+
 class Store:
     """Sum and code of each sample: a variable of shape (n, 2), one on each replica."""
 
@@ -56,12 +80,9 @@ class Store:
         table.scatter_nd_add(ids[:, None], rows)
         return 0.0
 
-    def read(self) -> NDArray[np.float32]:
-        """Wait for the devices and return the sum of the tables."""
+    def take(self) -> NDArray[np.float32]:
+        """Wait for the devices, return the sum of the tables, and write zeros."""
         found: NDArray[np.float32] = sum(table.numpy() for table in self._tables)
-        return found
-
-    def clear(self) -> None:
-        """Write zeros."""
         for table in self._tables:
             table.assign(tf.zeros_like(table))
+        return found

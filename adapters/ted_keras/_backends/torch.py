@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,11 @@ def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
     return out
 
 
+def random_numbers_kept() -> AbstractContextManager[None]:
+    """Give the default generator of each device back as it was."""
+    return torch.random.fork_rng(range(torch.cuda.device_count()))
+
+
 class Store:
     """Sum and code of each sample, a tensor of shape (n, 2) on Keras' device."""
 
@@ -45,10 +51,8 @@ class Store:
         self._table.index_add_(0, ids, rows.detach())
         return 0.0
 
-    def read(self) -> NDArray[np.float32]:
-        """Wait for the device and return the table."""
-        return np.array(self._table.cpu().numpy(), np.float32)
-
-    def clear(self) -> None:
-        """Write zeros."""
+    def take(self) -> NDArray[np.float32]:
+        """Wait for the device, return the table, and write zeros."""
+        found = np.array(self._table.cpu().numpy(), np.float32)
         self._table.zero_()
+        return found

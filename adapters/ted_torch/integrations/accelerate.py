@@ -9,11 +9,11 @@ import numpy as np
 from accelerate import Accelerator
 from torch.utils.data import Dataset
 
-from ted_core import CheckpointError
+from ted_core._validation import check_int, check_kind
 from ted_core.config import RunOptions
 from ted_core.schedules.counts import StepOptions
-from ted_torch._state import gather_state, is_open, own_state
-from ted_torch._validation import check_no_shard
+from ted_torch._state import check_saved, gather_state, is_open, own_state
+from ted_torch._validation import check_even_batches, check_no_shard
 from ted_torch.session import TED
 
 __all__ = ["AcceleratedTED"]
@@ -82,14 +82,16 @@ class AcceleratedTED(TED[Any]):
         **options: Unpack[RunOptions],
     ) -> None:
         self._allow = tuple(allow)
-        _check_accelerator(accelerator)
-        check_no_shard(options, "Accelerate")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int):
-            msg = f"`batch_size` must be an integer, got {batch_size!r}"
-            raise TypeError(msg)
-        if batch_size < 1:
-            msg = f"`batch_size` must be at least 1, got {batch_size}"
+        check_kind("accelerator", accelerator, Accelerator)
+        if accelerator.use_stateful_dataloader:
+            msg = (
+                "`use_stateful_dataloader` must be False, got True; the session passes "
+                "over what was trained on, and both would do so twice"
+            )
             raise ValueError(msg)
+        check_even_batches(accelerator, accelerator.num_processes)
+        check_no_shard(options, "Accelerate")
+        batch_size = check_int("batch_size", batch_size, minimum=1)
         # Processes share a split batch; otherwise each has a batch of its own.
         self._shares = 1 if accelerator.split_batches else accelerator.num_processes
         self._batch = batch_size * self._shares
@@ -107,19 +109,10 @@ class AcceleratedTED(TED[Any]):
         )
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the run's optimizer steps, with Accelerate's way to deal batches out.
+        """Count each process's optimizer steps; see `Pruner.total_steps`.
 
-        Parameters
-        ----------
-        batch_size : int
-            The loader's.
-        **options : StepOptions
-            `drop_last`; `accumulation` and `world_size` are the accelerator's.
-
-        Returns
-        -------
-        int
-            Steps of each process.
+        `batch_size` is the loader's; `accumulation` and `world_size` are the
+        accelerator's.
         """
         options.setdefault("accumulation", self._accumulation)
         # Whole batches go to the processes, also where some of the last are dropped.
@@ -155,26 +148,12 @@ class AcceleratedTED(TED[Any]):
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
-        """Take over a saved state, on every process; on an error nothing has changed.
+        """Take over a saved state, on every process; see `TED.load_state_dict`.
 
-        Parameters
-        ----------
-        state : mapping
-            What :meth:`state_dict` returned.
-        allow : sequence of str, default ()
-            Fields that may differ on purpose: ``"epochs"``; beside those that the
-            session was made with.
-
-        Raises
-        ------
-        CheckpointError
-            A field is missing, unknown, or does not fit; or an open epoch was saved
-            by another number of processes.
-
-        Notes
-        -----
-        Go on with ``set_epoch(ted.epoch)`` and the loader as it is: the sampler
-        passes over what was trained on, and ``skip_first_batches`` would do so again.
+        Of an open epoch it must be saved by as many processes. Go on with
+        ``set_epoch(ted.epoch)`` and the loader as it is: the sampler passes over what
+        was trained on, and ``skip_first_batches`` would do so again. Fields in `allow`
+        are beside those that the session was made with.
         """
         allow = (*self._allow, *allow)
         if not isinstance(state, Mapping):
@@ -183,16 +162,13 @@ class AcceleratedTED(TED[Any]):
         parts = state.get("ranks", [state])
         # Files without parts hold the sum of all processes, and their number.
         saved = len(parts) if "ranks" in state else state.get("world_size")
-        if saved != self.ranks.world_size and any(map(is_open, parts)):
-            msg = (
-                "`world_size` must be the saved one while an epoch is open, saved "
-                f"{saved!r}, here {self.ranks.world_size}; save after `set_epoch` of "
-                "the next epoch"
-            )
-            raise CheckpointError(msg)
+        if any(map(is_open, parts)):
+            remedy = "; save after `set_epoch` of the next epoch"
+            when, here = " while an epoch is open", self.ranks.world_size
+            check_saved("world_size", saved, here, when=when, remedy=remedy)
         super().load_state_dict(own_state(state, self.ranks), allow=allow)
         if self.ranks.world_size > 1 and not self.pruner.finished:
-            self.sampler.restart(self._position_of(parts))
+            self.sampler.start = self._position_of(parts)
 
     def _position_of(self, parts: Sequence[Mapping[str, Any]]) -> int:
         """Return how many ids of the order all processes together have passed."""
@@ -207,23 +183,3 @@ class AcceleratedTED(TED[Any]):
         # They go in step: all are where the last of them is, at the end of a step.
         furthest: int = max(part["position"] for part in parts)
         return min(-(-furthest // self._batch) * self._batch, order.size)
-
-
-def _check_accelerator(accelerator: object) -> None:
-    """Refuse what is no accelerator, or one that would lose or repeat samples."""
-    if not isinstance(accelerator, Accelerator):
-        found = type(accelerator).__name__
-        msg = f"`accelerator` must be an accelerate.Accelerator, got {found}"
-        raise TypeError(msg)
-    if accelerator.use_stateful_dataloader:
-        msg = (
-            "`use_stateful_dataloader` must be False, got True; the session passes "
-            "over what was trained on, and both would do so twice"
-        )
-        raise ValueError(msg)
-    if accelerator.num_processes > 1 and not accelerator.even_batches:
-        msg = (
-            "`even_batches` must be True, got False; processes that step unequally "
-            "often would wait for each other"
-        )
-        raise ValueError(msg)

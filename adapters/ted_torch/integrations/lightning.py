@@ -16,8 +16,8 @@ from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
 from ted_core.schedules.counts import StepOptions
 from ted_torch._state import gather_state, own_state
-from ted_torch._step import SignalInputs
-from ted_torch._validation import Ids, check_no_shard
+from ted_torch._step import LossInputs
+from ted_torch._validation import check_no_shard
 from ted_torch.data import CollateWithIds, WithIds
 from ted_torch.session import TED
 
@@ -92,7 +92,7 @@ class TEDCallback(Callback, Generic[Item]):
     dataset : torch.utils.data.Dataset
         Map-style data set to train on.
     buffer : {"device", "cpu"}, default "device"
-        Where values gather, 5 bytes a sample; for the CPU, steps wait now and then.
+        Where values gather; see :class:`ted_torch.TED`.
     allow : sequence of str, default ()
         ``("epochs",)`` lets a checkpoint of a run with another number of epochs be
         resumed, finished or between two of them; the run goes on to `max_epochs`.
@@ -111,15 +111,15 @@ class TEDCallback(Callback, Generic[Item]):
 
     Raises
     ------
-    TypeError, ValueError
-        The data set has no ids or no samples; the trainer cuts epochs short, or is not
-        told to reload its loader every epoch. Other options are checked in ``fit``.
+    TypeError, ValueError, EpochError
+        The data set has no ids or no samples. In ``fit``: an option is out of range,
+        the trainer cuts epochs short, does not reload its loader every epoch or begins
+        at another epoch, or the loader has another sampler.
 
     Notes
     -----
-    The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training
-    by Internal Generalization, ECAI 2024. The state goes into Lightning's checkpoints;
-    where there are several processes, saving takes one collective.
+    The state goes into Lightning's checkpoints; where there are several processes,
+    saving takes one collective. Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------
@@ -172,49 +172,16 @@ class TEDCallback(Callback, Generic[Item]):
         """
         return _EpochLoader(self.dataset, sampler=self.sampler, **options)
 
-    def loss(
-        self,
-        losses: Tensor,
-        *,
-        ids: Ids,
-        mask: Tensor | Sequence[Tensor] | None = None,
-        weights: Tensor | None = None,
-        valid: Tensor | None = None,
-        **inputs: Unpack[SignalInputs],
-    ) -> Tensor:
-        """Return the mean loss over r_t, to return from ``training_step``.
-
-        Parameters
-        ----------
-        losses : Tensor of float, shape (B, ...)
-            Unreduced data losses.
-        ids, mask, weights, valid, **inputs : see above
-            As of :meth:`ted_torch.TED.loss`.
-
-        Returns
-        -------
-        Tensor of float, shape ()
-            Total; its backward records the scores.
-        """
-        return self.session.loss(
-            losses, ids=ids, mask=mask, weights=weights, valid=valid, **inputs
-        )
+    def loss(self, losses: Tensor, **inputs: Unpack[LossInputs]) -> Tensor:
+        """Return the loss for ``training_step`` to return; see `TED.loss`."""
+        return self.session.loss(losses, **inputs)
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the run's optimizer steps, for a scheduler.
+        """Count the run's optimizer steps; see `Pruner.total_steps`.
 
-        Parameters
-        ----------
-        batch_size : int
-            Samples of a batch of one process.
-        **options : StepOptions
-            `drop_last`; `accumulation` and `world_size` are the trainer's.
-
-        Returns
-        -------
-        int
-            Steps; exact, unlike ``trainer.estimated_stepping_batches``. Known from
-            ``configure_optimizers`` on.
+        `accumulation` and `world_size` are the trainer's. Known from
+        ``configure_optimizers`` on; exact, unlike
+        ``trainer.estimated_stepping_batches``.
         """
         options.setdefault("accumulation", self._accumulation)
         return self.session.total_steps(batch_size, **options)
@@ -228,13 +195,7 @@ class TEDCallback(Callback, Generic[Item]):
         return self.session.report()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the session, with the trainer's epochs, device and processes.
-
-        Parameters
-        ----------
-        trainer, pl_module, stage : see above
-            What Lightning gives to every callback.
-        """
+        """Make the session, with the trainer's epochs, device and processes."""
         del pl_module
         self._fits = stage == "fit"
         if not self._fits:
@@ -242,15 +203,14 @@ class TEDCallback(Callback, Generic[Item]):
         epochs = _check_trainer(trainer)
         self._accumulation = trainer.accumulate_grad_batches
         self._device = trainer.strategy.root_device
-        if self._stopped_between_epochs(trainer.current_epoch, epochs):
-            return
-        self.sampler.session = TED(
-            self.dataset.dataset,
-            epochs=epochs,
-            device=self._device,
-            buffer=self._buffer,
-            **self._options,
-        )
+        if not self._stopped_between_epochs(trainer.current_epoch, epochs):
+            self.sampler.session = TED(
+                self.dataset.dataset,
+                epochs=epochs,
+                device=self._device,
+                buffer=self._buffer,
+                **self._options,
+            )
 
     def _stopped_between_epochs(self, epoch: int, epochs: int) -> bool:
         """Tell whether an earlier fit's session goes on with this epoch as it is."""
@@ -258,42 +218,21 @@ class TEDCallback(Callback, Generic[Item]):
         if session is None or session.pruner.finished or not epoch:
             return False
         # In the middle of an epoch only a checkpoint has the loader's position.
-        position: int = session.state_dict(every_process=True)["position"]
-        return (session.epoch, session.pruner.epochs, position) == (epoch, epochs, 0)
+        here = session.epoch, session.pruner.epochs, _position(session)
+        return here == (epoch, epochs, 0)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the session's epoch, before a loader with workers reads ahead in it.
-
-        Parameters
-        ----------
-        trainer, pl_module : see above
-            What Lightning gives to every callback.
-        """
+        """Open the session's epoch, before a loader with workers reads ahead in it."""
         del trainer, pl_module
-        session = self.session
-        if not session.pruner.finished:
-            session.set_epoch(session.epoch)
+        if not self.pruner.finished:
+            self.session.set_epoch(self.session.epoch)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check loader and epoch, and open the epoch in which the fit begins.
-
-        Parameters
-        ----------
-        trainer, pl_module : see above
-            What Lightning gives to every callback.
-
-        Raises
-        ------
-        EpochError
-            The loader has another sampler, or the session is at another epoch.
-        """
+        """Check loader and epoch, and open the epoch in which the fit begins."""
         del pl_module
         _check_loader(trainer.train_dataloader, self.sampler)
         session, epoch = self.session, trainer.current_epoch
-        if (
-            epoch == session.epoch + 1
-            and session.state_dict(every_process=True)["position"]
-        ):
+        if epoch == session.epoch + 1 and _position(session):
             # Saved after an epoch's last step: Lightning takes the epoch for ended,
             # and its batches for the next one's.
             self._close_epoch()
@@ -310,13 +249,7 @@ class TEDCallback(Callback, Generic[Item]):
             session.set_epoch(epoch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the epoch, open the next, and log.
-
-        Parameters
-        ----------
-        trainer, pl_module : see above
-            What Lightning gives to every callback.
-        """
+        """Close the epoch, open the next, and log."""
         del trainer
         metrics = run_metrics(self.pruner)
         self._close_epoch()
@@ -324,13 +257,7 @@ class TEDCallback(Callback, Generic[Item]):
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warn of epochs that were planned and did not run.
-
-        Parameters
-        ----------
-        trainer, pl_module : see above
-            What Lightning gives to every callback.
-        """
+        """Warn of epochs that were planned and did not run."""
         del pl_module
         pruner = self.pruner
         if not pruner.finished and trainer.state.fn == "fit":
@@ -361,18 +288,16 @@ class TEDCallback(Callback, Generic[Item]):
         )
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state; outside of ``fit`` it is passed over.
-
-        Parameters
-        ----------
-        state_dict : mapping
-            What :meth:`state_dict` returned.
-        """
+        """Take over a state; outside of ``fit`` it is passed over."""
         if self._fits and state_dict:
-            session = self.session
-            session.load_state_dict(
-                own_state(state_dict, session.ranks), allow=self._allow
-            )
+            own = own_state(state_dict, self.session.ranks)
+            self.session.load_state_dict(own, allow=self._allow)
+
+
+def _position(session: TED[Any]) -> int:
+    """Return how far a session has come in its epoch."""
+    position: int = session.state_dict(every_process=True)["position"]
+    return position
 
 
 def _check_trainer(trainer: Trainer) -> int:

@@ -7,6 +7,9 @@ import ted_core
 __all__ = ["METHODS", "SCHEDULES", "pruner_options"]
 
 STATIC = {"strategy": "Static", "schedule": "Constant", "anneal": 0.0}
+OF_LAYER = STATIC | {
+    "scores of": {"prune_ratio": 0.0, "epochs": 10, "keeps": "last layer"}
+}
 METHODS = {
     # trained in full
     "full": {"source": "plain"},
@@ -40,13 +43,19 @@ METHODS = {
     "margin, static": STATIC | {"scores of": {"signal": "margin", "prune_ratio": 0.0}},
     "least confidence, static": STATIC
     | {"scores of": {"signal": "least_confidence", "prune_ratio": 0.0}},
+    "CD, static": OF_LAYER | {"ranking": "contextual diversity"},
+    "DeepFool, static": OF_LAYER | {"ranking": "deepfool"},
+    "Craig, static": OF_LAYER | {"ranking": "craig"},
+    "Glister, static": OF_LAYER | {"ranking": "glister"},
+    "DP, static": OF_LAYER | {"ranking": "dataset pruning"},
     # other people's code
     "RS2, datacull": {"source": "datacull", "loader": "RS2"},
     "RCAP, datacull": {"source": "datacull", "loader": "RCAP"},
     "InfoBatch, infobatch": {"source": "infobatch", "schedule": "Constant"},
 }
 """What each method differs in from TED. ``scores of`` and ``steps of`` name the run,
-again by what it differs in from TED, that ranks the samples or lends its steps."""
+again by what it differs in from TED, that ranks the samples or lends its steps; where
+it ``keeps`` what its last layer gave, ``ranking`` names what ranks by that."""
 
 SCHEDULES = {
     name: getattr(ted_core, name)

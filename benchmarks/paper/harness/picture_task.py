@@ -100,6 +100,19 @@ class Task:
             right = right + (logits.argmax(dim=1) == y).sum()
         return float(loss) / len(ids), float(right) / len(ids)
 
+    @torch.no_grad()
+    def last_layer(self):
+        """Return what rankings ask for: the last layer's inputs, outputs and rows."""
+        self._network.eval()
+        found = {"features": [], "logits": [], "labels": []}
+        for some in torch.arange(len(self._train)).split(TEST_BATCH):
+            x, y = self._train.batch(some)
+            feature, logits = self._forward(x)
+            for name, part in zip(found, (feature.float(), logits, y), strict=True):
+                found[name].append(part.cpu())
+        layer = {name: torch.cat(parts).numpy() for name, parts in found.items()}
+        return layer | {"weights": self._network.head.weight.detach().cpu().numpy()}
+
     def result(self):
         loss, accuracy = self._evaluate(self._test, torch.arange(len(self._test)))
         return {"accuracy": accuracy, "test_loss": round(loss, 5)}

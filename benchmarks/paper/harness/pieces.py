@@ -14,7 +14,10 @@ from harness.methods import pruner_options
 from harness.records import PARTS, open_record, take_run, write
 from harness.rivals import RIVALS
 from harness.sources import Plain, TedSource
+from harness.static_rows import RANKINGS
 from harness.tasks import kind_of, loop_of
+
+from ted_core import keep_count
 
 __all__ = ["SAVE_SECONDS", "Pieces"]
 
@@ -111,7 +114,9 @@ class Pieces:
             training.train_epoch()
             took = time.perf_counter() - begun
             self._longest[kind] = max(took, self._longest.get(kind, 0))
-        if source.scores is not None:
+        if spec.get("keeps") == "last layer":
+            np.savez(self._scores(spec, seed), **training.task.last_layer())
+        elif source.scores is not None:
             np.save(self._scores(spec, seed), source.scores)
         return training
 
@@ -151,7 +156,12 @@ class Pieces:
         return TedSource(n, **options, device=self._device, spec=spec, options=given)
 
     def _surrogate(self, spec, seed):
-        """Return the scores that a run of TED's, or of another method, ended with."""
+        """Return the scores that a run of TED's, or of another method, ended with.
+
+        Or a ranking by what its last layer gave for each sample at its end.
+        """
+        count = keep_count(len(self._labels), 1 - spec["prune_ratio"])
+        rank = RANKINGS.get(spec.get("ranking"))
         spec = self._like_ted(spec) | spec["scores of"]
         path = self._scores(spec, seed)
         if not path.exists():
@@ -159,11 +169,13 @@ class Pieces:
             if self._train(name, spec, seed) is None:
                 return None
             self._checkpoint(name).unlink(missing_ok=True)
-        return np.load(path)
+        found = np.load(path)
+        return found if rank is None else rank(found, count, seed)
 
     def _scores(self, spec, seed):
         text = " ".join(f"{k} {v}" for k, v in sorted(spec.items()))
-        return self._work / (re.sub(r"[^A-Za-z0-9.]+", "-", f"{text} {seed}") + ".npy")
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{text} {seed}")
+        return self._work / (name + (".npz" if spec.get("keeps") else ".npy"))
 
     def _checkpoint(self, name):
         return self._work / f"{name}.pt"

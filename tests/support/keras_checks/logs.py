@@ -1,4 +1,4 @@
-"""Keras' own logs tell what a run keeps and saves."""
+"""Keras' own logs show what a run keeps and saves."""
 
 from __future__ import annotations
 

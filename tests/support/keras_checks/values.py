@@ -17,6 +17,7 @@ from keras_checks.common import (
     samples,
     session,
     softmax,
+    weights,
 )
 from ted_keras import Mask
 
@@ -155,6 +156,27 @@ def a_loss_of_its_own_that_heeds_no_weight_is_refused():
     raise AssertionError
 
 
+def a_check_changes_no_weight_of_the_training():
+    x, y = samples()
+
+    def augmented(ids):
+        return x[ids] + np.float32(np.random.rand()), y[ids]  # noqa: NPY002
+
+    def trained(checks):
+        keras.utils.set_random_seed(1)
+        model = OwnLoss()
+        model.last = keras.Sequential([keras.layers.Dropout(0.5), model.last])
+        compiled(model)
+        for _ in range(checks):
+            ted = session(model, augmented, n=N)
+            assert "heeds `sample_weight`" in str(ted.check())
+        fit(session(model, augmented, n=N), model)
+        return weights(model)
+
+    for one, other in zip(trained(0), trained(2), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def samples_without_a_value_rank_last():
     x, y = samples()
     w = (np.arange(N) % 2).astype("float32")
@@ -249,6 +271,7 @@ CHECKS = (
     an_inner_tensor_is_free_of_weights_and_scales,
     a_model_with_a_loss_of_its_own,
     a_loss_of_its_own_that_heeds_no_weight_is_refused,
+    a_check_changes_no_weight_of_the_training,
     samples_without_a_value_rank_last,
     one_of_several_outputs,
     sequences_are_averaged_over_their_own_tokens,

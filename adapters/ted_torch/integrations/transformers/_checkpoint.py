@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from ted_core import CheckpointError, atomic_write
+from ted_torch._state import check_saved
 
 NAME = "ted.pt"
+# What PyTorch raises of a file that is damaged, and what lacks one of its parts.
+_DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, UnpicklingError)
 
 
-def write_checkpoint(
-    folder: str | os.PathLike[str],
-    session: Mapping[str, Any],
-    facts: Mapping[str, int],
+def write(
+    folder: str | os.PathLike[str], session: Mapping[str, Any], facts: Mapping[str, int]
 ) -> None:
     """Write the gathered state, and the facts that a resumed run must share."""
     target = Path(folder) / NAME
@@ -27,13 +28,10 @@ def write_checkpoint(
         torch.save({"facts": dict(facts), "session": dict(session)}, file)
 
 
-def read_checkpoint(
+def read(
     folder: str | os.PathLike[str], facts: Mapping[str, int], *, process: int
 ) -> tuple[dict[str, Any], int]:
-    """Return the saved state, and how many updates of its epoch it has seen.
-
-    The other facts must be this run's.
-    """
+    """Return the saved state and its epoch's updates, if the facts are this run's."""
     target = Path(folder) / NAME
     # Older files hold one process each.
     older = target.with_name(f"ted_{process}.pt")
@@ -48,21 +46,12 @@ def read_checkpoint(
         )
         raise CheckpointError(msg)
     try:
-        read = torch.load(target, weights_only=True, map_location="cpu")
-        session, saved = dict(read["session"]), dict(read["facts"])
+        file = torch.load(target, weights_only=True, map_location="cpu")
+        session, saved = dict(file["session"]), dict(file["facts"])
         found = {name: int(saved[name]) for name in (*facts, "updates")}
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        pickle.UnpicklingError,
-    ) as error:
+    except _DAMAGE as error:
         msg = f"{target.name!r} must be a state of TED, got {type(error).__name__}"
         raise CheckpointError(msg) from error
     for name, here in facts.items():
-        if found[name] != here:
-            msg = f"`{name}` must be the saved one, saved {found[name]}, here {here}"
-            raise CheckpointError(msg)
+        check_saved(name, found[name], here)
     return session, found["updates"]

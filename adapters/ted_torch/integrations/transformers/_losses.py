@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -19,7 +18,10 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
 )
 
+from ted_torch._row_order import random_states_kept
+
 _IGNORED = -100
+_cross_entropy = partial(F.cross_entropy, reduction="none", ignore_index=_IGNORED)
 
 # Kinds of models by their `loss_type`. The scores at a token of the first are of the
 # next one, unless they have an encoder.
@@ -35,15 +37,20 @@ _CLASSES = (
     "ForAudioClassification",
     CHOICES,
 )
-# Models whose names do not say what they are for. Those of masked words come first:
-# XLM is in two mappings, and does not shift.
-_MAPPINGS = (
-    ("ForMaskedLM", MODEL_FOR_MASKED_LM_MAPPING_NAMES),
-    ("ForCausalLM", MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
-    ("ForConditionalGeneration", MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
-    ("ForConditionalGeneration", MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
-    (CHOICES, MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES),
-)
+# Models whose names do not say what they are for. Those of masked words come last and
+# count: XLM is in two mappings, and does not shift.
+_KINDS = {
+    name: kind
+    for kind, mapping in (
+        (CHOICES, MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES),
+        ("ForConditionalGeneration", MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
+        ("ForConditionalGeneration", MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+        ("ForCausalLM", MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        ("ForMaskedLM", MODEL_FOR_MASKED_LM_MAPPING_NAMES),
+    )
+    for names in mapping.values()
+    for name in ((names,) if isinstance(names, str) else names)
+}
 # Causal models that leave the shift of the labels to the user.
 _UNSHIFTED = {
     f"{name}ForCausalLM"
@@ -59,8 +66,11 @@ def kind_of(model: Any) -> str:
     """Return the model's kind, whose losses of the samples must be known."""
     found, known = getattr(model, "loss_type", None), (*TOKENS, SPANS, *_CLASSES)
     if found is None:
-        kinds = (_kind_of_class(name, known) for name in _class_names(model))
-        found = next(filter(None, kinds), None)
+        named = (
+            next((kind for kind in known if kind in name), _KINDS.get(name))
+            for name in _class_names(model)
+        )
+        found = next(filter(None, named), None)
     if found not in known:
         msg = (
             f"`model` must have a loss of {', '.join(known)}, got "
@@ -76,19 +86,6 @@ def _class_names(model: Any) -> list[str]:
     return [one.__name__ for one in type(inside() if inside else model).__mro__]
 
 
-def _kind_of_class(name: str, known: tuple[str, ...]) -> str | None:
-    """Return what a class of transformers is for, by its name or a mapping."""
-    mapped = [
-        kind
-        for kind, mapping in _MAPPINGS
-        for names in mapping.values()
-        # Some models have a tuple of classes.
-        if name in ((names,) if isinstance(names, str) else names)
-    ]
-    named = [kind for kind in known if kind in name]
-    return next(iter(named + mapped), None)
-
-
 def shifts_labels(model: Any, kind: str) -> bool:
     """Tell whether the scores at a token are of the next one."""
     config = getattr(model, "config", None)
@@ -100,16 +97,11 @@ def shifts_labels(model: Any, kind: str) -> bool:
 @contextmanager
 def same_randomness(device: torch.device) -> Iterator[None]:
     """Leave the generators that models draw from as they were."""
-    # Some models mask spectra with NumPy's.
-    numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002
     here = device.type not in {"cpu", "mps"}
     kind = device.type if here else "cuda"
-    try:
-        with torch.random.fork_rng([device] if here else [], device_type=kind):
-            yield
-    finally:
-        np.random.set_state(numpy)  # noqa: NPY002
-        random.setstate(python)
+    forked = torch.random.fork_rng([device] if here else [], device_type=kind)
+    with random_states_kept(), forked:  # some models mask spectra with NumPy's
+        yield
 
 
 def token_losses(
@@ -124,13 +116,8 @@ def token_losses(
         raise ValueError(msg)
     if shift:
         labels = F.pad(labels, (0, 1), value=_IGNORED)[:, 1:]
-    losses = F.cross_entropy(
-        logits.flatten(0, 1).float(),
-        labels.flatten(),
-        reduction="none",
-        ignore_index=_IGNORED,
-        label_smoothing=smoothing,
-    )
+    flat = logits.flatten(0, 1).float(), labels.flatten()
+    losses = _cross_entropy(*flat, label_smoothing=smoothing)
     return {"losses": losses.view(labels.shape), "valid": labels != _IGNORED}
 
 
@@ -146,13 +133,7 @@ def class_losses(
         problem = "single_label_classification"
     if problem == "single_label_classification":
         labels = labels.reshape(-1).long()
-        losses = F.cross_entropy(
-            logits,
-            labels,
-            reduction="none",
-            ignore_index=_IGNORED,
-            label_smoothing=smoothing,
-        )
+        losses = _cross_entropy(logits, labels, label_smoothing=smoothing)
         return {"losses": losses, "valid": labels != _IGNORED}
     targets = labels.reshape(logits.shape).float()
     if problem == "regression":
@@ -169,13 +150,10 @@ def span_losses(
     # A position outside of the tokens is ignored.
     where = [part.reshape(-1).clamp(0, length) for part in positions]
     losses = [
-        F.cross_entropy(z.float(), part, reduction="none", ignore_index=length)
+        _cross_entropy(z.float(), part, ignore_index=length)
         for z, part in zip(logits, where, strict=True)
     ]
-    return {
-        "losses": torch.stack(losses, 1),
-        "valid": torch.stack(where, 1) != length,
-    }
+    return {"losses": torch.stack(losses, 1), "valid": torch.stack(where, 1) != length}
 
 
 def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Tensor:
@@ -196,18 +174,16 @@ def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Te
 def head_input(head: nn.Module | None) -> Iterator[list[Tensor]]:
     """Note the last hidden state that a head over the vocabulary is given."""
     found: list[Tensor] = []
-    if head is None:
-        yield found
-        return
 
     def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
         found.append(given[0])
 
-    handle = head.register_forward_pre_hook(keep)
+    handle = None if head is None else head.register_forward_pre_hook(keep)
     try:
         yield found
     finally:
-        handle.remove()
+        if handle is not None:
+            handle.remove()
 
 
 def router_loss(outputs: Any, model: Any) -> Tensor | None:

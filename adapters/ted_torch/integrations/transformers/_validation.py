@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from types import CodeType
 from typing import Any
 
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from transformers import Trainer
 
 from ted_core import TedWarning
 from ted_core.config import RunConfig
-from ted_torch._validation import check_no_shard
+from ted_torch._validation import check_even_batches, check_no_shard
 
 _HOOKS = ("_init_training_state", "_run_epoch", "_save_checkpoint")
 # Trainers whose `compute_loss` is the model's own loss, with what TRL's must be set to.
@@ -50,8 +50,8 @@ def check_bases(cls: type, mixin: type) -> None:
 def check_loss_methods(cls: Any, mixin: Any) -> None:
     """Refuse a `compute_loss` that hides the mixin's, or that the mixin would hide."""
     order = cls.__mro__
-    place = order.index(mixin)
-    for owner in order[:place]:
+    at = order.index(mixin)
+    for owner in order[:at]:
         method = vars(owner).get("compute_loss")
         if method is not None and not _goes_on(method):
             msg = (
@@ -62,9 +62,7 @@ def check_loss_methods(cls: Any, mixin: Any) -> None:
             raise TypeError(msg)
     if cls.sample_losses is not mixin.sample_losses:
         return
-    owner = next(
-        (one for one in order[place + 1 :] if "compute_loss" in vars(one)), None
-    )
+    owner = next((one for one in order[at + 1 :] if "compute_loss" in vars(one)), None)
     if owner is not None and f"{owner.__module__}.{owner.__qualname__}" not in _KNOWN:
         msg = (
             f"`compute_loss` must be that of Trainer, got that of {owner.__name__}, "
@@ -101,16 +99,6 @@ def check_options(ted: object) -> dict[str, Any]:
     return options
 
 
-def check_dataset(dataset: object) -> None:
-    """Refuse a data set without a length."""
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        msg = (
-            "`train_dataset` must be a map-style data set with a length, got "
-            f"{type(dataset).__name__}; samples without ids can't be pruned"
-        )
-        raise TypeError(msg)
-
-
 def check_arguments(trainer: Any) -> None:
     """Refuse arguments that leave TED no epochs, or no samples to choose."""
     args = trainer.args
@@ -143,13 +131,7 @@ def check_arguments(trainer: Any) -> None:
             value, (must, _, remedy) = getattr(args, name), rule.partition(";")
             msg = f"`{name}` must {must}, got {value!r}" + (remedy and f";{remedy}")
             raise ValueError(msg)
-    loading = args.accelerator_config
-    if args.world_size > 1 and not loading.even_batches:
-        msg = (
-            "`even_batches` must be True, got False; processes that step unequally "
-            "often would wait for each other"
-        )
-        raise ValueError(msg)
+    check_even_batches(args.accelerator_config, args.world_size)
     if trainer.compute_loss_func is not None:
         msg = (
             "`compute_loss_func` must be left out, got "

@@ -17,42 +17,13 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 
 from ted_core import run_metrics, steps_for
 from ted_core.config import RunOptions
+from ted_core.schedules.counts import StepOptions
 from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
-from ted_torch._validation import check_prunes
+from ted_torch._validation import check_prunes, count_items
 from ted_torch.data import WithIds
+from ted_torch.integrations.transformers import _checkpoint, _losses, _validation
 from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
-from ted_torch.integrations.transformers._checkpoint import (
-    read_checkpoint,
-    write_checkpoint,
-)
-from ted_torch.integrations.transformers._losses import (
-    CHOICES,
-    SPANS,
-    TOKENS,
-    class_losses,
-    head_input,
-    kind_of,
-    router_loss,
-    same_randomness,
-    shifts_labels,
-    span_losses,
-    token_losses,
-    token_weights,
-)
-from ted_torch.integrations.transformers._validation import (
-    check_arguments,
-    check_bases,
-    check_dataset,
-    check_hooks,
-    check_loss_methods,
-    check_loss_type,
-    check_options,
-    check_signal,
-    own_batches,
-    warn_of_other_loss,
-    warn_of_regression,
-)
 from ted_torch.session import TED
 
 __all__ = ["TEDTrainer", "TEDTrainerMixin", "TrainerOptions"]
@@ -96,20 +67,20 @@ class TEDTrainerMixin(_Trainer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse base classes in the other order."""
         super().__init_subclass__(**kwargs)
-        check_bases(cls, TEDTrainerMixin)
+        _validation.check_bases(cls, TEDTrainerMixin)
 
     def __init__(
         self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
     ) -> None:
-        self._options = check_options(ted)
+        self._options = _validation.check_options(ted)
         self._allow = tuple(self._options.pop("allow", ()))
-        check_hooks(super())
-        check_loss_methods(type(self), TEDTrainerMixin)
+        _validation.check_hooks(super())
+        _validation.check_loss_methods(type(self), TEDTrainerMixin)
         if "train_dataset" in kwargs:
-            check_dataset(kwargs["train_dataset"])
+            count_items(kwargs["train_dataset"], name="train_dataset")
         super().__init__(*args, **kwargs)
-        check_dataset(self.train_dataset)
-        check_arguments(self)
+        count_items(self.train_dataset, name="train_dataset")
+        _validation.check_arguments(self)
         self.ted, self._trained = self._make_session(), False
         # The step before the open epoch, and the epoch's steps; the updates that a
         # checkpoint has of its epoch.
@@ -117,13 +88,14 @@ class TEDTrainerMixin(_Trainer):
         self._folder: Any = None
         self._kind, self._shift, self._compared = "", False, True
         if type(self).sample_losses is TEDTrainerMixin.sample_losses:
-            check_loss_type(self.args)
-            self._kind, self._compared = kind_of(self.model), False
-            self._shift = shifts_labels(self.model, self._kind)
-            if self._kind in {*TOKENS, SPANS}:
-                check_signal("tokens", self.ted.pruner.config)
-            elif self._kind != CHOICES:
-                warn_of_regression(self.model, self.ted.pruner.config)
+            _validation.check_loss_type(self.args)
+            self._kind, self._compared = _losses.kind_of(self.model), False
+            self._shift = _losses.shifts_labels(self.model, self._kind)
+            config = self.ted.pruner.config
+            if self._kind in {*_losses.TOKENS, _losses.SPANS}:
+                _validation.check_signal("tokens", config)
+            elif self._kind != _losses.CHOICES:
+                _validation.warn_of_regression(self.model, config)
 
     def _make_session(self) -> TED[Any]:
         """Return a session of the trainer's epochs, device and seed."""
@@ -155,22 +127,7 @@ class TEDTrainerMixin(_Trainer):
     ) -> Any:
         """Train, or resume from a checkpoint's folder, as ``Trainer.train`` does.
 
-        Parameters
-        ----------
-        resume_from_checkpoint : str or bool, optional
-            A checkpoint's folder; True is the last one in the output folder.
-        *args, **kwargs : any
-            What else the trainer takes.
-
-        Returns
-        -------
-        transformers.trainer_utils.TrainOutput
-            The trainer's own; its metrics hold those of TED, too.
-
-        Raises
-        ------
-        CheckpointError
-            The checkpoint has no state of TED, or one of another run.
+        A checkpoint without a state of TED, or of another run, is a CheckpointError.
         """
         if self._trained:
             self.ted = self._make_session()
@@ -184,33 +141,16 @@ class TEDTrainerMixin(_Trainer):
 
     def _load_session(self, folder: str | os.PathLike[str]) -> bool:
         """Take over the session of a checkpoint; tell whether it extends that run."""
-        saved, self._done = read_checkpoint(
+        saved, self._done = _checkpoint.read(
             folder, self._facts(), process=self.args.process_index
         )
         state = own_state(saved, self.ted.ranks)
         self.ted.load_state_dict(state, allow=self._allow)
-        # The trainer passes over the batches itself.
-        self.ted.sampler.restart()
+        self.ted.sampler.start = 0  # the trainer passes over the batches itself
         return bool(saved["pruner.epochs"] != self.ted.pruner.epochs)
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the trainer's counts, with the samples and steps of the whole run.
-
-        Parameters
-        ----------
-        *args, **kwargs : any
-            What the trainer gives.
-
-        Returns
-        -------
-        tuple of int
-            As the trainer's.
-
-        Raises
-        ------
-        ValueError
-            The number of epochs is not the planned one.
-        """
+        """Return the trainer's counts, with the samples and steps of the whole run."""
         values = super().set_initial_training_values(*args, **kwargs)
         pruner = self.ted.pruner
         if values[0] != pruner.epochs:
@@ -220,53 +160,31 @@ class TEDTrainerMixin(_Trainer):
             )
             raise ValueError(msg)
         samples = int(pruner.config.kept_counts.sum())
-        steps = self._max_steps()
+        steps = pruner.max_total_steps(self._batch_size(), **self._steps())
         # A resumed run keeps the schedule that it had; an extended one counts what ran.
         if self._folder is not None and self._load_session(self._folder):
-            steps = self._max_steps()
+            steps = pruner.max_total_steps(self._batch_size(), **self._steps())
         return (*values[:3], samples, *values[4:6], steps)
 
-    def _max_steps(self) -> int:
-        """Count the optimizer steps of the whole run, or bound them."""
-        return self.ted.pruner.max_total_steps(
-            self._batch_size(),
-            accumulation=self.args.gradient_accumulation_steps,
-            drop_last=self.args.dataloader_drop_last,
-        )
+    def _steps(self) -> StepOptions:
+        """Return how the trainer makes optimizer steps of batches."""
+        accumulation = self.args.gradient_accumulation_steps
+        drop_last = self.args.dataloader_drop_last
+        return {"accumulation": accumulation, "drop_last": drop_last}
 
-    def _init_training_state(
-        self,
-        max_steps: int,
-        num_update_steps_per_epoch: int,
-        num_train_epochs: int,
-        resume_from_checkpoint: str | None,
-        trial: Any,
-    ) -> tuple[int, int]:
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         """Return the epoch and its batches to pass over, of the saved session."""
-        found: tuple[int, int] = super()._init_training_state(
-            max_steps,
-            num_update_steps_per_epoch,
-            num_train_epochs,
-            resume_from_checkpoint,
-            trial,
-        )
-        if resume_from_checkpoint is None:
+        found: tuple[int, int] = super()._init_training_state(*args, **kwargs)
+        if self._folder is None:
             return found
         pruner, accumulation = self.ted.pruner, self.args.gradient_accumulation_steps
         if pruner.finished:
             return pruner.epochs, 0
-        updates = steps_for(
-            len(pruner.plan()),
-            self._batch_size(),
-            accumulation=accumulation,
-            drop_last=self.args.dataloader_drop_last,
-        )
+        updates = steps_for(len(pruner.plan()), self._batch_size(), **self._steps())
         if self._done < updates:
             return self.ted.epoch, self._done * accumulation
-        if self.ted.epoch + 1 == pruner.epochs:
-            self.ted.finish()
-            return pruner.epochs, 0
-        return self.ted.epoch + 1, 0
+        self.ted.close_epoch()
+        return self.ted.epoch, 0
 
     def _run_epoch(self, *args: Any, **given: Any) -> None:
         """Run an epoch of its own length."""
@@ -310,7 +228,7 @@ class TEDTrainerMixin(_Trainer):
             ted.state_dict(every_process=True), ted.ranks, device=args.device
         )
         if args.should_save:
-            write_checkpoint(folder, state, {**self._facts(), "updates": updates})
+            _checkpoint.write(folder, state, {**self._facts(), "updates": updates})
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save a checkpoint, the session in it before anything is done with it."""
@@ -323,7 +241,7 @@ class TEDTrainerMixin(_Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the trainer's own loader, of the kept samples and with their ids."""
         made = super().get_train_dataloader()
-        batches = own_batches(made, self.ted.pruner.n)
+        batches = _validation.own_batches(made, self.ted.pruner.n)
         loader: DataLoader[Any] = DataLoader(
             WithIds(made.dataset),
             batch_size=batches.batch_size,
@@ -361,28 +279,23 @@ class TEDTrainerMixin(_Trainer):
             ``losses``, unreduced, of shape (B, ...), and ``mask``, ``valid``,
             ``logits``, ``labels``: what the signal needs.
         """
-        if self._kind == SPANS:
+        if self._kind == _losses.SPANS:
             logits = outputs["start_logits"], outputs["end_logits"]
             where = labels["start_positions"], labels["end_positions"]
-            return {**span_losses(logits, where), "mask": logits}
-        z, y = outputs["logits"], labels["labels"]
+            return {**_losses.span_losses(logits, where), "mask": logits}
+        z, y, config = outputs["logits"], labels["labels"], self.ted.pruner.config
         smoothing = self.args.label_smoothing_factor
-        if self._kind in TOKENS:
-            given = token_losses(z, y, shift=self._shift, smoothing=smoothing)
+        if self._kind in _losses.TOKENS:
+            given = _losses.token_losses(z, y, shift=self._shift, smoothing=smoothing)
             return {**given, "mask": list(hidden) or z}
         model: Any = self.model
         problem = model.config.problem_type
-        if self._kind == CHOICES:
+        if self._kind == _losses.CHOICES:
             problem = "single_label_classification"
-        given = class_losses(z, y, problem=problem, smoothing=smoothing)
+        given = _losses.class_losses(z, y, problem=problem, smoothing=smoothing)
         if "valid" not in given:
-            check_signal("numbers or several labels", self.ted.pruner.config)
+            _validation.check_signal("numbers or several labels", config)
         return {**given, "mask": z, "logits": z, "labels": y}
-
-    def _has_encoder(self) -> bool:
-        """Tell whether a decoder's input is made of the labels."""
-        config = getattr(self.model, "config", None)
-        return bool(getattr(config, "is_encoder_decoder", False))
 
     def compute_loss(
         self,
@@ -392,36 +305,15 @@ class TEDTrainerMixin(_Trainer):
         num_items_in_batch: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Return the loss over r_t, normalised as the trainer does.
-
-        Parameters
-        ----------
-        model : torch.nn.Module
-            In training mode; in evaluation the trainer's own loss is returned.
-        inputs : dict of str to Tensor
-            A batch, with its ids.
-        return_outputs : bool, default False
-            Whether the model's outputs are returned, too.
-        num_items_in_batch : Tensor of int, shape (), optional
-            How many labels count in the whole optimizer step.
-        **kwargs : any
-            For the trainer's own loss.
-
-        Returns
-        -------
-        Tensor of float, shape (), or pair of it and the outputs
-            The loss; its backward records the scores.
-
-        Raises
-        ------
-        ValueError
-            The batch has no ids or labels, or its rows are not samples.
-        """
+        """Return the loss over r_t, normalised as the trainer does."""
         if not model.training:
             kwargs |= {"num_items_in_batch": num_items_in_batch}
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        # A decoder's input is made of the labels.
+        config = getattr(self.model, "config", None)
+        decodes = bool(getattr(config, "is_encoder_decoder", False))
         ids, labels, columns = split_columns(
-            inputs, self.label_names, keep_labels=self._has_encoder()
+            inputs, self.label_names, keep_labels=decodes
         )
         theirs = None
         if not self._compared:
@@ -432,13 +324,13 @@ class TEDTrainerMixin(_Trainer):
                 self._compared = False
         head: Any = getattr(self.model, "get_output_embeddings", None)
         at_head = head is not None and not self.args.torch_compile
-        with head_input(head() if at_head else None) as hidden:
+        with _losses.head_input(head() if at_head else None) as hidden:
             outputs = model(**columns)
         given = self.sample_losses(outputs, labels, hidden)
         items = num_items_in_batch if self.model_accepts_loss_kwargs else None
         if theirs is not None:
             self._compare(given, outputs, items, theirs)
-        weights = token_weights(given["losses"], given.get("valid"), items)
+        weights = _losses.token_weights(given["losses"], given.get("valid"), items)
         loss = self.ted.loss(ids=ids, weights=weights, **given)
         loss = self._whole_loss(loss, outputs, items)
         return (loss, outputs) if return_outputs else loss
@@ -448,7 +340,7 @@ class TEDTrainerMixin(_Trainer):
         if items is not None and self.args.average_tokens_across_devices:
             # The processes' gradients will be averaged; `items` counts all of them.
             loss = loss * self.accelerator.num_processes
-        balance = router_loss(outputs, self.model)
+        balance = _losses.router_loss(outputs, self.model)
         return loss if balance is None else loss + balance
 
     def _framework_loss(
@@ -459,7 +351,7 @@ class TEDTrainerMixin(_Trainer):
         columns = {name: value for name, value in inputs.items() if name != IDS}
         # Running statistics would move twice.
         kept = [(buffer, buffer.clone()) for buffer in net.buffers()]
-        with same_randomness(self.args.device), torch.no_grad():
+        with _losses.same_randomness(self.args.device), torch.no_grad():
             loss: Any = super().compute_loss(net, columns, num_items_in_batch=items)
             for buffer, value in kept:
                 buffer.copy_(value)
@@ -473,7 +365,7 @@ class TEDTrainerMixin(_Trainer):
         found = []
         # A model that takes `items` may leave them, and return a mean.
         for count in {id(items): items, id(None): None}.values():
-            weights = token_weights(given["losses"], valid, count)
+            weights = _losses.token_weights(given["losses"], valid, count)
             losses = per_sample(given["losses"].detach(), valid=valid)
             loss = mean_loss(losses, 1.0, weights)
             found.append(float(self._whole_loss(loss, outputs, items).detach()))
@@ -487,18 +379,10 @@ class TEDTrainerMixin(_Trainer):
         if not any(
             math.isclose(one, theirs, rel_tol=near, abs_tol=1e-6) for one in found
         ):
-            warn_of_other_loss(found[0], theirs, self.model)
+            _validation.warn_of_other_loss(found[0], theirs, self.model)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log keep ratio and savings beside what the trainer logs of the training.
-
-        Parameters
-        ----------
-        logs : dict of str to float
-            What the trainer logs; extended.
-        *args, **kwargs : any
-            For the trainer.
-        """
+        """Log keep ratio and savings beside what the trainer logs of the training."""
         if self.is_in_train and not any(name.startswith("eval_") for name in logs):
             logs.update(run_metrics(self.ted.pruner))
         super().log(logs, *args, **kwargs)
@@ -536,9 +420,5 @@ class TEDTrainer(TEDTrainerMixin, Trainer):
     compares the two, and warns where they differ. Three hooks of the trainer are
     private: `_run_epoch`, for the length of each epoch, `_init_training_state`, for
     the epoch of a checkpoint, and `_save_checkpoint`, for the session in it.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Algorithm 1.
+    Source: TED, ECAI 2024, Algorithm 1.
     """

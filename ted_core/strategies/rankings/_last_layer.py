@@ -1,0 +1,128 @@
+"""What a trained model's last layer gave for every sample: checks, and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ted_core._validation import as_array
+from ted_core.signals import _formulas
+
+_MIN_CLASSES = 2
+_NUMBERS = 1 << 20  # float64 numbers, 8 MB, of a block of rows
+
+
+def row_blocks(n: int, width: int) -> Iterator[slice]:
+    """Yield slices that divide n rows of so many numbers into blocks."""
+    rows = max(1, _NUMBERS // width)
+    for start in range(0, n, rows):
+        yield slice(start, min(start + rows, n))
+
+
+def check_matrix(
+    name: str, value: object, shape: tuple[int | str, int | str]
+) -> NDArray[np.float32]:
+    """Return a finite float32 matrix of a shape, in which a letter fits any size."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiu":
+        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    fits = array.ndim == len(shape) and all(
+        size == wanted if isinstance(wanted, int) else size > 0
+        for size, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        rule = f"({', '.join(map(str, shape))})"
+        msg = f"`{name}` must have shape {rule} and not be empty, got {array.shape}"
+        raise ValueError(msg)
+    # float32 leaves float64 the room to square and to multiply without overflow.
+    with np.errstate(over="ignore"):
+        matrix: NDArray[np.float32] = array.astype(np.float32, copy=False)
+    if not np.isfinite(matrix).all():
+        row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
+        msg = f"`{name}` must be finite in float32, got another number in row {row}"
+        raise ValueError(msg)
+    return matrix
+
+
+def check_logits(name: str, value: object) -> NDArray[np.float32]:
+    """Return logits (n, C) of at least one sample and two classes."""
+    z = check_matrix(name, value, ("n", "C"))
+    if z.shape[1] < _MIN_CLASSES:
+        msg = f"`{name}` must have at least {_MIN_CLASSES} classes, got shape {z.shape}"
+        raise ValueError(msg)
+    return z
+
+
+def check_labels(
+    name: str, value: object, n: int, classes: int | None = None
+) -> NDArray[np.signedinteger[Any]]:
+    """Return labels (n,): any integers, or indices of so many classes."""
+    y = as_array(name, value)
+    if y.dtype.kind not in "iu":
+        msg = f"`{name}` must hold class indices, got dtype {y.dtype}"
+        raise TypeError(msg)
+    if y.shape != (n,):
+        msg = f"`{name}` must have shape ({n},), one a sample, got shape {y.shape}"
+        raise ValueError(msg)
+    wrong = np.zeros(n, bool) if classes is None else (y < 0) | (y >= classes)
+    if wrong.any():
+        msg = (
+            f"`{name}` must be in [0, {classes}), got {y[wrong][0]} at "
+            f"{int(np.flatnonzero(wrong)[0])}"
+        )
+        raise ValueError(msg)
+    return y.astype(np.int64, copy=False)
+
+
+def log_softmax(z: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return log p of logits (m, C)."""
+    below = z.astype(np.float64)
+    below -= below.max(axis=1, keepdims=True)
+    below -= np.log(np.exp(below).sum(axis=1, keepdims=True))
+    return below
+
+
+class LastLayer:
+    """Features, logits and labels of n samples, and their gradients (p - y) (h, 1)'."""
+
+    def __init__(
+        self,
+        features: object,
+        logits: object,
+        labels: object,
+        *,
+        bias: bool,
+        names: tuple[str, str, str] = ("features", "logits", "labels"),
+    ) -> None:
+        """Check the arrays, which errors call by `names`."""
+        self.logits = check_logits(names[1], logits)
+        self.n, self.classes = self.logits.shape
+        self._h = check_matrix(names[0], features, (self.n, "D"))
+        self.labels = check_labels(names[2], labels, self.n, self.classes)
+        self._bias = bias
+        self.width = self._h.shape[1] + bias
+
+    def features(self, ids: Any) -> NDArray[np.float64]:
+        """Return (h, 1), or h without a bias."""
+        h = self._h[ids]
+        out = np.ones((len(h), self.width))
+        out[:, : h.shape[1]] = h
+        return out
+
+    def errors(
+        self, ids: Any, logits: NDArray[Any] | None = None
+    ) -> NDArray[np.float64]:
+        """Return p - y, of other logits than the samples' own if they are given."""
+        z = self.logits[ids] if logits is None else logits
+        y = np.zeros(z.shape)
+        y[np.arange(len(y)), self.labels[ids]] = 1
+        errors = _formulas.label_errors(np, z.astype(np.float64), y)
+        return np.asarray(errors, np.float64)
+
+    def blocks(self, n: int) -> Iterator[slice]:
+        """Yield slices of n samples whose features are a block."""
+        return row_blocks(n, self.width + self.classes)
