@@ -29,6 +29,7 @@ from ted_torch._validation import (
     check_ids,
     check_masks,
     check_numbers,
+    check_own_losses,
     check_shape,
     check_unchanged,
     version_of,
@@ -285,6 +286,7 @@ class StepRecorder:
         first = checked if isinstance(checked, Tensor) else checked[0][0]
         self._count(size, first, ids)
         weights = self._all_weights(first, losses, weights, valid)
+        check_own_losses(losses, self._config.signal, weights)
         if opened is not None:
             for alias, version in opened.watched:
                 check_unchanged(alias, version)

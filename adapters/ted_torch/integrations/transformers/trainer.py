@@ -20,7 +20,7 @@ from ted_core.config import RunOptions
 from ted_core.schedules.counts import StepOptions
 from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
-from ted_torch._validation import count_items
+from ted_torch._validation import check_prunes, count_items
 from ted_torch.data import WithIds
 from ted_torch.integrations.transformers import _checkpoint, _losses, _validation
 from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
@@ -116,7 +116,7 @@ class TEDTrainerMixin(_Trainer):
             rank=0,
             **options,
         )
-        _validation.check_prunes(ted.pruner, step)
+        check_prunes("train_dataset", ted.pruner, step)
         return ted
 
     def _batch_size(self) -> int:
