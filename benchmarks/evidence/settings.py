@@ -1,0 +1,123 @@
+"""The settings: data, network, training, and the learning rates that are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import networks
+import pictures
+import text
+
+__all__ = ["SETTINGS", "Setting"]
+
+METHODS = {
+    "soft_margin": {"method": "soft_margin"},
+    "ted_loss": {"method": "ted_loss"},
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, and for how long.
+
+    Parameters
+    ----------
+    title, regime : str
+        What the page says of it.
+    load : callable
+        Takes the data folder; returns a `Data`.
+    network : callable
+        Takes nothing; returns a module that gives logits.
+    epochs : int
+        Epochs of the full run.
+    rates : tuple of float
+        Learning rates among which each arm takes its best.
+    optimizer : {"sgd", "adamw"}
+        SGD with Nesterov momentum 0.9, or AdamW.
+    weight_decay : float
+        Of the optimizer.
+    methods : dict
+        The session's options by label.
+    budgets, seeds : tuple of float, int
+        Shares of the full run's samples, and how many seeds judge.
+    """
+
+    title: str
+    regime: str
+    load: Callable
+    network: Callable
+    epochs: int
+    rates: tuple[float, ...]
+    optimizer: str = "sgd"
+    weight_decay: float = 5e-4
+    methods: dict = field(default_factory=lambda: METHODS)
+    budgets: tuple[float, ...] = (0.5,)
+    seeds: int = 8
+
+
+SETTINGS = {
+    "plenty": Setting(
+        title="60,000 pictures of Fashion-MNIST at 14 x 14, a network of two hidden layers",
+        regime="plenty",
+        load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
+        network=partial(networks.dense, 196, 32, 10),
+        epochs=16,
+        rates=(0.025, 0.05, 0.1, 0.2),
+    ),
+    "plenty_cnn": Setting(
+        title="60,000 pictures of Fashion-MNIST at 14 x 14, a small convolutional network",
+        regime="plenty",
+        load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
+        network=partial(networks.convolutional, 1, 8, 14, 10),
+        epochs=12,
+        rates=(0.05, 0.1, 0.2, 0.4),
+    ),
+    "short": Setting(
+        title="20,000 pictures of CIFAR-100 at 16 x 16, 8 epochs",
+        regime="short",
+        load=partial(pictures.load, "cifar100", samples=20000, side=16, margin=1),
+        network=partial(networks.convolutional, 3, 16, 16, 100),
+        epochs=8,
+        rates=(0.05, 0.1, 0.2, 0.4),
+    ),
+    "scarce": Setting(
+        title="5,000 pictures of CIFAR-10 at 16 x 16, 32 epochs",
+        regime="scarce",
+        load=partial(pictures.load, "cifar10", samples=5000, side=16, margin=1),
+        network=partial(networks.dense, 768, 64, 10),
+        epochs=32,
+        rates=(0.0125, 0.025, 0.05, 0.1),
+    ),
+    "solved": Setting(
+        title="5,000 pictures of Fashion-MNIST at 14 x 14, not augmented, 80 epochs",
+        regime="solved",
+        load=partial(
+            pictures.load, "fashion_mnist", samples=5000, side=14, margin=0, flip=False
+        ),
+        network=partial(networks.dense, 196, 128, 10),
+        epochs=80,
+        rates=(0.025, 0.05, 0.1, 0.2),
+    ),
+    "sst2": Setting(
+        title="SST-2, means of MiniLM's word vectors, a network of two hidden layers",
+        regime="text",
+        load=partial(text.means, "sst2"),
+        network=partial(networks.dense, 384, 16, 2),
+        epochs=6,
+        rates=(0.00025, 0.0005, 0.001, 0.002),
+        optimizer="adamw",
+        weight_decay=0.01,
+    ),
+    "qnli": Setting(
+        title="QNLI, 4,463 pairs, features of a frozen MiniLM, a network of two layers",
+        regime="text",
+        load=partial(text.features, "qnli", tests=1000),
+        network=partial(networks.dense, 1536, 32, 2),
+        epochs=20,
+        rates=(0.00025, 0.0005, 0.001, 0.002),
+        optimizer="adamw",
+        weight_decay=0.01,
+    ),
+}
