@@ -42,6 +42,7 @@ from ted_core.signals.mask_gradient import (
 from ted_core.strategies import (
     UCB,
     EpsilonGreedy,
+    Importance,
     InfoBatch,
     MeanAndVariance,
     Random,
@@ -63,6 +64,7 @@ __all__ = [
     "EpochError",
     "EpochPlan",
     "EpsilonGreedy",
+    "Importance",
     "InfoBatch",
     "Last",
     "Linear",

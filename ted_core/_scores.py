@@ -26,7 +26,7 @@ from ted_core.selection.top_k import pieces
 from ted_core.typing import Counts, Ids, Scores
 
 _MAX_TIMES = np.iinfo(np.uint8).max
-_MAX_UPDATES = np.iinfo(np.uint16).max
+_MAX_EPOCHS = np.iinfo(np.uint16).max  # that are counted of a sample
 # Bits of a sample's flags; the bit after one is for a second epoch of the same.
 _SEEN, _NONFINITE, _WEIGHTLESS, _UNDELIVERED = 1, 2, 8, 32
 _SINCE_VALUE = _WEIGHTLESS * 3 | _UNDELIVERED * 3
@@ -213,8 +213,8 @@ class ScoreTable:
     # delivered, it keeps its score; without one it ranks first for one more epoch,
     # then at the median.
     #
-    # 7 bytes a sample between epochs, and what the reduction adds; 7 more while an
-    # epoch is open.
+    # 7 bytes a sample between epochs, 2 more where a strategy asks how often each was
+    # planned, and what the reduction adds; 7 more while an epoch is open.
 
     def __init__(
         self,
@@ -222,6 +222,7 @@ class ScoreTable:
         *,
         reduction: Reduction | None = None,
         initial_scores: ArrayLike | None = None,
+        counts_planned: bool = False,
     ) -> None:
         self.n = check_samples(n)
         self.reduction: Reduction = Polyak() if reduction is None else reduction
@@ -236,6 +237,7 @@ class ScoreTable:
             self.columns.update(self.reduction.begin(scores.copy()))
             self._update_counts[:] = 1
             self._flags[:] = _SEEN
+        self._planned = np.zeros(self.n, np.uint16) if counts_planned else None
         self._buffer: EpochBuffer | None = None
 
     @property
@@ -248,6 +250,12 @@ class ScoreTable:
     def update_counts(self) -> NDArray[np.uint16]:
         """Epochs with a valid value, uint16, shape (n,), a copy; 65,535 at most."""
         return self._update_counts.copy()
+
+    @property
+    def planned_counts(self) -> NDArray[np.uint16]:
+        """Closed epochs that planned each sample, read-only; 0 if not counted."""
+        counted = np.uint16(0) if self._planned is None else self._planned
+        return np.broadcast_to(counted, self.n)
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -364,13 +372,18 @@ class ScoreTable:
         self._update(ids + part.start, means[ids])
         return [int(x.sum()) for x in (nonfinite, weightless, given_up)]
 
+    def count_planned(self, order: Ids) -> None:
+        """Count the plan of an epoch that closes, if a strategy asks for it."""
+        if self._planned is not None:
+            self._planned[order] = _one_more(self._planned[order])
+
     def _update(self, ids: NDArray[np.int64], values: Scores) -> None:
         counts = self._update_counts[ids]
         before = {name: column[ids] for name, column in self.columns.items()}
         for name, column in self.reduction.update(before, counts, values).items():
             # -0 becomes 0, so that equal scores have equal bits.
             self.columns[name][ids] = column + column.dtype.type(0)
-        self._update_counts[ids] = np.minimum(counts, _MAX_UPDATES - 1) + np.uint16(1)
+        self._update_counts[ids] = _one_more(counts)
 
     def ranking(self, selector: Selector | None = None) -> Scores:
         """Return what a strategy ranks by."""
@@ -395,7 +408,10 @@ class ScoreTable:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that a state holds, by name, not copied."""
         counts, flags = self._update_counts, self._flags
-        return {**self.columns, "update_counts": counts, "flags": flags}
+        arrays = {**self.columns, "update_counts": counts, "flags": flags}
+        if self._planned is not None:
+            arrays["planned_counts"] = self._planned
+        return arrays
 
     def of_state(self, state: Mapping[str, Any]) -> ScoreTable:
         """Return a table like this one on a state's arrays, checked, not copied."""
@@ -405,6 +421,7 @@ class ScoreTable:
         table.columns = {name: arrays[name] for name in self.columns}
         table._update_counts = arrays["update_counts"]  # noqa: SLF001
         table._flags = arrays["flags"]  # noqa: SLF001
+        table._planned = arrays.get("planned_counts")  # noqa: SLF001
         table._buffer = None  # noqa: SLF001
         observed = plain_field(state, "open.observed", int)
         if observed:
@@ -438,3 +455,8 @@ class ScoreTable:
         for name, array in other.arrays().items():
             self.arrays()[name][...] = array
         self._buffer = other._buffer
+
+
+def _one_more(counts: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return counts of epochs that are higher by one, 65,535 at most."""
+    return np.minimum(counts, _MAX_EPOCHS - 1) + np.uint16(1)

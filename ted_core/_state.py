@@ -38,6 +38,7 @@ from ted_core.schedules import (
 from ted_core.strategies import (
     UCB,
     EpsilonGreedy,
+    Importance,
     InfoBatch,
     Random,
     SoftTop,
@@ -48,7 +49,8 @@ from ted_core.typing import State, id_dtype
 
 for _kind in (
     *(Constant, Cosine, Linear, RollerCoaster),
-    *(UCB, EpsilonGreedy, InfoBatch, Random, SoftTop, Static, TopScore),
+    *(UCB, EpsilonGreedy, Importance, InfoBatch),
+    *(Random, SoftTop, Static, TopScore),
     *(Count, Last, Mean, MeanAndVariance, Polyak),
 ):
     register_kind(_kind)

@@ -33,7 +33,7 @@ from ted_core.schedules.counts import (
 )
 from ted_core.selection.sharded import Layout, Shard, layout_of
 from ted_core.signals import SIGNALS
-from ted_core.strategies import Random, SoftTop, Strategy, TopScore
+from ted_core.strategies import Importance, Random, SoftTop, Strategy, TopScore
 from ted_core.strategies.base import Labels
 from ted_core.typing import State
 
@@ -44,6 +44,7 @@ METHODS: Mapping[str, tuple[str, Strategy]] = MappingProxyType(
         "ted": ("mask_gradient", TopScore()),
         "ted_loss": ("loss", TopScore()),
         "soft_margin": ("margin", SoftTop()),
+        "importance": ("el2n", Importance()),
         "random": ("mask_gradient", Random()),
     }
 )
@@ -51,6 +52,7 @@ METHODS: Mapping[str, tuple[str, Strategy]] = MappingProxyType(
 
 ``"ted"`` is the paper's Algorithm 1, ``"ted_loss"`` the same on the loss (Table 6);
 ``"soft_margin"`` selects by rank among the samples whose two best classes are close;
+``"importance"`` draws in proportion to the gradient's norm at the logits, and weighs;
 ``"random"`` selects anew at random in each epoch.
 """
 

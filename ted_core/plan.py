@@ -214,6 +214,7 @@ def make_plan(config: RunConfig, table: ScoreTable, epoch: int) -> EpochPlan:
             labels=config.labels,
             multiple_of=config.multiple_of,
             selector=layout.selector,
+            planned_counts=table.planned_counts,
         )
     )
     seed = layout.order_seed(config.seed)

@@ -48,7 +48,7 @@ class Pruner:
         Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns.
     prune_ratio, schedule : float or Schedule, optional
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
-    method : {"ted", "ted_loss", "soft_margin", "random"}, default "ted"
+    method : {"ted", "ted_loss", "soft_margin", "importance", "random"}, default "ted"
         Names a signal and a strategy, of `ted_core.config`; or give these two:
     strategy, signal : Strategy and str, by default ``TopScore()``, "mask_gradient"
         Which samples are kept, by which of `ted_core.signals`.
@@ -102,6 +102,7 @@ class Pruner:
             n,
             reduction=run.reduction,
             initial_scores=options.get("initial_scores"),
+            counts_planned=getattr(run.strategy, "needs_planned_counts", False),
         )
         self._history: Rows = {name: [] for name in (*HISTORY, "keep_ratio")}
         self._epoch, self._stopped = 0, False
@@ -317,6 +318,7 @@ class Pruner:
         # Where nothing was observed at all, nothing is known of who was delivered.
         order = plan.order if anything else None
         closed = self._table.close(order, needs_value=False)
+        self._table.count_planned(plan.order)
         row: dict[str, float] = {
             "planned": accounts.planned,
             "observed": accounts.observed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ted_core.reductions import MeanAndVariance
 from ted_core.strategies.base import Request, Selection, Strategy
 from ted_core.strategies.epsilon_greedy import EpsilonGreedy
+from ted_core.strategies.importance import Importance
 from ted_core.strategies.infobatch import InfoBatch
 from ted_core.strategies.random import Random
 from ted_core.strategies.soft_top import SoftTop
@@ -15,6 +16,7 @@ from ted_core.strategies.ucb import UCB
 __all__ = [
     "UCB",
     "EpsilonGreedy",
+    "Importance",
     "InfoBatch",
     "MeanAndVariance",
     "Random",

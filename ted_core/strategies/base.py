@@ -48,6 +48,9 @@ class Request:
     selector : Selector, optional
         Chooses among the samples of all processes; among the `n` by default. Over
         shards every process makes the same calls in the same order.
+    planned_counts : ndarray of uint16, shape (n,), optional
+        Epochs that have planned each sample so far, 65,535 at most; read-only. Counted
+        for a strategy with ``needs_planned_counts = True``, else 0.
 
     Notes
     -----
@@ -65,11 +68,15 @@ class Request:
     labels: Labels | None = None
     multiple_of: int = 1
     selector: Selector = None  # type: ignore[assignment] # set below
+    planned_counts: NDArray[np.uint16] = None  # type: ignore[assignment] # set below
 
     def __post_init__(self) -> None:
         """Choose among this process's samples where no selector is given."""
         if self.selector is None:
             object.__setattr__(self, "selector", LocalSelector(self.n))
+        if self.planned_counts is None:
+            none = np.broadcast_to(np.uint16(0), self.n)
+            object.__setattr__(self, "planned_counts", none)
 
     @property
     def total(self) -> int:
@@ -188,7 +195,8 @@ class Strategy(Protocol):
     """What the pruner asks of a strategy; its repr names its parameters.
 
     With a class attribute ``over_shards = True`` it says that `select` compares samples
-    by `Request.top`, `Request.draw` and sums alone, and so chooses over all processes.
+    by `Request.top`, `Request.draw` and sums alone, and so chooses over all processes;
+    with ``needs_planned_counts = True`` it gets `Request.planned_counts`.
     """
 
     @property
@@ -223,6 +231,11 @@ class StrategyDefaults:
     over_shards: bool = True
 
     @property
+    def needs_planned_counts(self) -> bool:
+        """Whether the state counts how often each sample was planned."""
+        return False
+
+    @property
     def uses_scores(self) -> bool:
         """Whether an epoch without values is an error."""
         return True
@@ -236,6 +249,11 @@ class StrategyDefaults:
     def scales_loss(self) -> bool:
         """Whether the loss is divided by r_t (Eq. 23)."""
         return True
+
+    @property
+    def weighs_losses(self) -> bool:
+        """Whether the kept samples have weights of their own."""
+        return False
 
     @property
     def reduction(self) -> Reduction | None:
@@ -254,6 +272,18 @@ def draw(ids: Ids, count: int, request: Request) -> Ids:
     """
     seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
     return request.draw(ids, count, seed=seed)
+
+
+def gumbel_noise(ids: Ids, request: Request) -> NDArray[np.float64]:
+    """Return -log(-log u), u uniform in (0, 1) by a hash of (seed, epoch, global id).
+
+    The highest of log w_k + noise are a draw one by one in proportion to w_k.
+    """
+    seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
+    hashes = tie_hash(ids, seed=seed, epoch=request.epoch)
+    # The middles of 2^52 intervals: never 0 or 1, and exact in float64.
+    uniform = ((hashes >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    return -np.log(-np.log(uniform))
 
 
 class Floored(StrategyDefaults):

@@ -71,6 +71,11 @@ class InfoBatch(StrategyDefaults):
         return False
 
     @property
+    def weighs_losses(self) -> bool:
+        """The drawn samples stand for those that are pruned."""
+        return True
+
+    @property
     def reduction(self) -> Reduction | None:
         """The newest value."""
         return Last()

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ted_core._validation import check_real
-from ted_core.selection.randomness import SELECT, first_word, tie_hash
 from ted_core.selection.top_k import pieces
-from ted_core.strategies.base import Floored, Request, Selection, keep_highest
-from ted_core.typing import Ids
+from ted_core.strategies.base import (
+    Floored,
+    Request,
+    Selection,
+    gumbel_noise,
+    keep_highest,
+)
 
 __all__ = ["SoftTop"]
 
@@ -90,15 +93,6 @@ class SoftTop(Floored):
         keys = np.full(request.n, -np.inf, np.float32)
         for part in pieces(ranked.size):
             weights = self.sharpness * np.log(ranks[part])
-            keys[ranked[part]] = weights - _noise(ids[part], request)
+            keys[ranked[part]] = weights + gumbel_noise(ids[part], request)
         keys[np.isposinf(ranking)] = np.inf
         return Selection(keep_highest(keys, request, floor=self.class_floor))
-
-
-def _noise(ids: Ids, request: Request) -> NDArray[np.float64]:
-    """Return log(-log u) with u uniform in (0, 1) by a hash of (seed, epoch, id)."""
-    seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
-    hashes = tie_hash(ids, seed=seed, epoch=request.epoch)
-    # The middles of 2^52 intervals: never 0 or 1, and exact in float64.
-    uniform = ((hashes >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-    return np.log(-np.log(uniform))

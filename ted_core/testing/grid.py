@@ -11,6 +11,7 @@ from ted_core.signals import SIGNALS
 from ted_core.strategies import (
     UCB,
     EpsilonGreedy,
+    Importance,
     InfoBatch,
     Random,
     SoftTop,
@@ -37,6 +38,7 @@ _STRATEGIES: tuple[Strategy, ...] = (
     EpsilonGreedy(epsilon=0.25),
     UCB(),
     InfoBatch(),
+    Importance(),
     Static(np.arange(SAMPLES) * 5 % 11),
 )
 _SCHEDULES: tuple[Schedule, ...] = (

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from ted_core.reductions import Last, Mean, Polyak
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
 from ted_core.signals import SIGNALS
-from ted_core.strategies import UCB, EpsilonGreedy, Random, SoftTop, TopScore
+from ted_core.strategies import (
+    UCB,
+    EpsilonGreedy,
+    Importance,
+    Random,
+    SoftTop,
+    TopScore,
+)
 
 __all__ = ["run_options", "schedules", "values"]
 
@@ -56,9 +63,10 @@ def run_options() -> st.SearchStrategy[dict[str, Any]]:
     free = st.fixed_dictionaries(
         {
             "strategy": st.one_of(
-                st.sampled_from([TopScore(), Random()]),
+                st.sampled_from([TopScore(), Random(), Random(balanced=True)]),
                 st.builds(EpsilonGreedy, epsilon=st.floats(0, 1)),
                 st.builds(SoftTop, sharpness=st.floats(0, 100)),
+                st.builds(Importance, mix=st.floats(0, 1), correction=st.floats(0, 1)),
             ),
             "reduction": st.sampled_from([Polyak(), Last(), Mean()]),
             "signal": st.sampled_from(sorted(set(SIGNALS) - {"forgetting"})),

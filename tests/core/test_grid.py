@@ -30,6 +30,7 @@ def test_the_grid_holds_every_strategy_schedule_and_signal():
         ted.EpsilonGreedy,
         ted.UCB,
         ted.InfoBatch,
+        ted.Importance,
         ted.Static,
     }
     schedules = {ted.RollerCoaster, ted.Linear, ted.Cosine, ted.Constant}
@@ -116,7 +117,7 @@ def test_a_run_of_every_pair_resumes_bit_for_bit_through_a_file(name, tmp_path):
     def train(run, epochs):
         for _ in range(epochs):
             order = run.plan().order
-            run.observe(order, np.cos(order + run.epoch))
+            run.observe(order, 1 + np.cos(order + run.epoch))
             run.advance()
 
     whole = ted.Pruner(37, epochs=8, **PAIRS[name])

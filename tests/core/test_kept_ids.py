@@ -1,6 +1,7 @@
 """The same seed and values keep the same ids in every version of the library.
 
-``kept_ids.json`` holds checksums of the ids that version 0.1 kept; it is not made anew.
+``kept_ids.json`` holds checksums of the ids that a strategy's first version kept; they
+are not made anew.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ STRATEGIES = {
     "SoftTop": lambda _: ted.SoftTop(sharpness=2),
     "SoftTop, floors": lambda _: ted.SoftTop(class_floor=0.1),
     "Random": lambda _: ted.Random(),
+    "Random, balanced": lambda _: ted.Random(balanced=True),
     "EpsilonGreedy": lambda _: ted.EpsilonGreedy(epsilon=0.3),
     "UCB": lambda _: ted.UCB(confidence=0.5),
     "UCB, deviation": lambda _: ted.UCB(bonus="deviation", class_floor=0.1),

@@ -38,6 +38,9 @@ class Tenth:
 class Unknown(ted.Random):
     """A strategy that nobody has registered."""
 
+    def __repr__(self):
+        return "Unknown()"
+
 
 @ted.register_kind
 @dataclass(frozen=True)

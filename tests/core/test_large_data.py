@@ -40,7 +40,7 @@ def lines_of_an_epoch(make, n):
         labels=np.arange(n) % 5,
     )
     order = pruner.plan().order
-    pruner.observe(order, np.sin(order))
+    pruner.observe(order, np.sin(order) + 1)
 
     def epoch():
         pruner.advance()
@@ -59,9 +59,22 @@ def lines_of_an_epoch(make, n):
         lambda _: ted.EpsilonGreedy(epsilon=0.3),
         lambda _: ted.UCB(),
         lambda _: ted.InfoBatch(),
+        lambda _: ted.Importance(),
+        lambda _: ted.Random(balanced=True),
         lambda n: ted.Static(np.cos(np.arange(n))),
     ],
-    ids=["top", "floors", "soft", "random", "greedy", "ucb", "infobatch", "static"],
+    ids=[
+        "top",
+        "floors",
+        "soft",
+        "random",
+        "greedy",
+        "ucb",
+        "infobatch",
+        "importance",
+        "balanced",
+        "static",
+    ],
 )
 def test_no_strategy_loops_over_the_samples(make):
     few, many = (lines_of_an_epoch(make, n) for n in (1000, 50_000))

@@ -36,6 +36,7 @@ STRATEGIES = {
     "soft": {"strategy": ted.SoftTop()},
     "epsilon": {"strategy": ted.EpsilonGreedy(epsilon=0.3)},
     "infobatch": {"strategy": ted.InfoBatch()},
+    "importance": {"strategy": ted.Importance()},
     "random": {"strategy": ted.Random()},
 }
 SCHEDULES = [
@@ -67,7 +68,7 @@ def test_samples_without_a_value_never_outrank_those_with_one(
         options["labels"] = np.arange(n) % 3
     pruner, planned = ted.Pruner(n, epochs=10, **options), Counter()
     without_weight, valued = (int((kinds == k).sum()) for k in (WEIGHTLESS, VALUED))
-    chance = name in {"soft", "epsilon", "infobatch", "random"}
+    chance = name in {"soft", "importance", "epsilon", "infobatch", "random"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ted.TedWarning)
         while not pruner.finished:
@@ -76,14 +77,14 @@ def test_samples_without_a_value_never_outrank_those_with_one(
             if not any(waiting):
                 kept = Counter(kinds[order].tolist())
                 others = order.size - kept[VALUED]
-                if name in {"top", "floors", "ucb", "soft"}:
+                if name in {"top", "floors", "ucb", "soft", "importance"}:
                     ranked = n - without_weight
                     assert kept[WEIGHTLESS] == max(0, order.size - ranked)
                 # The median of the valued is not among the best half.
                 if name == "random" or order.size <= (n - without_weight) / 2:
                     share = 1 - valued / n
                     mean, sd = share * order.size, math.sqrt(order.size) / 2
-                    soft = 0.2 * mean if name == "soft" else 0
+                    soft = 0.2 * mean if name in {"soft", "importance"} else 0
                     assert others <= mean + 2 + soft + 6 * sd * chance
             planned.update(order.tolist())
             deliver(pruner, order, kinds, numbers.permutation(n) + 1.0)
@@ -221,7 +222,8 @@ def test_an_epoch_without_a_value_names_the_true_reason():
 
 
 def test_random_needs_no_values_and_static_neither():
-    for strategy in (ted.Random(), ted.Static(np.arange(6))):
+    balanced = ted.Random(balanced=True)
+    for strategy in (ted.Random(), balanced, ted.Static(np.arange(6))):
         pruner = state(strategy=strategy)
         pruner.observe(range(6), np.ones(6), valid=np.zeros(6, bool))
         pruner.advance()

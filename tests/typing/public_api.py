@@ -82,9 +82,11 @@ def every_strategy_is_one(labels: NDArray[np.int64]) -> None:
         ted.TopScore(),
         ted.TopScore(class_floor=0.1),
         ted.Random(),
+        ted.Random(balanced=True),
         ted.EpsilonGreedy(epsilon=0.1),
         ted.UCB(confidence=1.0, alpha=0.9, bonus="deviation", class_floor=0.1),
         ted.InfoBatch(),
+        ted.Importance(mix=0.1, correction=1.0),
         ted.SoftTop(sharpness=2.0, class_floor=0.1),
         ted.Static(labels, class_floor=0.1),
     ]

@@ -24,6 +24,13 @@ def greedy_part(score, k, epsilon, *, seed, epoch):
     return kept_by_definition_3(score, g, seed=seed, epoch=epoch)
 
 
+def least_planned(planned, k, *, seed, epoch):
+    """Okanovic et al.: k ids of those planned least often, at random among equals."""
+    hashes = tie_hash(np.arange(len(planned)), seed=seed, epoch=epoch).tolist()
+    order = sorted(range(len(planned)), key=lambda z: (planned[z], -hashes[z]))
+    return sorted(order[:k])
+
+
 class MeanAndVariance:
     """Raju et al.: mu and v of one sample."""
 
@@ -78,6 +85,36 @@ def soft_top(score, k, sharpness, *, seed, epoch):
         u = ((h >> 12) + 0.5) / 2**52
         key[i] = np.float32(sharpness * math.log(rank) - math.log(-math.log(u)))
     return kept_by_definition_3(key, k, seed=seed, epoch=epoch)
+
+
+def importance(v, k, m, c, *, seed, epoch):
+    """Katharopoulos and Fleuret's draw, Duffield et al.'s chances: ids and weights.
+
+    `v` holds None for a new sample.
+    """
+    own = stream(seed, purpose=SELECT, epoch=epoch).bit_generator.random_raw()
+    known = [x for x in v if x is not None]
+    mean = sum(known) / len(known) if known else 0
+    w, key = {}, [None] * len(v)
+    for i, x in enumerate(v):
+        if x is None:
+            continue
+        w[i] = (1 - m) * (x / mean if mean else 1) + m
+        h = int(tie_hash(np.array([i]), seed=int(own), epoch=epoch)[0])
+        u = ((h >> 12) + 0.5) / 2**52
+        log_w = math.log(w[i]) if w[i] else -math.inf
+        key[i] = np.float32(log_w - math.log(-math.log(u)))
+    kept = kept_by_definition_3(key, k, seed=seed, epoch=epoch)
+    left = [
+        math.inf if key[i] is None else key[i] for i in set(range(len(v))) - {*kept}
+    ]
+    kappa = float(max(left))
+    pi = []
+    for i in kept:
+        certain = key[i] is None or math.isinf(key[i]) or math.isinf(kappa)
+        pi.append(1 if certain else 1 - math.exp(-w[i] * math.exp(-kappa)))
+    weights = [(k / (len(v) * chance)) ** c for chance in pi]
+    return kept, [x * k / sum(weights) for x in weights]
 
 
 def with_floors(rank, m, share, y):
