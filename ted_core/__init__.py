@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ted_core import signals
 from ted_core.checkpoint import atomic_write, load_state, register_kind, save_state
-from ted_core.errors import CheckpointError, EpochError, TedWarning
+from ted_core.comparison import compare
+from ted_core.errors import CheckpointError, ComparisonError, EpochError, TedWarning
 from ted_core.history import Report
 from ted_core.plan import EpochPlan, loss_scale
 from ted_core.pruner import Pruner
@@ -58,6 +59,7 @@ __version__ = "0.1.0"
 __all__ = [
     "UCB",
     "CheckpointError",
+    "ComparisonError",
     "Constant",
     "Cosine",
     "Count",
@@ -87,6 +89,7 @@ __all__ = [
     "__version__",
     "anneal_epochs",
     "atomic_write",
+    "compare",
     "cross_entropy_mask_gradient",
     "early_warning",
     "highest_hashes",

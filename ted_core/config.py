@@ -310,7 +310,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     if unknown:
         msg = f"`{unknown[0]}` is no option; the options are {', '.join(known)}"
         raise TypeError(msg)
-    signal, strategy = _resolve_method(options)
+    signal, strategy = resolve_method(options)
     reduction = options.get("reduction")
     if reduction is None:
         own = SIGNALS.get(str(signal), Polyak)
@@ -319,7 +319,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     return RunConfig(
         n=n,
         epochs=epochs,
-        schedule=_resolve_schedule(options),
+        schedule=resolve_schedule(options),
         strategy=strategy,
         signal=signal,
         reduction=reduction,
@@ -331,7 +331,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     )
 
 
-def _resolve_schedule(options: RunOptions) -> Schedule:
+def resolve_schedule(options: RunOptions) -> Schedule:
     """Return the schedule, or the roller coaster of the prune ratio."""
     prune_ratio, schedule = options.get("prune_ratio"), options.get("schedule")
     if schedule is None:
@@ -345,7 +345,7 @@ def _resolve_schedule(options: RunOptions) -> Schedule:
     return schedule
 
 
-def _resolve_method(options: RunOptions) -> tuple[str, Strategy]:
+def resolve_method(options: RunOptions) -> tuple[str, Strategy]:
     """Return the signal and the strategy, those of the method where none is given."""
     method = options.get("method")
     signal, strategy = options.get("signal"), options.get("strategy")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["CheckpointError", "EpochError", "TedWarning"]
+__all__ = ["CheckpointError", "ComparisonError", "EpochError", "TedWarning"]
 
 
 class CheckpointError(ValueError):
     """A saved state does not fit: the message names the field and both values."""
+
+
+class ComparisonError(RuntimeError):
+    """A training of a comparison failed: the message names it, its error is chained."""
 
 
 class EpochError(RuntimeError):
