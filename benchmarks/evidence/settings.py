@@ -36,8 +36,8 @@ class Setting:
         Learning rates among which each arm takes its best.
     optimizer : {"sgd", "adamw"}
         SGD with Nesterov momentum 0.9, or AdamW.
-    weight_decay : float
-        Of the optimizer.
+    weight_decay, batch : float, int
+        Of the optimizer, and samples of a step.
     methods : dict
         The session's options by label.
     budgets, seeds : tuple of float, int
@@ -52,6 +52,7 @@ class Setting:
     rates: tuple[float, ...]
     optimizer: str = "sgd"
     weight_decay: float = 5e-4
+    batch: int = 256
     methods: dict = field(default_factory=lambda: METHODS)
     budgets: tuple[float, ...] = (0.5,)
     seeds: int = 8
@@ -64,7 +65,7 @@ SETTINGS = {
         load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
         network=partial(networks.dense, 196, 32, 10),
         epochs=16,
-        rates=(0.025, 0.05, 0.1, 0.2),
+        rates=(0.05, 0.1, 0.2, 0.4),
     ),
     "plenty_cnn": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, a small convolutional network",
@@ -78,9 +79,9 @@ SETTINGS = {
         title="20,000 pictures of CIFAR-100 at 16 x 16, 8 epochs",
         regime="short",
         load=partial(pictures.load, "cifar100", samples=20000, side=16, margin=1),
-        network=partial(networks.convolutional, 3, 16, 16, 100),
+        network=partial(networks.convolutional, 3, 8, 16, 100),
         epochs=8,
-        rates=(0.05, 0.1, 0.2, 0.4),
+        rates=(0.1, 0.2, 0.4, 0.8),
     ),
     "scarce": Setting(
         title="5,000 pictures of CIFAR-10 at 16 x 16, 32 epochs",
@@ -88,17 +89,18 @@ SETTINGS = {
         load=partial(pictures.load, "cifar10", samples=5000, side=16, margin=1),
         network=partial(networks.dense, 768, 64, 10),
         epochs=32,
-        rates=(0.0125, 0.025, 0.05, 0.1),
+        rates=(0.025, 0.05, 0.1, 0.2),
+        batch=128,
     ),
     "solved": Setting(
-        title="5,000 pictures of Fashion-MNIST at 14 x 14, not augmented, 80 epochs",
+        title="5,000 pictures of Fashion-MNIST at 14 x 14, not augmented, 40 epochs",
         regime="solved",
         load=partial(
             pictures.load, "fashion_mnist", samples=5000, side=14, margin=0, flip=False
         ),
         network=partial(networks.dense, 196, 128, 10),
-        epochs=80,
-        rates=(0.025, 0.05, 0.1, 0.2),
+        epochs=40,
+        rates=(0.05, 0.1, 0.2, 0.4),
     ),
     "sst2": Setting(
         title="SST-2, means of MiniLM's word vectors, a network of two hidden layers",
@@ -117,6 +119,7 @@ SETTINGS = {
         network=partial(networks.dense, 1536, 32, 2),
         epochs=20,
         rates=(0.00025, 0.0005, 0.001, 0.002),
+        batch=128,
         optimizer="adamw",
         weight_decay=0.01,
     ),

@@ -10,7 +10,6 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own habit
 
 __all__ = ["measure", "run", "train"]
 
-BATCH = 128
 SOLVED = 0.01
 """Loss below which a sample is solved."""
 
@@ -29,12 +28,12 @@ def run(setting, data, *, seed, lr, epochs, **options):
     ted = TED(range(len(data)), epochs=epochs, seed=seed, **options)
     optimizer = make_optimizer(setting, network, lr)
     dice = torch.Generator().manual_seed(seed)
-    steps, step = ted.total_steps(BATCH), 0
+    steps, step = ted.total_steps(setting.batch), 0
     config = ted.pruner.config
     for epoch in range(epochs):
         ted.set_epoch(epoch)
         order = torch.tensor(list(ted.sampler))
-        for ids, x, y in data.batches(order, BATCH, dice):
+        for ids, x, y in data.batches(order, setting.batch, dice):
             for group in optimizer.param_groups:
                 group["lr"] = lr * one_cycle(step / steps)
             logits = network(x)
