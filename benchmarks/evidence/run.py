@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import warnings
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from settings import SETTINGS
-from training import measure, run, train
+from trials.records import compared, look
+from trials.settings import SETTINGS
+from trials.training import train
 
 import ted_core
 
@@ -40,45 +38,6 @@ def main():
         facts.write_text(json.dumps(look(setting, data), indent=1) + "\n")
     record = arguments.records / f"{arguments.name}.json"
     print(compared(setting, partial(train, setting, data), record))
-
-
-def compared(setting, function, record):
-    """Return the comparison of a setting; what the record has is not run again."""
-    return ted_core.compare(
-        function,
-        epochs=setting.epochs,
-        methods=setting.methods,
-        budgets=setting.budgets,
-        seeds=setting.seeds,
-        rates=setting.rates,
-        record=record,
-    )
-
-
-def look(setting, data):
-    """Return what tells the regime, of one full run, and where it was measured."""
-    rate = sorted(setting.rates)[len(setting.rates) // 2]
-    options = {"prune_ratio": 0.0, "method": "random"}
-    _, network = run(
-        setting, data, seed=10**6, lr=rate, epochs=setting.epochs, **options
-    )
-    trained, tested = measure(network, data.train()), measure(network, data.test())
-    labels = [y for _, y in data.test()]
-    counts = np.bincount(torch.cat(labels).numpy())
-    return {
-        "samples": len(data),
-        "tests": int(counts.sum()),
-        "majority": round(100 * float(counts.max() / counts.sum()), 2),
-        "rate": rate,
-        "train": {name: round(value, 4) for name, value in trained.items()},
-        "test": {name: round(value, 4) for name, value in tested.items()},
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "ted_core": ted_core.__version__,
-    }
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import networks
-import pictures
-import text
+from trials import networks, pictures, text
 
 __all__ = ["SETTINGS", "Setting"]
 
@@ -60,7 +58,7 @@ class Setting:
 
 SETTINGS = {
     "plenty": Setting(
-        title="60,000 pictures of Fashion-MNIST at 14 x 14, a network of two hidden layers",
+        title="60,000 pictures of Fashion-MNIST at 14 x 14, two hidden layers",
         regime="plenty",
         load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
         network=partial(networks.dense, 196, 32, 10),
@@ -68,7 +66,7 @@ SETTINGS = {
         rates=(0.05, 0.1, 0.2, 0.4),
     ),
     "plenty_cnn": Setting(
-        title="60,000 pictures of Fashion-MNIST at 14 x 14, a small convolutional network",
+        title="60,000 pictures of Fashion-MNIST at 14 x 14, two convolutions",
         regime="plenty",
         load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
         network=partial(networks.convolutional, 1, 8, 14, 10),
@@ -76,7 +74,7 @@ SETTINGS = {
         rates=(0.05, 0.1, 0.2, 0.4),
     ),
     "short": Setting(
-        title="20,000 pictures of CIFAR-100 at 16 x 16, 8 epochs",
+        title="20,000 pictures of CIFAR-100 at 16 x 16, two convolutions, 8 epochs",
         regime="short",
         load=partial(pictures.load, "cifar100", samples=20000, side=16, margin=1),
         network=partial(networks.convolutional, 3, 8, 16, 100),
@@ -84,7 +82,7 @@ SETTINGS = {
         rates=(0.1, 0.2, 0.4, 0.8),
     ),
     "scarce": Setting(
-        title="5,000 pictures of CIFAR-10 at 16 x 16, 32 epochs",
+        title="5,000 pictures of CIFAR-10 at 16 x 16, two hidden layers, 32 epochs",
         regime="scarce",
         load=partial(pictures.load, "cifar10", samples=5000, side=16, margin=1),
         network=partial(networks.dense, 768, 64, 10),
@@ -103,7 +101,7 @@ SETTINGS = {
         rates=(0.05, 0.1, 0.2, 0.4),
     ),
     "sst2": Setting(
-        title="SST-2, means of MiniLM's word vectors, a network of two hidden layers",
+        title="SST-2, means of MiniLM's word vectors, two hidden layers",
         regime="text",
         load=partial(text.means, "sst2"),
         network=partial(networks.dense, 384, 16, 2),
@@ -113,7 +111,7 @@ SETTINGS = {
         weight_decay=0.01,
     ),
     "qnli": Setting(
-        title="QNLI, 4,463 pairs, features of a frozen MiniLM, a network of two layers",
+        title="QNLI, 4,463 pairs, features of a frozen MiniLM, two hidden layers",
         regime="text",
         load=partial(text.features, "qnli", tests=1000),
         network=partial(networks.dense, 1536, 32, 2),

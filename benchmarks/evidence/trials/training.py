@@ -56,9 +56,7 @@ def make_optimizer(setting, network, lr):
     options = {"lr": lr, "weight_decay": setting.weight_decay, "fused": True}
     if setting.optimizer == "adamw":
         return torch.optim.AdamW(network.parameters(), **options)
-    return torch.optim.SGD(
-        network.parameters(), momentum=0.9, nesterov=True, **options
-    )
+    return torch.optim.SGD(network.parameters(), momentum=0.9, nesterov=True, **options)
 
 
 def one_cycle(progress, *, rise=0.3, first=0.04):
