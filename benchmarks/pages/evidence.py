@@ -186,6 +186,8 @@ def section(name, result, facts, ps):
 Full training on all samples reaches {mark.mean:.2f} %.
 
 {table(head, rows)}
+
+{" ".join(result.notes)}
 """
 
 

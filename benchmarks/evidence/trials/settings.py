@@ -8,11 +8,17 @@ from functools import partial
 
 from trials import networks, pictures, text
 
+from ted_core import Importance
+
 __all__ = ["SETTINGS", "Setting"]
 
 METHODS = {
     "soft_margin": {"method": "soft_margin"},
     "ted_loss": {"method": "ted_loss"},
+    "importance": {
+        "strategy": Importance(mix=0.5, correction=0.5),
+        "signal": "el2n",
+    },
 }
 
 
