@@ -22,6 +22,7 @@ def compared(setting, function, record):
         methods=setting.methods,
         budgets=setting.budgets,
         seeds=setting.seeds,
+        sweep_seeds=setting.sweep_seeds,
         rates=setting.rates,
         record=record,
     )

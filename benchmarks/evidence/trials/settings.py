@@ -44,8 +44,10 @@ class Setting:
         Of the optimizer, and samples of a step.
     methods : dict
         The session's options by label.
-    budgets, seeds : tuple of float, int
-        Shares of the full run's samples, and how many seeds judge.
+    budgets : tuple of float
+        Shares of the full run's samples.
+    seeds, sweep_seeds : int
+        How many seeds judge, and how many others choose the rates.
     """
 
     title: str
@@ -60,6 +62,7 @@ class Setting:
     methods: dict = field(default_factory=lambda: METHODS)
     budgets: tuple[float, ...] = (0.5,)
     seeds: int = 8
+    sweep_seeds: int = 2
 
 
 SETTINGS = {
@@ -71,13 +74,16 @@ SETTINGS = {
         epochs=16,
         rates=(0.05, 0.1, 0.2, 0.4),
     ),
-    "plenty_cnn": Setting(
-        title="60,000 pictures of Fashion-MNIST at 14 x 14, two convolutions",
+    "patches": Setting(
+        title="60,000 pictures of Fashion-MNIST at 14 x 14, a bag of patches",
         regime="plenty",
         load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
-        network=partial(networks.convolutional, 1, 8, 14, 10),
-        epochs=12,
-        rates=(0.05, 0.1, 0.2, 0.4),
+        network=partial(networks.Patches, 32, 10),
+        epochs=16,
+        rates=(0.1, 0.2, 0.4, 0.8),
+        methods={name: METHODS[name] for name in ("soft_margin", "ted_loss")},
+        seeds=5,
+        sweep_seeds=1,
     ),
     "short": Setting(
         title="20,000 pictures of CIFAR-100 at 16 x 16, two convolutions, 8 epochs",
