@@ -61,9 +61,9 @@ def load(records=RECORDS):
         if not record.is_file() or not facts.is_file():
             continue
         try:
-            result = compared(setting, missing, record)
+            result = compared(setting, missing, record, progress=False)
         except ComparisonError:
-            continue
+            continue  # a run is missing
         found[name] = result, json.loads(facts.read_text(encoding="utf-8"))
     return found
 
@@ -124,13 +124,18 @@ def summary(found, ps):
             by = {row.arm: row for row in result.rows if row.budget == budget}
             if not set(by) - set(CONTROLS):
                 continue
-            line = [f"[{name}](#{name})", f"{100 * budget:.0f} %"]
+            line = [*named(name, result), f"{100 * budget:.0f} %"]
             for method in methods:
                 key = name, method, budget, "controls"
                 shown = method in by
                 line.append(cell(best_control(by[method]), ps[key]) if shown else "")
             rows.append(line)
-    return table(["setting", "samples", *methods], rows)
+    return table(["setting", "n", "samples", *methods], rows)
+
+
+def named(name, result):
+    """Return a link to a setting, and how many seeds judge in it."""
+    return f"[{name}](#{name})", str(len(result.seeds))
 
 
 def reach(found, ps):
@@ -143,7 +148,7 @@ def reach(found, ps):
             by = {row.arm: row for row in result.rows if row.budget == budget}
             if len(by) == 1:
                 continue
-            line = [f"[{name}](#{name})", f"{100 * budget:.0f} %"]
+            line = [*named(name, result), f"{100 * budget:.0f} %"]
             for arm in (FULL, *arms):
                 p = ps.get((name, arm, budget, ALL))
                 line.append(cell(by[arm].over[ALL], p) if arm in by else "")
@@ -209,7 +214,7 @@ def page(found):
     """Return the page."""
     ps = claims(found)
     facts = next(iter(found.values()))[1]
-    seeds = next(iter(found.values()))[0].seeds
+    seeds = sorted({len(result.seeds) for result, _ in found.values()})
     rates = len(next(iter(SETTINGS.values())).rates)
     parts = [section(name, *each, ps) for name, each in found.items()]
     return f"""# Does the choice of samples pay?
@@ -219,7 +224,7 @@ def page(found):
 {findings(found, ps)}
 
 Every arm below processed the same number of samples, was tuned on its own, and was then
-judged on {len(seeds)} seeds that had no part in the tuning.
+judged on {" or ".join(map(str, seeds))} seeds that had no part in the tuning.
 
 | arm | what it trains on |
 | --- | --- |
@@ -244,7 +249,7 @@ with the 95 % interval of the paired difference.
 Bold: p below 0.05 by paired t-tests, corrected by Holm's method over all {len(ps)}
 claims of this page. A method's claim to be above the baselines takes the largest of its
 three p. Each arm has at each number of samples the best of {rates} learning rates,
-chosen on two other seeds. "Samples" is the share of those that full training processes;
+chosen on other seeds. "Samples" is the share of those that full training processes;
 all samples that pass through the network are counted.
 
 {chr(10).join(parts)}

@@ -105,7 +105,7 @@ def test_a_comparison_is_read_from_its_record_without_training(
     record = tmp_path / "solved.json"
     with pytest.warns(ted_core.TedWarning, match="saves little"):
         made = compared(setting, partial(training.train, setting, data), record)
-    read = compared(setting, page.missing, record)
+    read = compared(setting, page.missing, record, progress=False)
     assert str(read) == str(made)
 
 

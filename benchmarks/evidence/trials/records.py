@@ -14,7 +14,7 @@ import ted_core
 __all__ = ["compared", "look"]
 
 
-def compared(setting, function, record):
+def compared(setting, function, record, *, progress=True):
     """Return the comparison of a setting; what the record has is not run again."""
     return ted_core.compare(
         function,
@@ -25,6 +25,7 @@ def compared(setting, function, record):
         sweep_seeds=setting.sweep_seeds,
         rates=setting.rates,
         record=record,
+        progress=progress,
     )
 
 
