@@ -154,7 +154,7 @@ def reach(found, ps):
                 line.append(cell(by[arm].over[ALL], p) if arm in by else "")
             rows.append(line)
     return table(
-        ["setting", "samples", *(NAMES.get(a, a) for a in (FULL, *arms))], rows
+        ["setting", "n", "samples", *(NAMES.get(a, a) for a in (FULL, *arms))], rows
     )
 
 

@@ -83,8 +83,6 @@ SETTINGS = {
         network=partial(networks.Patches, 32, 10),
         epochs=16,
         rates=(0.1, 0.2, 0.4, 0.8),
-        seeds=5,
-        sweep_seeds=1,
     ),
     "short": Setting(
         title="20,000 pictures of CIFAR-100 at 16 x 16, two convolutions, 8 epochs",
