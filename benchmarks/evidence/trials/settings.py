@@ -15,8 +15,6 @@ __all__ = ["SETTINGS", "Setting"]
 METHODS = {
     "soft_margin": {"method": "soft_margin"},
     "ted_loss": {"method": "ted_loss"},
-}
-IMPORTANCE = {
     "importance": {
         "strategy": Importance(mix=0.5, correction=0.5),
         "signal": "el2n",
@@ -91,7 +89,6 @@ SETTINGS = {
         network=partial(networks.convolutional, 3, 8, 16, 100),
         epochs=8,
         rates=(0.1, 0.2, 0.4, 0.8),
-        methods=METHODS | IMPORTANCE,
     ),
     "scarce": Setting(
         title="5,000 pictures of CIFAR-10 at 16 x 16, two hidden layers, 32 epochs",
