@@ -31,6 +31,7 @@ FOLDER = HERE.parents[1] / "docs" / "results"
 FULL, RATE, RANDOM = CONTROLS = ("full", "full, pruned rate", "random")
 ALL = "full on all"
 NAMES = {FULL: "full, fewer epochs"}
+YELLOW = "#E69F00"
 LOOKS = {
     FULL: ("ink", "s"),
     RATE: (SKY, "D"),
@@ -38,7 +39,7 @@ LOOKS = {
     "soft_margin": (GREEN, "o"),
     "ted_loss": (ORANGE, "^"),
     "importance": (PINK, "P"),
-    "ted": ("#E69F00", "X"),
+    "soft_margin, unscaled": (YELLOW, "X"),
 }
 LEVEL = 0.05
 RATE_ROW = (

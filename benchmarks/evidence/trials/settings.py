@@ -20,6 +20,10 @@ METHODS = {
         "signal": "el2n",
     },
 }
+UNSCALED = {
+    "soft_margin, unscaled": {"method": "soft_margin", "scale_loss": False},
+}
+"""The loss is not divided by r_t, which with AdamW changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Setting:
     optimizer: str = "sgd"
     weight_decay: float = 5e-4
     batch: int = 256
-    methods: dict = field(default_factory=lambda: METHODS)
+    methods: dict = field(default_factory=lambda: METHODS | UNSCALED)
     budgets: tuple[float, ...] = (0.5,)
     seeds: int = 8
     sweep_seeds: int = 2
@@ -117,6 +121,7 @@ SETTINGS = {
         epochs=6,
         rates=(0.00025, 0.0005, 0.001, 0.002),
         optimizer="adamw",
+        methods=METHODS,
         weight_decay=0.01,
     ),
     "qnli": Setting(
@@ -128,6 +133,7 @@ SETTINGS = {
         rates=(0.00025, 0.0005, 0.001, 0.002),
         batch=128,
         optimizer="adamw",
+        methods=METHODS,
         weight_decay=0.01,
     ),
 }
