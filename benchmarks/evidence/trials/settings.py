@@ -12,18 +12,20 @@ from ted_core import Importance
 
 __all__ = ["SETTINGS", "Setting"]
 
-METHODS = {
+BOTH = {
     "soft_margin": {"method": "soft_margin"},
     "ted_loss": {"method": "ted_loss"},
-    "importance": {
-        "strategy": Importance(mix=0.5, correction=0.5),
-        "signal": "el2n",
-    },
 }
 UNSCALED = {
     "soft_margin, unscaled": {"method": "soft_margin", "scale_loss": False},
 }
 """The loss is not divided by r_t, which with AdamW changes nothing."""
+IMPORTANCE = {
+    "importance": {
+        "strategy": Importance(mix=0.5, correction=0.5),
+        "signal": "el2n",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Setting:
     optimizer: str = "sgd"
     weight_decay: float = 5e-4
     batch: int = 256
-    methods: dict = field(default_factory=lambda: METHODS | UNSCALED)
+    methods: dict = field(default_factory=lambda: BOTH | UNSCALED)
     budgets: tuple[float, ...] = (0.5,)
     seeds: int = 8
     sweep_seeds: int = 2
@@ -85,6 +87,8 @@ SETTINGS = {
         network=partial(networks.Patches, 32, 10),
         epochs=16,
         rates=(0.1, 0.2, 0.4, 0.8),
+        methods=BOTH,
+        seeds=5,
     ),
     "short": Setting(
         title="20,000 pictures of CIFAR-100 at 16 x 16, two convolutions, 8 epochs",
@@ -93,6 +97,7 @@ SETTINGS = {
         network=partial(networks.convolutional, 3, 8, 16, 100),
         epochs=8,
         rates=(0.1, 0.2, 0.4, 0.8),
+        methods=BOTH | IMPORTANCE | UNSCALED,
     ),
     "scarce": Setting(
         title="5,000 pictures of CIFAR-10 at 16 x 16, two hidden layers, 32 epochs",
@@ -121,7 +126,7 @@ SETTINGS = {
         epochs=6,
         rates=(0.00025, 0.0005, 0.001, 0.002),
         optimizer="adamw",
-        methods=METHODS,
+        methods=BOTH,
         weight_decay=0.01,
     ),
     "qnli": Setting(
@@ -133,7 +138,7 @@ SETTINGS = {
         rates=(0.00025, 0.0005, 0.001, 0.002),
         batch=128,
         optimizer="adamw",
-        methods=METHODS,
+        methods=BOTH,
         weight_decay=0.01,
     ),
 }
