@@ -65,7 +65,7 @@ class Setting:
     optimizer: str = "sgd"
     weight_decay: float = 5e-4
     batch: int = 256
-    methods: dict = field(default_factory=lambda: BOTH | UNSCALED)
+    methods: dict = field(default_factory=lambda: BOTH)
     budgets: tuple[float, ...] = (0.5,)
     seeds: int = 8
     sweep_seeds: int = 2
@@ -79,6 +79,7 @@ SETTINGS = {
         network=partial(networks.dense, 196, 32, 10),
         epochs=16,
         rates=(0.05, 0.1, 0.2, 0.4),
+        methods=BOTH | UNSCALED,
     ),
     "patches": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, a bag of patches",
@@ -87,7 +88,6 @@ SETTINGS = {
         network=partial(networks.Patches, 32, 10),
         epochs=16,
         rates=(0.1, 0.2, 0.4, 0.8),
-        methods=BOTH,
         seeds=5,
     ),
     "short": Setting(
@@ -97,7 +97,7 @@ SETTINGS = {
         network=partial(networks.convolutional, 3, 8, 16, 100),
         epochs=8,
         rates=(0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | IMPORTANCE | UNSCALED,
+        methods=BOTH | IMPORTANCE,
     ),
     "scarce": Setting(
         title="5,000 pictures of CIFAR-10 at 16 x 16, two hidden layers, 32 epochs",
@@ -113,7 +113,9 @@ SETTINGS = {
         regime="solved",
         load=partial(
             pictures.load, "fashion_mnist", samples=5000, side=14, margin=0, flip=False
-        ),
+            seeds=5,
+        seeds=5,
+    ),
         network=partial(networks.dense, 196, 128, 10),
         epochs=40,
         rates=(0.05, 0.1, 0.2, 0.4),
@@ -126,7 +128,6 @@ SETTINGS = {
         epochs=6,
         rates=(0.00025, 0.0005, 0.001, 0.002),
         optimizer="adamw",
-        methods=BOTH,
         weight_decay=0.01,
     ),
     "qnli": Setting(
@@ -138,7 +139,6 @@ SETTINGS = {
         rates=(0.00025, 0.0005, 0.001, 0.002),
         batch=128,
         optimizer="adamw",
-        methods=BOTH,
         weight_decay=0.01,
     ),
 }
