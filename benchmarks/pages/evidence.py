@@ -116,47 +116,45 @@ def table(head, rows):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def everywhere(found):
+    """Return the methods that all settings have."""
+    sets = [methods_of(result) for result, _ in found.values()]
+    return [m for m in sets[0] if all(m in others for others in sets)]
+
+
 def summary(found, ps):
     """Return the table of all settings: each method over its best control."""
-    methods = list(dict.fromkeys(m for r, _ in found.values() for m in methods_of(r)))
-    rows = []
-    for name, (result, _) in found.items():
-        for budget in sorted({row.budget for row in result.rows}):
-            by = {row.arm: row for row in result.rows if row.budget == budget}
-            if not set(by) - set(CONTROLS):
-                continue
-            line = [*named(name, result), f"{100 * budget:.0f} %"]
-            for method in methods:
-                key = name, method, budget, "controls"
-                shown = method in by
-                line.append(cell(best_control(by[method]), ps[key]) if shown else "")
-            rows.append(line)
+    methods, rows = everywhere(found), []
+    for name, result, budget, by in compared_budgets(found):
+        line = [f"[{name}](#{name})", str(len(result.seeds)), f"{100 * budget:.0f} %"]
+        for method in methods:
+            p = ps[name, method, budget, "controls"]
+            line.append(cell(best_control(by[method]), p))
+        rows.append(line)
     return table(["setting", "n", "samples", *methods], rows)
 
 
-def named(name, result):
-    """Return a link to a setting, and how many seeds judge in it."""
-    return f"[{name}](#{name})", str(len(result.seeds))
-
-
 def reach(found, ps):
-    """Return the table of all settings: each arm over full training on all samples."""
-    arms = list(dict.fromkeys(row.arm for r, _ in found.values() for row in r.rows))
-    arms = [arm for arm in arms if arm != FULL]
-    rows = []
+    """Return the table of all settings: arms over full training on all samples."""
+    arms, rows = [FULL, *everywhere(found)], []
+    for name, result, budget, by in compared_budgets(found):
+        if budget == 1:
+            continue
+        line = [f"[{name}](#{name})", str(len(result.seeds)), f"{100 * budget:.0f} %"]
+        for arm in arms:
+            line.append(cell(by[arm].over[ALL], ps.get((name, arm, budget, ALL))))
+        rows.append(line)
+    names = [NAMES.get(arm, arm) for arm in arms]
+    return table(["setting", "n", "samples", *names], rows)
+
+
+def compared_budgets(found):
+    """Go through settings and budgets that have methods, with the rows by arm."""
     for name, (result, _) in found.items():
-        for budget in sorted({row.budget for row in result.rows if row.budget < 1}):
+        for budget in sorted({row.budget for row in result.rows}):
             by = {row.arm: row for row in result.rows if row.budget == budget}
-            if len(by) == 1:
-                continue
-            line = [*named(name, result), f"{100 * budget:.0f} %"]
-            for arm in (FULL, *arms):
-                p = ps.get((name, arm, budget, ALL))
-                line.append(cell(by[arm].over[ALL], p) if arm in by else "")
-            rows.append(line)
-    return table(
-        ["setting", "n", "samples", *(NAMES.get(a, a) for a in (FULL, *arms))], rows
-    )
+            if by.keys() - set(CONTROLS):
+                yield name, result, budget, by
 
 
 def section(name, result, facts, ps):
@@ -168,7 +166,7 @@ def section(name, result, facts, ps):
     rows = []
     for row in result.rows:
         key = name, row.arm, row.budget, "controls"
-        gains = [cell(row.over.get(label)) for label in CONTROLS]
+        gains = [cell(row.over.get(label)) for label in (*CONTROLS, ALL)]
         p = f"{ps[key]:.2g}" if key in ps else ""
         rows.append(
             [
@@ -182,7 +180,7 @@ def section(name, result, facts, ps):
             ]
         )
     head = ["samples", "arm", "rate", "epochs", "accuracy, %"]
-    head += [f"over {label}" for label in (NAMES[FULL], RATE, RANDOM)] + ["p"]
+    head += [f"over {label}" for label in (NAMES[FULL], RATE, RANDOM, ALL)] + ["p"]
     return f"""({name})=
 ## {setting.regime.capitalize()}: {setting.title}
 
@@ -224,7 +222,7 @@ def page(found):
 
 {findings(found, ps)}
 
-Every arm below processed the same number of samples, was tuned on its own, and was then
+Every arm at a number of samples was tuned on its own, and was then
 judged on {" or ".join(map(str, seeds))} seeds that had no part in the tuning.
 
 | arm | what it trains on |
@@ -242,6 +240,8 @@ Points of accuracy over the best of the three baselines at the same number of sa
 with the 95 % interval of the paired difference.
 
 {summary(found, ps)}
+
+Methods that were judged in some settings only stand in the tables of these.
 
 ## Over full training on all samples
 
@@ -270,31 +270,43 @@ Python {facts["python"]}, PyTorch {facts["torch"]}. To repeat a setting:
 
 def findings(found, ps):
     """Return in sentences what the claims add up to."""
-    lines = []
     methods = list(dict.fromkeys(m for r, _ in found.values() for m in methods_of(r)))
+    rows = [
+        (name, row)
+        for name, (result, _) in found.items()
+        for row in result.rows
+        if row.arm in methods
+    ]
+    pays = [(n, r) for n, r in rows if ps[n, r.arm, r.budget, "controls"] < LEVEL]
+    reach = [(n, r) for n, r in rows if ps.get((n, r.arm, r.budget, ALL), 1) < LEVEL]
+    opening = (
+        "A method pays if it beats three baselines that process as many samples, each\n"
+        f"at its own best learning rate. Of {len(rows)} comparisons this was shown\n"
+        f"in {listed(pays)}. With fewer samples, to be above full training on all of\n"
+        f"them was shown in {listed(reach)}. By method:"
+    )
+    lines = [opening, ""]
     for method in methods:
-        rows = [
-            (name, row)
-            for name, (result, _) in found.items()
-            for row in result.rows
-            if row.arm == method
-        ]
-        over = [n for n, r in rows if ps[n, method, r.budget, "controls"] < LEVEL]
-        below = [n for n, r in rows if best_control(r).high < 0]
-        reaching = [n for n, r in rows if ps.get((n, method, r.budget, ALL), 1) < LEVEL]
+        mine = [(name, row) for name, row in rows if row.arm == method]
+        gains = [best_control(row) for _, row in mine]
+        below = [each for each in mine if best_control(each[1]).high < 0]
+        low, high = min(g.mean for g in gains), max(g.mean for g in gains)
         lines.append(
-            f"- `{method}` is above all three baselines in {of(over, rows)}, and its "
-            f"95 % interval lies below the best of them in {of(below, rows)}. With "
-            "fewer samples it ends above full training on all of them in "
-            f"{of(reaching, rows)}."
+            f"- `{method}`: {span(low, high)} points from the best baseline; the\n"
+            f"  95 % interval lies below it in {listed(below)} of {len(mine)} settings."
         )
     return "\n".join(lines)
 
 
-def of(names, rows):
-    """Return how many of the rows, and which settings."""
-    which = f" ({', '.join(dict.fromkeys(names))})" if names else ""
-    return f"{len(names)} of {len(rows)} comparisons{which}"
+def span(low, high):
+    """Return two gains, or one if they are the same."""
+    return f"{low:+.2f}" if low == high else f"{low:+.2f} to {high:+.2f}"
+
+
+def listed(rows):
+    """Return how many rows there are, and in which settings."""
+    names = ", ".join(dict.fromkeys(name for name, _ in rows))
+    return f"{len(rows)} ({names})" if rows else "none"
 
 
 def curve(result, ink):

@@ -113,10 +113,9 @@ SETTINGS = {
         regime="solved",
         load=partial(
             pictures.load, "fashion_mnist", samples=5000, side=14, margin=0, flip=False
-            seeds=5,
-        seeds=5,
-    ),
+        ),
         network=partial(networks.dense, 196, 128, 10),
+        seeds=5,
         epochs=40,
         rates=(0.05, 0.1, 0.2, 0.4),
     ),
