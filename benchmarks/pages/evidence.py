@@ -126,7 +126,11 @@ def summary(found, ps):
     """Return the table of all settings: each method over its best control."""
     methods, rows = everywhere(found), []
     for name, result, budget, by in compared_budgets(found):
-        line = [f"[{name}](#{name})", str(len(result.seeds)), f"{100 * budget:.0f} %"]
+        line = [
+            f"[{name}](#evidence-{name})",
+            str(len(result.seeds)),
+            f"{100 * budget:.0f} %",
+        ]
         ps_of = [ps[name, method, budget, "controls"] for method in methods]
         gains = [best_control(by[method]) for method in methods]
         rows.append(line + list(map(cell, gains, ps_of)))
@@ -139,12 +143,21 @@ def reach(found, ps):
     for name, result, budget, by in compared_budgets(found):
         if budget == 1:
             continue
-        line = [f"[{name}](#{name})", str(len(result.seeds)), f"{100 * budget:.0f} %"]
+        line = [
+            f"[{name}](#evidence-{name})",
+            str(len(result.seeds)),
+            f"{100 * budget:.0f} %",
+        ]
         ps_of = [ps.get((name, arm, budget, ALL)) for arm in arms]
         gains = [by[arm].over[ALL] for arm in arms]
         rows.append(line + list(map(cell, gains, ps_of)))
     names = [NAMES.get(arm, arm) for arm in arms]
     return table(["setting", "n", "samples", *names], rows)
+
+
+def named(name, result):
+    """Return a link to a setting, and how many seeds judge in it."""
+    return f"[{name}](#evidence-{name})", str(len(result.seeds))
 
 
 def compared_budgets(found):
@@ -180,7 +193,7 @@ def section(name, result, facts, ps):
         )
     head = ["samples", "arm", "rate", "epochs", "accuracy, %"]
     head += [f"over {label}" for label in (NAMES[FULL], RATE, RANDOM, ALL)] + ["p"]
-    return f"""({name})=
+    return f"""(evidence-{name})=
 ## {setting.regime.capitalize()}: {setting.title}
 
 ![Accuracy over samples processed](evidence_{name}.svg)

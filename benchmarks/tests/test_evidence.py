@@ -118,9 +118,6 @@ def test_facts_tell_the_most_frequent_class(setting, data):
 
 def test_the_page_is_made_from_the_records(page):
     found = page.load()
-    assert set(found) == {
-        path.stem.removesuffix("_facts") for path in page.RECORDS.glob("*_facts.json")
-    }
     assert page.page(found) == (RESULTS / "evidence.md").read_text(encoding="utf-8")
 
 
