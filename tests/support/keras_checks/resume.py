@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras_checks.common import (
     EPOCHS,
-    N,
     KillAfter,
     KilledError,
+    N,
     Seen,
     fit,
     network,
