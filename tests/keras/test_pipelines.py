@@ -34,12 +34,6 @@ def load_weighted(k):
     return *load(k), tf.gather(WEIGHTS, k)
 
 
-def by_function(ids):
-    rows = tf.data.Dataset.from_tensor_slices(ids)
-    rows = rows.map(load, num_parallel_calls=2, deterministic=True)
-    return rows.batch(len(ids)).get_single_element()
-
-
 def run(data, **options):
     model = compiled(network())
     ted = session(model, data, **options)
@@ -54,7 +48,6 @@ def run(data, **options):
         (Pipeline(load), (X, Y)),
         (Pipeline(load_weighted, num_parallel_calls=2), (X, Y, WEIGHTS)),
         (Pipeline(load_weighted, batched=True), (X, Y, WEIGHTS)),
-        (by_function, (X, Y)),
     ],
 )
 def test_a_pipeline_gives_the_run_of_the_arrays_bit_for_bit(data, arrays):
