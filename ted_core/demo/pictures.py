@@ -18,11 +18,8 @@ _SHOWN = 18
 
 def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
     """Write the picture of one run on these training pictures, grey or RGB."""
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        msg = "the demo needs Matplotlib: pip install 'ted-core[demo]'"
-        raise ModuleNotFoundError(msg, name="matplotlib") from None
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+
     figure = Figure(figsize=(9, 6), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.1, 1), hspace=0.04)
     left, right = parts[0].subplots(1, 2)
@@ -45,8 +42,9 @@ def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
         ("kept most often", order[::-1][:_SHOWN], rows[0]),
         ("kept least often", order[:_SHOWN], rows[1]),
     ):
-        times = run.times_kept[ids]
-        part.suptitle(f"{title}: {_range(times)} of {edges[-1]} epochs", fontsize=10)
+        low, high = run.times_kept[ids].min(), run.times_kept[ids].max()
+        times = f"{low}" if low == high else f"{low} to {high}"
+        part.suptitle(f"{title}: {times} of {edges[-1]} epochs", fontsize=10)
         part.get_layout_engine().set(w_pad=0.02, h_pad=0.04)
         grid = part.subplots(3, 6).flat
         for axes, sample in itertools.zip_longest(grid, ids):
@@ -55,8 +53,3 @@ def draw(path: Path, run: Run, images: NDArray[Any]) -> None:
                 axes.imshow(images[sample], cmap="gray_r", interpolation="nearest")
     with atomic_write(path) as file:
         figure.savefig(file, dpi=130, format=path.suffix[1:] or "png")
-
-
-def _range(times: NDArray[np.uint16]) -> str:
-    low, high = int(times.min()), int(times.max())
-    return f"{low}" if low == high else f"{low} to {high}"

@@ -6,7 +6,6 @@ import numpy as np
 
 from ted_core.demo.datasets import Digits
 from ted_core.demo.engine import Training
-from ted_core.demo.results import Run
 from ted_core.pruner import Pruner
 from ted_core.signals.mask_gradient import cross_entropy_mask_gradient
 
@@ -57,11 +56,3 @@ class SoftmaxTraining(Training):
         """Return the share of the test pictures that are right."""
         found = (self._digits.x_test @ self._weights + self._bias).argmax(axis=1)
         return float((found == self._digits.y_test).mean())
-
-
-def train(digits: Digits, pruner: Pruner, *, seed: int) -> Run:
-    """Train softmax regression through one run of a fresh pruner."""
-    training = SoftmaxTraining(digits, pruner, seed=seed)
-    while not training.finished:
-        training.take_turn()
-    return training.result()

@@ -9,7 +9,14 @@ import pytest
 import ted_core as ted
 from ted_core.demo import load_digits
 from ted_core.demo.__main__ import main
-from ted_core.demo.softmax import train
+from ted_core.demo.softmax import SoftmaxTraining
+
+
+def train(digits, pruner, *, seed):
+    training = SoftmaxTraining(digits, pruner, seed=seed)
+    while not training.finished:
+        training.take_turn()
+    return training.result()
 
 
 def rows_of(printed):

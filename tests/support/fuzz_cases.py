@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as hnp
 import ted_core as ted
 from ted_core import analysis, signals
 from ted_core._scores import ScoreTable
+from ted_core.schedules import anneal_epochs
+from ted_core.selection.top_k import highest_hashes
 from ted_core.testing.strategies import schedules
 
 __all__ = ["CASES"]
@@ -107,7 +109,7 @@ CASES = {
     "loss_scale": (ted.loss_scale, {"keep_ratio": RATIO}),
     "save_ratio": (ted.save_ratio, {"total_forward": COUNT, "real_forward": COUNT}),
     "keep_ratios": (ted.keep_ratios, {"schedule": schedules(), "epochs": EPOCHS}),
-    "anneal_epochs": (ted.anneal_epochs, {"schedule": schedules(), "epochs": EPOCHS}),
+    "anneal_epochs": (anneal_epochs, {"schedule": schedules(), "epochs": EPOCHS}),
     "planned_save_ratio": (
         ted.planned_save_ratio,
         {"schedule": schedules(), "epochs": EPOCHS, "n": COUNT, "multiple_of": COUNT},
@@ -180,7 +182,7 @@ CASES = {
         {"scores": SCORES, "count": st.integers(0, 9), **KEY},
     ),
     "highest_hashes": (
-        ted.highest_hashes,
+        highest_hashes,
         {"ids": st.just(np.arange(9)), "count": st.integers(0, 9), **KEY},
     ),
     "tie_hash": (ted.tie_hash, {"ids": st.just(np.arange(9)), **KEY}),
