@@ -15,6 +15,7 @@ __all__ = ["load_digits"]
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
 _MIN_SIDE = 8
+_MIN_BATCH, MAX_BATCH = 8, 256
 _RGB_DIMENSIONS = 4
 _KEPT, _FEATURES = 16_000, 20  # of the generated samples; the others are for the test
 
@@ -102,9 +103,11 @@ class Task:
 
     @property
     def batch_size(self) -> int:
-        """Samples of a step, a power of 2: few where data are few, 256 at most."""
-        steps = 40  # of an epoch, at least
-        return 2 ** min(8, max(3, (len(self.y_train) // steps).bit_length() - 1))
+        """Samples of a step: an epoch has 40 steps or more, save of the fewest data."""
+        size = MAX_BATCH
+        while size > _MIN_BATCH and 40 * size > len(self.y_train):
+            size //= 2
+        return size
 
 
 def make_task() -> Task:

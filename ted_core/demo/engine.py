@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ted_core.comparison import Comparison, compare
 from ted_core.demo.datasets import (
+    MAX_BATCH,
     Task,
     digits_as_images,
     load_images,
@@ -43,10 +44,10 @@ METHODS = ("soft_margin", "ted")
 # `--sweep` chooses anew. 1 / r_t multiplies the steps of the pruned arms as well.
 GRID = (0.1, 0.14, 0.2, 0.28, 0.4, 0.57, 0.8, 1.13, 1.6)
 RATES = {
-    "full": (0.57, 0.8, 0.8),
-    "full, pruned rate": (0.2, 0.2, 0.2),
-    "random": (0.2, 0.2, 0.1),
-    "soft_margin": (0.2, 0.2, 0.1),
+    "full": (0.57, 0.57, 0.57),
+    "full, pruned rate": (0.2, 0.2, 0.14),
+    "random": (0.28, 0.14, 0.1),
+    "soft_margin": (0.2, 0.2, 0.14),
     "ted": (0.2, 0.2, 0.2),
 }
 
@@ -151,6 +152,8 @@ def _show_budget_curve(arguments: Any, fit: Fit) -> None:
     ) -> tuple[float, Any]:
         if lr is None:
             lr = rate_of(epochs / arguments.epochs, options)
+        # Rates are those of batches of MAX_BATCH; smaller ones want smaller steps.
+        lr *= task.batch_size / MAX_BATCH
         return fit(task, seed=seed, epochs=epochs, lr=lr, **options)
 
     found = compare(
