@@ -59,19 +59,14 @@ def fit(
         total_steps=ted.total_steps(task.batch_size),
         cycle_momentum=False,
     )
-    run = ted.pruner.config
-    # What `ted.loss` gets besides the losses: each signal reads the logits by its name.
-    argument = {"mask_gradient": "mask", "margin": "logits"}.get(run.signal)
-    if not run.strategy.uses_scores:
-        argument = None
     for epoch in range(epochs):
         ted.set_epoch(epoch)
         for batch in batches:
             ids = torch.tensor(batch)
+            labels = y[ids]
             logits = network(x[ids])
-            losses = F.cross_entropy(logits, y[ids], reduction="none")
-            inputs: Any = {} if argument is None else {argument: logits}
-            loss = ted.loss(losses, ids=ids, **inputs)
+            losses = F.cross_entropy(logits, labels, reduction="none")
+            loss = ted.loss(losses, ids=ids, logits=logits, labels=labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -84,7 +79,7 @@ def fit(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration."""
-    parser = engine.make_parser("python -m ted_torch.demo", seeds=8)
+    parser = engine.make_parser("python -m ted_torch.demo", seeds=6)
     parser.add_argument("--device", default="cpu", help="where to train (cpu)")
     arguments = engine.parse(parser, argv)
     try:
