@@ -30,7 +30,7 @@ def check_int(
     try:
         known = not isinstance(value, bool | np.bool_)
         number = operator.index(value) if known else None  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, AttributeError):  # the latter by TensorFlow's float scalars
         number = None
     if number is None:
         msg = f"`{name}` must be an integer, got {value!r}{then}"

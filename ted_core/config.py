@@ -236,11 +236,15 @@ def single_sample_epochs(
     del accumulation
     if drop_last or batch_size == 1:
         return []
-    processes = world_size if run.layout.shares_order else 1
-    shares = -(-visited // processes)
-    single = (shares % batch_size == 1) & (visited < run.layout.max_size)
-    epochs: list[int] = (np.flatnonzero(single[first:]) + first).tolist()
-    return epochs
+    # Plain integers: they may be larger than those of an array.
+    processes = int(world_size) if run.layout.shares_order else 1
+    return [
+        epoch
+        for epoch, count in enumerate(visited.tolist())
+        if epoch >= first
+        and count < run.layout.max_size
+        and -(-count // processes) % int(batch_size) == 1
+    ]
 
 
 def single_sample_warning(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core._scores import Received, ScoreTable
 from ted_core._state import Progress, read_state, write_state
+from ted_core._validation import MAX_SAMPLES, check_int
 from ted_core.config import (
     RunOptions,
     check_known,
@@ -232,6 +233,8 @@ class Pruner:
         EpochError
             The run has finished, or no sample has a finite value and the strategy needs
             values; the state is unchanged then.
+        ValueError, TypeError
+            A count is no integer, or below 0.
 
         Warns
         -----
@@ -240,6 +243,8 @@ class Pruner:
             value were planned twice and not delivered: they rank first no more.
         """
         self._check_open("advance")
+        forwarded = _check_count("forwarded", forwarded)
+        max_missing = _check_count("max_missing", max_missing)
         known = self._check_received(self.config.layout.sums)
         accounts = self._close(forwarded, known=known)
         if max_missing is not None:
@@ -259,6 +264,8 @@ class Pruner:
         ------
         EpochError
             No observed value of the open epoch is finite.
+        ValueError, TypeError
+            A count is no integer, or below 0.
 
         Warns
         -----
@@ -267,6 +274,8 @@ class Pruner:
         """
         if self.finished:
             return
+        forwarded = _check_count("forwarded", forwarded)
+        max_missing = _check_count("max_missing", max_missing)
         missing = ""
         if self._table.observed:
             if self.config.layout.shares_order:  # else another process may have one
@@ -466,3 +475,10 @@ def _warn(message: str, *, stacklevel: int = 3) -> None:
     """Warn where the pruner's user called it."""
     if message:
         warnings.warn(message, TedWarning, stacklevel=stacklevel)
+
+
+def _check_count(name: str, value: int | None) -> int | None:
+    """Return a count that an epoch is closed with, if one is given."""
+    if value is None:
+        return None
+    return check_int(name, value, minimum=0, maximum=MAX_SAMPLES)
