@@ -189,7 +189,7 @@ def a_comparison_takes_any_training(path: Path) -> None:
     assert_type(result.verdict, str)
     assert_type(result.notes, tuple[str, ...])
     assert_type(result.to_dict(), dict[str, Any])
-    result.plot(path)
+    result.plot(path, title="Budget curve of my data")
     for row in assert_type(result.rows, tuple[Row, ...]):
         assert_type(row.pays, bool)
         assert_type(row.p, float | None)
