@@ -63,6 +63,15 @@ class Setting:
 
 
 SETTINGS = {
+    "plenty_pooled": Setting(
+        title="60,000 pictures of Fashion-MNIST at 14 x 14, two convolutions, pooled",
+        regime="plenty",
+        load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
+        network=partial(networks.pooled, 1, 8, 14, 10),
+        epochs=24,
+        rates=(0.05, 0.1, 0.2, 0.4),
+        batch=128,
+    ),
     "plenty": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, two hidden layers",
         regime="plenty",
