@@ -14,8 +14,9 @@ SMALL = "--device cpu --width 0.125 --samples 96 --epochs 4 --batch 32 --seeds 3
 def run(folder, *more):
     command = [sys.executable, SCRIPT, "--data-dir", folder, "--record"]
     command += [folder / "record.json", *SMALL.split(), "--rates", "0.1", "0.2", *more]
-    options = {"capture_output": True, "text": True, "check": False}
-    return subprocess.run(command, **options)  # noqa: S603 - our own script
+    return subprocess.run(  # noqa: S603 - our own script
+        command, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_stopped_comparison_goes_on_and_counts_the_proxys_passes(tmp_path):
