@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
-__all__ = ["Patches", "convolutional", "dense"]
+__all__ = ["Patches", "convolutional", "dense", "pooled"]
 
 
 def dense(inputs, width, classes):
@@ -60,3 +61,17 @@ class Patches(nn.Module):
         patches = rows.unfold(2, self.SIDE, self.STRIDE).flatten(3)
         features = self._body(patches.reshape(-1, self.SIDE**2))
         return self._head(features.view(len(x), -1, features.shape[1]).mean(1))
+
+
+def pooled(channels, width, side, classes):
+    """Return 3 x 3 convolutions with batch norm and max pools, the mean, and a head."""
+    layers, inputs, stage = [], channels, 0
+    while side >= 4:
+        outputs = width * 2 ** min(stage, 2)
+        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+        if side >= 8:
+            layers.append(nn.MaxPool2d(2))
+        side, inputs, stage = side // 2, outputs, stage + 1
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes)]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)

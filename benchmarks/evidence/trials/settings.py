@@ -81,6 +81,16 @@ SETTINGS = {
         rates=(0.05, 0.1, 0.2, 0.4),
         methods=BOTH | UNSCALED,
     ),
+    "plenty_pooled": Setting(
+        title="60,000 pictures of Fashion-MNIST at 14 x 14, two convolutions, pooled",
+        regime="plenty",
+        load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
+        network=partial(networks.pooled, 1, 8, 14, 10),
+        epochs=24,
+        rates=(0.05, 0.1, 0.2, 0.4),
+        batch=128,
+        methods=BOTH | IMPORTANCE,
+    ),
     "patches": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, a bag of patches",
         regime="plenty",
