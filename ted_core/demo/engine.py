@@ -203,7 +203,9 @@ def make_text(found: Comparison, task: Task) -> str:
             if row.arm == arm
         )
         lines.append(f"{arm:20}{cells}")
-    for text in (*found.verdict.split("; "), *found.notes):
+    clauses = found.verdict.removesuffix(".").split("; ")
+    clauses = [f"{text[0].upper()}{text[1:]}." for text in clauses]
+    for text in (*clauses, *found.notes):
         lines += ["", *textwrap.wrap(text, 80)]
     return "\n".join(lines)
 
