@@ -48,6 +48,22 @@ RATE_ROW = (
 )
 
 
+SHOWN = {
+    "plenty_pooled": "plenty of data, a small network",
+    "scarce": "scarce data",
+}
+"""The settings of the README's table."""
+TOLD = {
+    (FULL, 1.0): "all data",
+    (FULL, 0.5): "all data, half the epochs",
+    (RANDOM, 0.5): "a random half, `random`",
+    ("soft_margin", 0.5): "`soft_margin`",
+    ("ted_loss", 0.5): "`ted_loss`",
+}
+README = HERE.parents[1] / "README.md"
+MARK, END = "<!-- made by benchmarks/pages/evidence.py -->", "<!-- end -->"
+
+
 def missing(**_):
     """Refuse to train: a page is made from records."""
     message = "the record must be whole"
@@ -329,6 +345,33 @@ def listed(rows):
     return f"{len(rows)} ({names})" if rows else "none"
 
 
+def opening(found):
+    """Return the README's table: accuracy of each arm in two settings."""
+    settings = [found[name][0] for name in SHOWN]
+    rows = {}
+    for result in settings:
+        for row in result.rows:
+            rows.setdefault((row.arm, row.budget), []).append(
+                f"{row.mean:.2f} ± {row.sd:.2f}"
+            )
+    arms = [
+        (FULL, 1.0),
+        *((arm, 0.5) for arm in (FULL, RANDOM, "soft_margin", "ted_loss")),
+    ]
+    lines = [
+        [TOLD[key], "100 %" if key[1] == 1 else "50 %", *rows[key]] for key in arms
+    ]
+    n = min(len(result.seeds) for result in settings)
+    head = [f"accuracy, % ± sd, {n} seeds", "samples", *SHOWN.values()]
+    return table(head, lines)
+
+
+def into_readme(found, text):
+    """Return the README with its table made from the records."""
+    before, rest = text.split(MARK, 1)
+    return f"{before}{MARK}\n\n{opening(found)}\n{rest[rest.index(END) :]}"
+
+
 def curve(result, ink):
     """Draw accuracy over samples processed, one line an arm."""
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
@@ -377,6 +420,8 @@ def main():
         return
     (FOLDER / "evidence.md").write_text(page(found), encoding="utf-8")
     write_pictures(None, FOLDER, pictures)
+    text = into_readme(found, README.read_text(encoding="utf-8"))
+    README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
