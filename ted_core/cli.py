@@ -25,7 +25,7 @@ from ted_core.checkpoint import (
 )
 from ted_core.config import make_config, max_visited, single_sample_warning
 from ted_core.errors import CheckpointError, TedWarning
-from ted_core.history import HISTORY, import_optional, savings_of
+from ted_core.history import HISTORY, TOKENS, import_optional, savings_of
 from ted_core.reports.sample_table import ordered
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
 from ted_core.schedules.counts import StepOptions, planned_save_ratio, steps_for
@@ -232,7 +232,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     for name, value in state.items():
         if not isinstance(value, np.ndarray):
             _tell(name, value)
-    for name in HISTORY:
+    for name in HISTORY + TOKENS:
         row = state.get(f"history.{name}")
         if isinstance(row, np.ndarray):
             _tell(f"history.{name}", f"{int(row.sum())} in {row.size} epochs")

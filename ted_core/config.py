@@ -85,6 +85,7 @@ class RunOptions(TypedDict, total=False):
     multiple_of: int
     scale_loss: bool
     labels: ArrayLike | None
+    lengths: ArrayLike | None
     initial_scores: ArrayLike | None
     shard: Shard | None
 
@@ -103,6 +104,7 @@ class RunConfig:
     multiple_of: int
     scale_loss: bool
     labels: Labels | None = None
+    lengths: NDArray[np.int32] | None = None
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
@@ -127,6 +129,12 @@ class RunConfig:
         _check_reduction(self.signal, self.strategy, self.reduction)
         if self.labels is not None:
             _check_labels(self.labels, self.n)
+        if self.lengths is not None and self.multiple_of == 1:
+            msg = (
+                "`multiple_of` must be the samples of a batch, of all processes "
+                "together, for `lengths` to be grouped in batches, got 1"
+            )
+            raise ValueError(msg)
         self.layout.check(self.strategy)
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
         if self.epochs < _FEW_EPOCHS and self.schedule.prune_ratio > 0:
@@ -192,7 +200,8 @@ class RunConfig:
             "seed": str(self.seed),
             "multiple_of": self.multiple_of,
             "scale_loss": self.scale_loss,
-            "labels": labels_checksum(self.labels),
+            "labels": integers_checksum(self.labels),
+            "lengths": integers_checksum(self.lengths),
             **self.layout.describe(),
         }
 
@@ -315,7 +324,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     if reduction is None:
         own = SIGNALS.get(str(signal), Polyak)
         reduction = getattr(strategy, "reduction", None) or own()
-    labels = options.get("labels")
+    labels, lengths = options.get("labels"), options.get("lengths")
     return RunConfig(
         n=n,
         epochs=epochs,
@@ -327,6 +336,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
         multiple_of=options.get("multiple_of", 1),
         scale_loss=options.get("scale_loss", True),
         labels=None if labels is None else as_array("labels", labels).copy(),
+        lengths=None if lengths is None else check_lengths(lengths, n),
         shard=options.get("shard"),
     )
 
@@ -404,6 +414,22 @@ def _check_labels(labels: Labels, n: int) -> None:
         raise ValueError(msg)
 
 
-def labels_checksum(labels: Labels | None) -> int:
-    """Return the CRC-32 of the labels as little-endian int64, or -1 without any."""
-    return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())
+def check_lengths(lengths: ArrayLike, n: int) -> NDArray[np.int32]:
+    """Return the length of each sample, or refuse what is none."""
+    array = as_array("lengths", lengths)
+    if array.shape != (n,) or array.dtype.kind not in "iu":
+        msg = (
+            f"`lengths` must hold integers of shape ({n},), got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+        raise ValueError(msg)
+    wrong = np.flatnonzero((array < 0) | (array > np.iinfo(np.int32).max))
+    if wrong.size:
+        msg = f"`lengths` must be in [0, 2^31), got {array[wrong[0]]} at {wrong[0]}"
+        raise ValueError(msg)
+    return array.astype(np.int32)
+
+
+def integers_checksum(array: NDArray[Any] | None) -> int:
+    """Return the CRC-32 of labels or lengths as little-endian int64; -1 of none."""
+    return -1 if array is None else zlib.crc32(array.astype("<i8").tobytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -22,10 +23,11 @@ from ted_core.config import (
 )
 from ted_core.errors import EpochError, TedWarning
 from ted_core.history import (
-    HISTORY,
+    TOKENS,
     EpochAccounts,
     Report,
     Rows,
+    counts_of,
     savings_of,
     times_in,
 )
@@ -62,6 +64,10 @@ class Pruner:
         Whether the plan's `loss_scale` is 1 / r_t (Eq. 23) or 1.
     labels, initial_scores : array_like of int and of float, shape (n,), optional
         Class of each sample, for class floors; finite scores to start from.
+    lengths : array_like of int, shape (n,), optional
+        Length of each sample, in [0, 2^31), as tokens of a text. An epoch's samples
+        then come in batches of `multiple_of` of like lengths, the longest first, and
+        savings and report count tokens, too; 4 bytes a sample more.
     shard : Shard, optional
         One process's part of data that none holds whole; `n` are its samples.
     **options : see above
@@ -104,7 +110,7 @@ class Pruner:
             initial_scores=options.get("initial_scores"),
             counts_planned=getattr(run.strategy, "needs_planned_counts", False),
         )
-        self._history: Rows = {name: [] for name in (*HISTORY, "keep_ratio")}
+        self._history: Rows = {name: [] for name in (*counts_of(run), "keep_ratio")}
         self._epoch, self._stopped = 0, False
         self._warned_of_single = False
         self._plan: EpochPlan | None = None
@@ -328,6 +334,8 @@ class Pruner:
             "nonfinite": closed.nonfinite,
             "missing": accounts.missing,
         }
+        if self.config.lengths is not None:
+            row |= accounts.tokens(self.config.lengths)
         for name, count in (row | {"keep_ratio": plan.keep_ratio}).items():
             self._history[name].append(count)
         self._plan, self._epoch = None, self._epoch + 1
@@ -421,7 +429,14 @@ class Pruner:
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
         counts = (self._history[name] for name in ("planned", "missing", "forwarded"))
-        return savings_of(self.n, *counts)
+        savings, lengths = savings_of(self.n, *counts), self.config.lengths
+        if lengths is None:
+            return savings
+        planned, forwarded = (np.array(self._history[name]) for name in TOKENS)
+        tokens = savings_of(
+            int(lengths.sum(dtype=np.int64)), planned, planned - forwarded, forwarded
+        )
+        return replace(savings, tokens=tokens)
 
     @property
     def nonfinite_dropped(self) -> int:
@@ -430,7 +445,8 @@ class Pruner:
 
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
-        counts = {name: np.array(self._history[name], np.int64) for name in HISTORY}
+        names = counts_of(self.config)
+        counts = {name: np.array(self._history[name], np.int64) for name in names}
         return Report(
             **counts,
             nonfinite_ids=self._table.nonfinite_ids,

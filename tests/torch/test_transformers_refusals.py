@@ -39,9 +39,9 @@ class Stream(IterableDataset):
         ({"max_steps": 9}, ValueError, "`max_steps` must be left out, got 9"),
         ({"num_train_epochs": 2.5}, ValueError, "`num_train_epochs` must be a whole"),
         (
-            {"train_sampling_strategy": "group_by_length"},
+            {"train_sampling_strategy": "batch_rebalance"},
             ValueError,
-            "`train_sampling_strategy` must be 'random', got 'group_by_length'; TED",
+            "`train_sampling_strategy` must be 'random' or 'group_by_length', got 'batc",
         ),
         ({"ignore_data_skip": True}, ValueError, "`ignore_data_skip` must be False"),
         ({"auto_find_batch_size": True}, ValueError, "`auto_find_batch_size` must"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
@@ -81,6 +81,7 @@ class TEDTrainerMixin(_Trainer):
         super().__init__(*args, **kwargs)
         count_items(self.train_dataset, name="train_dataset")
         _validation.check_arguments(self)
+        self._lengths: Any = None
         self.ted, self._trained = self._make_session(), False
         # The step before the open epoch, and the epoch's steps; the updates that a
         # checkpoint has of its epoch.
@@ -104,6 +105,12 @@ class TEDTrainerMixin(_Trainer):
         seed = args.seed if args.data_seed is None else args.data_seed
         dataset: Any = self.train_dataset
         options: Any = {"seed": seed, "multiple_of": step, **self._options}
+        if args.train_sampling_strategy == _validation.BY_LENGTH:
+            self._lengths = options.get("lengths", self._lengths)
+            if self._lengths is None:
+                own: Any = super()._get_train_sampler(self.train_dataset)
+                self._lengths = _validation.own_lengths(own)
+            options["lengths"] = self._lengths
         ted: TED[Any] = TED(
             dataset,
             epochs=int(args.num_train_epochs),
@@ -115,6 +122,12 @@ class TEDTrainerMixin(_Trainer):
         )
         _validation.check_prunes(ted.pruner, step)
         return ted
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the trainer's sampler, or one that does not look for lengths again."""
+        if self._lengths is None:
+            return super()._get_train_sampler(*args, **kwargs)
+        return RandomSampler(range(len(self._lengths)))  # TED's will take its place
 
     def _batch_size(self) -> int:
         """Count the samples of one batch of all processes together."""
