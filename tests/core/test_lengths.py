@@ -143,7 +143,7 @@ def test_a_state_of_no_lengths_is_refused_by_a_run_with_some():
     plain = ted.Pruner(3, epochs=6, multiple_of=2)
     plain.load_state_dict(state)
     assert plain.epoch == 1
-    with pytest.raises(CheckpointError, match="`lengths` .* saved -1, here"):
+    with pytest.raises(CheckpointError, match="must equal the saved one, saved -1"):
         make([1, 2, 3], multiple_of=2).load_state_dict(state)
 
 

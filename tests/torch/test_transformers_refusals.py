@@ -41,7 +41,7 @@ class Stream(IterableDataset):
         (
             {"train_sampling_strategy": "batch_rebalance"},
             ValueError,
-            "`train_sampling_strategy` must be 'random' or 'group_by_length', got 'batc",
+            "`train_sampling_strategy` must be 'random' or 'group_by_length', got",
         ),
         ({"ignore_data_skip": True}, ValueError, "`ignore_data_skip` must be False"),
         ({"auto_find_batch_size": True}, ValueError, "`auto_find_batch_size` must"),
