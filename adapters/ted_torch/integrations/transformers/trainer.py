@@ -430,8 +430,9 @@ class TEDTrainer(TEDTrainerMixin, Trainer):
     Notes
     -----
     The loss is the trainer's own, each sample's part divided by r_t; the first step
-    compares the two, and warns where they differ. Three hooks of the trainer are
+    compares the two, and warns where they differ. Four hooks of the trainer are
     private: `_run_epoch`, for the length of each epoch, `_init_training_state`, for
-    the epoch of a checkpoint, and `_save_checkpoint`, for the session in it.
+    the epoch of a checkpoint, `_save_checkpoint`, for the session in it, and
+    `_get_train_sampler`, for the samples' lengths.
     Source: TED, ECAI 2024, Algorithm 1.
     """
