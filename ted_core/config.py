@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from types import MappingProxyType
-from typing import Any, TypedDict, Unpack
+from typing import Any, Protocol, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,6 +70,19 @@ _TABLE = np.dtype(
 )
 
 
+class _Scored(Protocol):
+    """A table of scores, such as `ted_core.sample_table` makes."""
+
+    @property
+    def ids(self) -> NDArray[Any]: ...
+    @property
+    def scores(self) -> NDArray[Any]: ...
+
+
+InitialScores: TypeAlias = ArrayLike | PathLike[str] | Mapping[str, Any] | _Scored
+"""Scores that a run starts from: an array, a table, a state, or a file of these."""
+
+
 class RunOptions(TypedDict, total=False):
     """Options of :class:`ted_core.Pruner`, and of every session, that have a default.
 
@@ -86,7 +100,7 @@ class RunOptions(TypedDict, total=False):
     scale_loss: bool
     labels: ArrayLike | None
     lengths: ArrayLike | None
-    initial_scores: ArrayLike | None
+    initial_scores: InitialScores | None
     shard: Shard | None
 
 
@@ -110,7 +124,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
         for name, value in (
-            ("epochs", check_epochs(self.epochs)),
+            ("epochs", check_epochs(self.epochs, minimum=1)),
             ("n", check_samples(self.n)),
             ("seed", check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)),
             ("scale_loss", check_bool("scale_loss", self.scale_loss)),
@@ -126,6 +140,8 @@ class RunConfig:
         if not isinstance(self.signal, str) or self.signal not in SIGNALS:
             msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {self.signal!r}"
             raise ValueError(msg)
+        if self.keep_ratios[0] == 1:
+            check_epochs(self.epochs)
         _check_reduction(self.signal, self.strategy, self.reduction)
         if self.labels is not None:
             _check_labels(self.labels, self.n)
@@ -137,7 +153,8 @@ class RunConfig:
             raise ValueError(msg)
         self.layout.check(self.strategy)
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
-        if self.epochs < _FEW_EPOCHS and self.schedule.prune_ratio > 0:
+        late = self.keep_ratios[0] == 1  # as opposed to pruning from the start on
+        if self.epochs < _FEW_EPOCHS and self.schedule.prune_ratio > 0 and late:
             saved = planned_save_ratio(
                 self.schedule, self.epochs, n=self.n, multiple_of=self.multiple_of
             )

@@ -10,8 +10,10 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core._files import read_scores
 from ted_core._scores import Received, ScoreTable
 from ted_core._state import Progress, read_state, write_state
+from ted_core._validation import check_epochs
 from ted_core.config import (
     RunOptions,
     check_known,
@@ -47,7 +49,8 @@ class Pruner:
     Parameters
     ----------
     n, epochs : int
-        Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns.
+        Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns
+        unless the first one prunes; 1 where it has scores to prune by.
     prune_ratio, schedule : float or Schedule, optional
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
     method : {"ted", "ted_loss", "soft_margin", "importance", "random"}, default "ted"
@@ -62,8 +65,12 @@ class Pruner:
         Kept counts are rounded up to a multiple of this, never above `n`.
     scale_loss : bool, default True
         Whether the plan's `loss_scale` is 1 / r_t (Eq. 23) or 1.
-    labels, initial_scores : array_like of int and of float, shape (n,), optional
-        Class of each sample, for class floors; finite scores to start from.
+    labels : array_like of int, shape (n,), optional
+        Class of each sample, for class floors.
+    initial_scores : array_like of float, shape (n,), or what holds them, optional
+        Finite scores to start from, so that the first epoch can prune: an array, a
+        :class:`~ted_core.SampleTable`, the state of an earlier run or of a proxy's, or
+        a file of these: ``.npy``, ``.csv``, a saved state, a checkpoint's folder.
     lengths : array_like of int, shape (n,), optional
         Length of each sample, in [0, 2^31), as tokens of a text. An epoch's samples
         then come in batches of `multiple_of` of like lengths, the longest first, and
@@ -102,12 +109,15 @@ class Pruner:
         epochs: int,
         **options: Unpack[RunOptions],
     ) -> None:
+        scores = options.get("initial_scores")
         run = self.config = make_config(n, epochs, **options)
         self.n, self.epochs = run.n, run.epochs
+        if scores is None and run.strategy.uses_scores:
+            check_epochs(run.epochs)  # a single one has nothing to go by
         self._table = ScoreTable(
             n,
             reduction=run.reduction,
-            initial_scores=options.get("initial_scores"),
+            initial_scores=None if scores is None else read_scores(scores, n),
             counts_planned=getattr(run.strategy, "needs_planned_counts", False),
         )
         self._history: Rows = {name: [] for name in (*counts_of(run), "keep_ratio")}

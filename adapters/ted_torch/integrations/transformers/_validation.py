@@ -108,10 +108,7 @@ def check_options(ted: object) -> dict[str, Any]:
 def check_arguments(trainer: Any) -> None:
     """Refuse arguments that leave TED no epochs, or no samples to choose."""
     args = trainer.args
-    epochs = args.num_train_epochs
     for name, right, rule in (
-        ("max_steps", args.max_steps <= 0, "be left out; give `num_train_epochs`"),
-        ("num_train_epochs", epochs == int(epochs), "be a whole number"),
         (
             "train_sampling_strategy",
             args.train_sampling_strategy in {"random", BY_LENGTH},

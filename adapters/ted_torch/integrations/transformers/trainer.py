@@ -22,7 +22,12 @@ from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
 from ted_torch._validation import count_items
 from ted_torch.data import WithIds
-from ted_torch.integrations.transformers import _checkpoint, _losses, _validation
+from ted_torch.integrations.transformers import (
+    _checkpoint,
+    _length,
+    _losses,
+    _validation,
+)
 from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
 from ted_torch.session import TED
 
@@ -111,9 +116,13 @@ class TEDTrainerMixin(_Trainer):
                 own: Any = super()._get_train_sampler(self.train_dataset)
                 self._lengths = _validation.own_lengths(own)
             options["lengths"] = self._lengths
+        self._asked = args.max_steps, args.num_train_epochs
+        epochs, self._max_steps = _length.planned_length(
+            args, count_items(dataset), self._batch_size(), self._steps(), options
+        )
         ted: TED[Any] = TED(
             dataset,
-            epochs=int(args.num_train_epochs),
+            epochs=epochs,
             device=args.device,
             # Accelerate deals out the batches.
             num_replicas=1,
@@ -166,18 +175,23 @@ class TEDTrainerMixin(_Trainer):
         """Return the trainer's counts, with the samples and steps of the whole run."""
         values = super().set_initial_training_values(*args, **kwargs)
         pruner = self.ted.pruner
-        if values[0] != pruner.epochs:
-            msg = (
-                f"`num_train_epochs` must stay {pruner.epochs}, got {values[0]}; set "
-                "it before the trainer is made"
-            )
-            raise ValueError(msg)
+        names = "max_steps", "num_train_epochs"
+        for name, asked in zip(names, self._asked, strict=True):
+            if (now := getattr(self.args, name)) != asked:
+                msg = (
+                    f"`{name}` must stay {asked}, got {now}; set it before the trainer "
+                    "is made"
+                )
+                raise ValueError(msg)
         samples = int(pruner.config.kept_counts.sum())
         steps = pruner.max_total_steps(self._batch_size(), **self._steps())
         # A resumed run keeps the schedule that it had; an extended one counts what ran.
         if self._folder is not None and self._load_session(self._folder):
             steps = pruner.max_total_steps(self._batch_size(), **self._steps())
-        return (*values[:3], samples, *values[4:6], steps)
+        if self._max_steps is not None:
+            samples = samples * self._max_steps // steps  # for the speed alone
+            steps = self._max_steps
+        return (pruner.epochs, *values[1:3], samples, *values[4:6], steps)
 
     def _steps(self) -> StepOptions:
         """Return how the trainer makes optimizer steps of batches."""
@@ -210,9 +224,16 @@ class TEDTrainerMixin(_Trainer):
         passed = given["steps_trained_in_current_epoch"] * resumed // accumulation
         self._epoch_start = self.state.global_step - passed
         self._epoch_updates = given["num_update_steps_per_epoch"]
-        super()._run_epoch(*args, **given)  # type: ignore[no-untyped-call]
+        if self.state.global_step < self.state.max_steps:  # as a checkpoint may have it
+            super()._run_epoch(*args, **given)  # type: ignore[no-untyped-call]
+        else:
+            self.control.should_training_stop = True
         if epoch + 1 == self.ted.pruner.epochs or self.control.should_training_stop:
-            self.ted.finish()
+            # The last epoch may end early on purpose.
+            steps = self._max_steps
+            self.ted.finish(
+                partial=steps is not None and steps <= self.state.global_step
+            )
 
     def _facts(self) -> dict[str, int]:
         """Return what a resumed run must share."""
