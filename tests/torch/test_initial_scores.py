@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from lightning_runs import fit, make_ted
 from ted_torch import TED
 from ted_torch.integrations.accelerate import AcceleratedTED
-from ted_torch.integrations.lightning import TEDCallback
 from torch.nn import functional as F  # noqa: N812
 from torch_runs import labelled
 
@@ -37,7 +37,6 @@ SESSIONS = {
     "Accelerate": lambda **options: AcceleratedTED(
         Accelerator(cpu=True), DATA, batch_size=2, **options
     ),
-    "Lightning": lambda **options: TEDCallback(DATA, **options).session,
 }
 
 
@@ -49,3 +48,13 @@ def test_every_session_opens_its_one_epoch_with_the_scores_of_a_file(
     ted = SESSIONS[name](**HALF, initial_scores=tmp_path / "earlier.pt")
     highest = np.sort(np.argsort(earlier.pruner.scores)[N // 2 :])
     assert ted.pruner.plan().kept.tolist() == highest.tolist()
+
+
+def test_lightning_fits_the_one_epoch_of_the_highest_scores(tmp_path):
+    scores = np.random.default_rng(0).permutation(80)
+    np.save(tmp_path / "scores.npy", scores)
+    half, given = HALF["schedule"], tmp_path / "scores.npy"
+    ted = make_ted(prune_ratio=None, schedule=half, initial_scores=given)
+    net, ted, _ = fit(ted=ted, max_epochs=1)
+    assert set(net.orders()[0]) == set(np.argsort(scores)[40:])
+    assert ted.savings().ratio == 0.5
