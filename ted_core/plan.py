@@ -13,7 +13,7 @@ from ted_core._scores import ScoreTable
 from ted_core._validation import check_real
 from ted_core.config import RunConfig
 from ted_core.schedules.counts import steps_for
-from ted_core.selection.lengths import group_by_length
+from ted_core.selection._lengths import group_by_length
 from ted_core.selection.randomness import ORDER, stream
 from ted_core.selection.sharded import loss_factor
 from ted_core.strategies import Request

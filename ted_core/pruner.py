@@ -25,6 +25,7 @@ from ted_core.config import (
 )
 from ted_core.errors import EpochError, TedWarning
 from ted_core.history import (
+    HISTORY,
     TOKENS,
     EpochAccounts,
     Report,
@@ -120,7 +121,9 @@ class Pruner:
             initial_scores=None if scores is None else read_scores(scores, n),
             counts_planned=getattr(run.strategy, "needs_planned_counts", False),
         )
-        self._history: Rows = {name: [] for name in (*counts_of(run), "keep_ratio")}
+        tokens = () if run.lengths is None else TOKENS
+        names = (*HISTORY, *tokens, "keep_ratio")
+        self._history: Rows = {name: [] for name in names}
         self._epoch, self._stopped = 0, False
         self._warned_of_single = False
         self._plan: EpochPlan | None = None
