@@ -22,7 +22,7 @@ from ted_core.checkpoint import (
 from ted_core.config import InitialScores
 from ted_core.errors import CheckpointError
 from ted_core.history import import_optional
-from ted_core.strategies.static import ranking_of_state
+from ted_core.strategies import Static
 
 
 def read_scores(given: InitialScores, n: int) -> ArrayLike:
@@ -36,7 +36,7 @@ def read_scores(given: InitialScores, n: int) -> ArrayLike:
             return _by_id(*_columns(path), n)
         given = read_states(path)[1][0][1]
     if isinstance(given, Mapping):
-        ranking = ranking_of_state(given)
+        ranking = Static.from_state(given).scores
         unknown = int(ranking.size - np.isfinite(ranking).sum())
         if unknown:
             msg = (
