@@ -14,6 +14,11 @@ sys.path.insert(0, str(HERE / "_ext"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+# And the stand-in for torchvision's operators, as the tests' processes.
+_SUPPORT = str(HERE.parent / "tests/support")
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [_SUPPORT, os.environ.get("PYTHONPATH", "")]
+).rstrip(os.pathsep)
 
 project = "ted-core"
 author = "The ted-core developers"
@@ -51,6 +56,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|typing|types|os|pathlib|dataclasses|abc)(\..*)?"),
     (r"py:.*", r".*\._.*|.*\.(Item|ItemIn|Batch|Kind|Source|Recorded)"),  # private
     (r"py:.*", r"(transformers|accelerate|lightning|torchdata|peft)(\..*)?"),
+    (r"py:.*", r"(timm|ultralytics)(\..*)?"),
+    (r"py:.*", r"(fastai|fastcore|fasttransform)(\..*)?"),
 ]
 
 html_theme = "furo"

@@ -17,14 +17,7 @@ from ted_core.reductions import Count, Last, Mean, Polyak, polyak_update
 from ted_core.reports.early_warning import early_warning
 from ted_core.reports.metrics import run_metrics
 from ted_core.reports.sample_table import SampleTable, sample_table
-from ted_core.schedules import (
-    Constant,
-    Cosine,
-    Linear,
-    RollerCoaster,
-    anneal_epochs,
-    keep_ratios,
-)
+from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, keep_ratios
 from ted_core.schedules.counts import (
     Savings,
     keep_count,
@@ -34,7 +27,7 @@ from ted_core.schedules.counts import (
 )
 from ted_core.selection.randomness import tie_hash
 from ted_core.selection.sharded import Shard
-from ted_core.selection.top_k import highest_hashes, redundant_subset, top_ids
+from ted_core.selection.top_k import redundant_subset, top_ids
 from ted_core.signals.mask_gradient import (
     cross_entropy_mask_gradient,
     mask_gradient,
@@ -88,12 +81,10 @@ __all__ = [
     "TedWarning",
     "TopScore",
     "__version__",
-    "anneal_epochs",
     "atomic_write",
     "compare",
     "cross_entropy_mask_gradient",
     "early_warning",
-    "highest_hashes",
     "keep_count",
     "keep_ratios",
     "load_state",

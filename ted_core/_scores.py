@@ -16,12 +16,13 @@ from ted_core._validation import (
     check_kind,
     check_mask,
     check_samples,
+    check_shape,
     check_values,
 )
 from ted_core.checkpoint import array_field, plain_field
 from ted_core.errors import CheckpointError, EpochError
 from ted_core.reductions import Columns, Polyak, Reduction
-from ted_core.selection.sharded import LocalSelector, Selector
+from ted_core.selection.sharded import Selector
 from ted_core.selection.top_k import pieces
 from ted_core.typing import Counts, Ids, Scores
 
@@ -115,15 +116,12 @@ class EpochBuffer:
     ) -> None:
         """Add the sum of values and the counts of each sample."""
         numbers = check_values("sums", sums, self.n)
-        times = _as_times("counts", counts, self.n)
-        received = times
+        times = received = _as_times("counts", counts, self.n)
         if deliveries is not None:
             received = _as_times("deliveries", deliveries, self.n)
-        without = None
+        added = [(self.counts, times), (self.deliveries, received)]
         if weightless is not None:
             without = _as_times("weightless", weightless, self.n)
-        added = [(self.counts, times), (self.deliveries, received)]
-        if without is not None:
             added.append((self.weightless, without))
         for part in pieces(self.n):
             wrong = np.flatnonzero((times[part] == 0) & (numbers[part] != 0))
@@ -177,13 +175,8 @@ class EpochBuffer:
 
 def _as_times(name: str, value: ArrayLike, n: int) -> Counts:
     """Return how often each sample came, uint8, or say why it is not that."""
-    times = as_array(name, value)
-    if times.shape != (n,):
-        msg = f"`{name}` must have shape ({n},), got shape {times.shape}"
-        raise ValueError(msg)
-    if times.dtype.kind not in "iu":
-        msg = f"`{name}` must hold integers, got dtype {times.dtype}"
-        raise TypeError(msg)
+    times = as_array(name, value, kinds="iu")
+    check_shape(name, times, (n,))
     if times.min() < 0 or times.max() > _MAX_TIMES:
         msg = f"`{name}` must be in [0, 255], got {times.min()} to {times.max()}"
         raise ValueError(msg)
@@ -257,25 +250,11 @@ class ScoreTable:
         counted = np.uint16(0) if self._planned is None else self._planned
         return np.broadcast_to(counted, self.n)
 
-    @property
-    def seen(self) -> NDArray[np.bool_]:
-        """Whether each sample was ever observed, bool, shape (n,)."""
-        return (self._flags & _SEEN).astype(bool)
-
-    @property
-    def nonfinite_ids(self) -> NDArray[np.int64]:
-        """Ids delivered without a finite value in two epochs or more, ascending."""
-        return np.flatnonzero(self._flags & 2 * _NONFINITE)
-
-    @property
-    def weightless_ids(self) -> NDArray[np.int64]:
-        """Ids delivered with weight 0 in two epochs or more since their last value."""
-        return np.flatnonzero(self._flags & 2 * _WEIGHTLESS)
-
-    @property
-    def undelivered_ids(self) -> NDArray[np.int64]:
-        """Ids planned in two epochs or more since they were last delivered."""
-        return np.flatnonzero(self._flags & 2 * _UNDELIVERED)
+    def repeated_ids(self) -> dict[str, NDArray[np.int64]]:
+        """Return the ids without a value in two epochs, by the reason, for a report."""
+        flags = {"nonfinite_ids": _NONFINITE, "weightless_ids": _WEIGHTLESS}
+        flags["undelivered_ids"] = _UNDELIVERED
+        return {k: np.flatnonzero(self._flags & 2 * bit) for k, bit in flags.items()}
 
     @property
     def observed(self) -> int:
@@ -296,7 +275,7 @@ class ScoreTable:
         return self._buffer
 
     def waits_for(self, order: Ids) -> bool:
-        """Tell whether an epoch's samples were all planned before, and never came."""
+        """Return whether an epoch's samples were all planned before, and never came."""
         flags = self._flags[order] & (_SEEN | _UNDELIVERED)
         return bool((flags == _UNDELIVERED).all() and not self.observed)
 
@@ -305,37 +284,15 @@ class ScoreTable:
         none = Received(0, 0, 0, 0)
         return none if self._buffer is None else self._buffer.received()
 
-    def observe(
-        self, ids: ArrayLike, values: ArrayLike, *, valid: ArrayLike | None = None
-    ) -> None:
-        """Take the values of one step, or of many."""
-        self.buffer.observe(ids, values, valid=valid)
-
-    def observe_sums(
-        self,
-        sums: ArrayLike,
-        counts: ArrayLike,
-        *,
-        deliveries: ArrayLike | None = None,
-        weightless: ArrayLike | None = None,
-    ) -> None:
-        """Take a whole buffer: the sum of values and the counts of each sample."""
-        self.buffer.observe_sums(
-            sums, counts, deliveries=deliveries, weightless=weightless
-        )
-
-    def close(self, order: Ids | None = None, *, needs_value: bool = True) -> Closed:
+    def close(self, order: Ids | None = None) -> Closed:
         """Write the epoch's means into the scores (Eq. 19) and clear the buffer."""
         closed = np.zeros(3, np.int64)
         if self.observed or order is not None:
-            buffer = self.buffer
-            if needs_value:
-                buffer.received().check()
             due = np.zeros(self.n, bool)
             due[[] if order is None else order] = True
             planned = np.ones(self.n, bool) if order is None else due
             for part in pieces(self.n):
-                closed += self._close(part, buffer, planned[part], due[part])
+                closed += self._close(part, self.buffer, planned[part], due[part])
         self._buffer = None
         return Closed(*closed.tolist())
 
@@ -368,22 +325,19 @@ class ScoreTable:
             if where.any():
                 once = flags[where] & bit
                 flags[where] |= once << np.uint8(1) | np.uint8(bit)
-        ids = np.flatnonzero(finite)
-        self._update(ids + part.start, means[ids])
-        return [int(x.sum()) for x in (nonfinite, weightless, given_up)]
-
-    def count_planned(self, order: Ids) -> None:
-        """Count the plan of an epoch that closes, if a strategy asks for it."""
-        if self._planned is not None:
-            self._planned[order] = _one_more(self._planned[order])
-
-    def _update(self, ids: NDArray[np.int64], values: Scores) -> None:
+        ids, values = np.flatnonzero(finite) + part.start, means[finite]
         counts = self._update_counts[ids]
         before = {name: column[ids] for name, column in self.columns.items()}
         for name, column in self.reduction.update(before, counts, values).items():
             # -0 becomes 0, so that equal scores have equal bits.
             self.columns[name][ids] = column + column.dtype.type(0)
         self._update_counts[ids] = _one_more(counts)
+        return [int(x.sum()) for x in (nonfinite, weightless, given_up)]
+
+    def count_planned(self, order: Ids) -> None:
+        """Count the plan of an epoch that closes, if a strategy asks for it."""
+        if self._planned is not None:
+            self._planned[order] = _one_more(self._planned[order])
 
     def ranking(self, selector: Selector | None = None) -> Scores:
         """Return what a strategy ranks by."""
@@ -394,7 +348,7 @@ class ScoreTable:
             ranking = ranking.copy()
             ranking[missing] = np.inf
         missing &= (self._flags & (_SEEN | 2 * _UNDELIVERED)).astype(bool)
-        selector = LocalSelector(self.n) if selector is None else selector
+        selector = selector or Selector(self.n)
         # Another process may need the median, to which all contribute.
         if selector.sum([np.count_nonzero(missing)])[0]:
             middle = selector.median(ranking[self._update_counts > 0])

@@ -16,13 +16,6 @@ MAX_SAMPLES = 2**53
 MAX_EPOCHS = 10**6
 """Epochs that a run may have: all of them are planned ahead."""
 
-_BRACKETS = {
-    "both": ("[", "]"),
-    "left": ("[", ")"),
-    "right": ("(", "]"),
-    "neither": ("(", ")"),
-}
-
 
 def check_int(
     name: str,
@@ -33,19 +26,19 @@ def check_int(
     remedy: str = "",
 ) -> int:
     """Return `value` as an int, or say why it is not one in range."""
+    then = f"; {remedy}" if remedy else ""
     try:
         known = not isinstance(value, bool | np.bool_)
         number = operator.index(value) if known else None  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, AttributeError):  # the latter by TensorFlow's float scalars
         number = None
     if number is None:
-        msg = f"`{name}` must be an integer, got {value!r}{_then(remedy)}"
+        msg = f"`{name}` must be an integer, got {value!r}{then}"
         raise TypeError(msg)
     if number < minimum or (maximum is not None and number > maximum):
-        rule = (
-            f"at least {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
-        )
-        msg = f"`{name}` must be {rule}, got {number}{_then(remedy)}"
+        bound = f"at least {minimum}"
+        rule = bound if maximum is None else f"in [{minimum}, {maximum}]"
+        msg = f"`{name}` must be {rule}, got {number}{then}"
         raise ValueError(msg)
     return number
 
@@ -60,6 +53,9 @@ def check_real(
     remedy: str = "",
 ) -> float:
     """Return `value` as a float, or say why it is not one in range."""
+    then = f"; {remedy}" if remedy else ""
+    left = "[" if closed in {"both", "left"} else "("
+    right = "]" if closed in {"both", "right"} else ")"
     try:
         known = not isinstance(value, bool | np.bool_ | str | bytes)
         number = float(value) if known else None  # type: ignore[arg-type]
@@ -68,16 +64,12 @@ def check_real(
     except OverflowError:
         number = math.nan  # beyond any range
     if number is None:
-        msg = f"`{name}` must be a real number, got {value!r}{_then(remedy)}"
+        msg = f"`{name}` must be a real number, got {value!r}{then}"
         raise TypeError(msg)
-    above = number >= low if closed in {"both", "left"} else number > low
-    below = number <= high if closed in {"both", "right"} else number < high
-    if math.isnan(number) or not (above and below):
-        left, right = _BRACKETS[closed]
-        msg = (
-            f"`{name}` must be in {left}{low:g}, {high:g}{right}, "
-            f"got {value!r}{_then(remedy)}"
-        )
+    above = number >= low if left == "[" else number > low
+    below = number <= high if right == "]" else number < high
+    if not (above and below):  # NaN is neither
+        msg = f"`{name}` must be in {left}{low:g}, {high:g}{right}, got {value!r}{then}"
         raise ValueError(msg)
     return number
 
@@ -105,7 +97,17 @@ def check_kind(name: str, value: object, kind: type) -> None:
         raise TypeError(msg)
 
 
-def as_array(name: str, value: object) -> NDArray[Any]:
+def as_array(name: str, value: object, *, kinds: str = "") -> NDArray[Any]:
+    """Return `value` as NumPy, or say that it is no array, or of other dtype kinds."""
+    array = _as_array(name, value)
+    if kinds and array.dtype.kind not in kinds:
+        numbers = "real numbers" if "f" in kinds else "integers"
+        msg = f"`{name}` must hold {numbers}, got dtype {array.dtype}"
+        raise TypeError(msg)
+    return array
+
+
+def _as_array(name: str, value: object) -> NDArray[Any]:
     """Return `value` as NumPy, or say that it is no array; a masked number is NaN."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         if value.dtype.kind != "f":
@@ -122,12 +124,18 @@ def as_array(name: str, value: object) -> NDArray[Any]:
 
 def as_scores(name: str, value: object) -> NDArray[np.float32]:
     """Return `value` as float32 of any shape, or say that it holds no real numbers."""
-    array = as_array(name, value)
-    if array.dtype.kind not in "fiub":
-        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
-        raise TypeError(msg)
+    array = as_array(name, value, kinds="fiub")
     with np.errstate(over="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def check_shape(
+    name: str, array: NDArray[Any], shape: tuple[int, ...], like: str = ""
+) -> None:
+    """Refuse an array of another shape."""
+    if array.shape != shape:
+        msg = f"`{name}` must have shape {shape}{like}, got shape {array.shape}"
+        raise ValueError(msg)
 
 
 def to_numpy(value: Any) -> NDArray[Any]:
@@ -172,9 +180,7 @@ def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iu":
         values = values.astype(np.float32)
     array = as_array(name, values)
-    if array.shape != (size,):
-        msg = f"`{name}` must have shape ({size},) like `ids`, got shape {array.shape}"
-        raise ValueError(msg)
+    check_shape(name, array, (size,), " like `ids`")
     if array.dtype.kind not in "fiu" and size:
         msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -197,9 +203,7 @@ def check_mask(name: str, value: object, size: int) -> NDArray[np.bool_]:
 def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32, or refuse another shape and what is not finite."""
     scores = as_array(name, values)
-    if scores.shape != (size,):
-        msg = f"`{name}` must have shape ({size},), got shape {scores.shape}"
-        raise ValueError(msg)
+    check_shape(name, scores, (size,))
     scores = check_values(name, scores, size)
     if not np.isfinite(scores).all():
         wrong = int(np.flatnonzero(~np.isfinite(scores))[0])
@@ -232,7 +236,3 @@ def check_samples(n: object) -> int:
     remedy = "an empty data set cannot be pruned"
     number = check_int("n", n, minimum=1, remedy=remedy)
     return check_int("n", number, minimum=1, maximum=MAX_SAMPLES)
-
-
-def _then(remedy: str) -> str:
-    return f"; {remedy}" if remedy else ""

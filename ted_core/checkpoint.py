@@ -52,15 +52,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     TypeError
         `path` is no str and no path.
     OSError
-        The disk is full or the folder can't be written. After this and after any other
-        error in the block an older file is as it was, and the new one is gone.
+        The disk is full or the folder can't be written. After any error in the block an
+        older file is as it was, and the new one is gone.
 
     Notes
     -----
-    Through a symbolic link, and with the mode of a file that is there already.
-    Written, flushed to the disk, renamed: who reads `path` at any moment, after a kill
-    or a loss of power too, finds the older file or the newer one. A kill leaves the
-    hidden file, ``.NAME.*.tmp``, which nothing reads.
+    Through a symbolic link, and with the mode of a file that is there already. Who
+    reads `path` at any moment, after a kill or a loss of power too, finds the older
+    file or the newer one. A kill leaves a file ``.NAME.*.tmp``, which nothing reads.
 
     Examples
     --------
@@ -88,7 +87,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    if os.name != "nt":  # the folder's entry, too, is to outlive a loss of power
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def as_path(path: object) -> Path:
@@ -97,16 +101,6 @@ def as_path(path: object) -> Path:
         msg = f"`path` must be a str or a path, got {path!r}"
         raise TypeError(msg)
     return Path(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def register_kind(kind: Kind) -> Kind:
@@ -119,19 +113,12 @@ def register_kind(kind: Kind) -> Kind:
     ----------
     kind : type
         A dataclass with fields of type str, int, float or bool. Or any class with a
-        method ``state_fields()`` that returns such fields by name.
-
-    Returns
-    -------
-    type
-        The same class.
+        method ``state_fields()`` that returns such fields by name. It is returned.
 
     Raises
     ------
-    TypeError
-        It is no class, or its fields are not known.
-    ValueError
-        Another class of this name is registered.
+    TypeError, ValueError
+        It is no class, its fields are not known, or another of its name is registered.
 
     Notes
     -----
@@ -174,21 +161,19 @@ def _is_registered(kind: type) -> bool:
 
 def kind_fields(role: str, thing: object) -> State:
     """Return the kind and the fields of a registered class, or the repr of another."""
-    kind = type(thing)
-    if not _is_registered(kind):
+    if not _is_registered(type(thing)):
         return {role: repr(thing)}
     if hasattr(thing, "state_fields"):
         own = thing.state_fields()
     else:
         own = {f.name: getattr(thing, f.name) for f in fields(thing) if f.init}  # type: ignore[arg-type]
-    found: dict[str, Any] = {f"{role}.kind": kind.__name__}
+    found: dict[str, Any] = {f"{role}.kind": type(thing).__name__}
     for name, value in own.items():
-        found[f"{role}.{name}"] = (
-            value.item() if isinstance(value, np.generic) else value
-        )
-    if all(isinstance(value, str | int | float | bool) for value in found.values()):
-        return found
-    return {role: repr(thing)}
+        plain = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(plain, str | int | float | bool):
+            return {role: repr(thing)}
+        found[f"{role}.{name}"] = plain
+    return found
 
 
 def check_saveable(role: str, thing: object) -> None:
@@ -255,7 +240,7 @@ _RENAMED = {
 
 
 def is_session(state: object) -> bool:
-    """Tell whether this is a state of `ted_torch`, which holds the pruner's."""
+    """Return whether this is a state of `ted_torch`, which holds the pruner's."""
     return isinstance(state, Mapping) and f"{_SESSION}format" in state
 
 
@@ -293,11 +278,9 @@ def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
     for role in ROLES:
         found |= _fields_of_repr(role, plain_field(state, role, str))
     for name, value in state.items():
-        if name in ROLES:
-            continue
         if isinstance(name, str) and name.startswith("book."):
             found[_RENAMED.get(name, "scores." + name.removeprefix("book."))] = value
-        else:
+        elif name not in ROLES:
             found[_RENAMED.get(name, name)] = value
     return found | {"version": VERSION}
 
@@ -305,16 +288,10 @@ def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
 def _fields_of_repr(role: str, text: str) -> State:
     """Return the fields of a repr: version 1 holds nothing else of an object."""
     try:
-        call = ast.parse(text, mode="eval").body
-        if (
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Name)
-            and call.func.id in _KINDS
-            and not call.args
-        ):
-            own = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-            named = {f"{role}.{field}": value for field, value in own.items()}
-            return {f"{role}.kind": call.func.id, **named}
+        match ast.parse(text, mode="eval").body:
+            case ast.Call(ast.Name(kind), [], options) if kind in _KINDS:
+                own = {f"{role}.{k.arg}": ast.literal_eval(k.value) for k in options}
+                return {f"{role}.kind": kind, **own}
     except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
         pass
     # The class of a user, who compares it by its repr as version 1 did.
@@ -363,7 +340,7 @@ def check_known(state: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) -> None:
-    """Write a flat state to an ``.npz`` file, atomically.
+    """Write a flat state to an ``.npz`` file, through :func:`atomic_write`.
 
     Parameters
     ----------
@@ -374,18 +351,15 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, StateValue]) ->
 
     Raises
     ------
-    TypeError
-        `state` is no mapping, or a value of it is of another type, or an array that
-        holds objects or has no dimension.
-    ValueError
-        A name, an integer or a string that the file could not give back.
+    TypeError, ValueError
+        `state` is no mapping, or has a value of another type, an array that holds
+        objects or has no dimension, or what the file could not give back.
     OSError
         The disk is full or the folder can't be written; an older file stays whole.
 
     Notes
     -----
-    Through :func:`atomic_write`, uncompressed; arrays are copied in pieces of 16 MiB.
-    The cost is a CRC-32 of each and that of writing.
+    Uncompressed: the cost is a CRC-32 of the arrays and that of writing them.
 
     Examples
     --------
@@ -420,15 +394,12 @@ def load_state(path: str | os.PathLike[str]) -> State:
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
-    CheckpointError
-        The file is truncated, damaged, foreign or of a newer version.
+    FileNotFoundError, CheckpointError
+        There is no such file; it is truncated, damaged, foreign or of a newer version.
 
     Notes
     -----
-    Every member's CRC-32 is verified before anything is parsed. O(size of the file),
-    which is read twice.
+    All CRC-32 are verified before anything is parsed: the file is read twice.
 
     Examples
     --------
@@ -474,7 +445,10 @@ def _read(file: BinaryIO) -> State:
                 _refuse(file, f"got the member {member.filename!r}")
             with archive.open(member) as stream:
                 array = np.lib.format.read_array(stream, allow_pickle=False)
-            state[name] = _from_array(array)
+            state[name] = array if array.ndim else array.item()
+            if not isinstance(state[name], np.ndarray | str | int | float | bool):
+                msg = f"a state must hold plain values, got {state[name]!r}"
+                raise CheckpointError(msg)
         # A damaged directory can hide members; another program writes no comment.
         if state.get("format") == FORMAT and archive.comment != _comment(state):
             _refuse(file, f"got {len(state)} members and {archive.comment!r}")
@@ -514,13 +488,3 @@ def _to_array(name: object, value: object) -> NDArray[Any]:
         msg = f"`{name}` must not hold objects, got dtype {array.dtype}"
         raise TypeError(msg)
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
-
-
-def _from_array(array: NDArray[Any]) -> StateValue:
-    if array.ndim:
-        return array
-    value = array.item()
-    if not isinstance(value, str | int | float | bool):
-        msg = f"a state must hold plain values, got {value!r}"
-        raise CheckpointError(msg)
-    return value

@@ -7,6 +7,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,16 +24,23 @@ from ted_core.checkpoint import (
     load_state,
     pruner_state,
 )
-from ted_core.config import make_config, max_visited, single_sample_warning
+from ted_core.config import (
+    make_config,
+    max_visited,
+    single_sample_warning,
+    steps_of,
+    table_of,
+)
 from ted_core.errors import CheckpointError, TedWarning
 from ted_core.history import HISTORY, import_optional, savings_of
 from ted_core.reports.sample_table import ordered
-from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
+from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster
 from ted_core.schedules.counts import StepOptions, planned_save_ratio, steps_for
 
 __all__ = ["main"]
 
-_CURVES: dict[str, type[Linear | Cosine | Constant]] = {
+_CURVES: dict[str, type[RollerCoaster | Linear | Cosine | Constant]] = {
+    "roller-coaster": RollerCoaster,
     "linear": Linear,
     "cosine": Cosine,
     "constant": Constant,
@@ -55,20 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> from ted_core.cli import main
-    >>> main("plan --samples 100 --epochs 10 --batch-size 10".split())
-    samples 100, epochs 10, planned save ratio 48.9 %
-    optimizer steps 56 of 100
+    >>> main("plan --samples 100 --epochs 5 --batch-size 10".split())
+    samples 100, epochs 5, planned save ratio 36.4 %
+    optimizer steps 33 of 50
     epoch  keep ratio  samples  steps  loss scale
         0       1.000      100     10       1.000
-        1       0.508       51      6       1.968
-        2       0.447       45      5       2.237
-        3       0.410       41      5       2.438
-        4       0.384       38      4       2.605
-        5       0.363       36      4       2.752
-        6       0.347       35      4       2.885
-        7       0.332       33      4       3.008
-        8       0.320       32      4       3.123
-        9       1.000      100     10       1.000
+        1       0.447       45      5       2.237
+        2       0.384       38      4       2.605
+        3       0.347       35      4       2.885
+        4       1.000      100     10       1.000
     0
     """
     arguments = _parser().parse_args(argv)
@@ -121,18 +124,10 @@ def _parser() -> argparse.ArgumentParser:
         ("--world-size", 1, "processes that share the samples"),
     ):
         add(name, type=type(default), default=default, help=f"{text} ({default})")
-    add(
-        "--schedule",
-        choices=["roller-coaster", *_CURVES],
-        default="roller-coaster",
-        help="how the kept share falls (roller-coaster, Eq. 21)",
-    )
-    add(
-        "--horizon",
-        choices=["all", "pruning"],
-        default="all",
-        help="T of the schedule: all epochs, or those that prune (all)",
-    )
+    text = "how the kept share falls (roller-coaster, Eq. 21)"
+    add("--schedule", choices=list(_CURVES), default="roller-coaster", help=text)
+    text = "T of the schedule: all epochs, or those that prune (all)"
+    add("--horizon", choices=["all", "pruning"], default="all", help=text)
     add("--drop-last", action="store_true", help="the loader drops a short last batch")
     add("--plot", type=Path, metavar="FILE", help="draw the kept shares, by Matplotlib")
     plan.set_defaults(run=_plan)
@@ -143,36 +138,26 @@ def _parser() -> argparse.ArgumentParser:
         "values and the scores of a saved state, after checking that it is whole.",
         epilog="example: ted inspect run.ted --csv samples.csv",
     )
-    inspect.add_argument(
-        "file",
-        type=Path,
-        metavar="FILE",
-        help="a saved state, a file of torch.save with one inside, or a checkpoint's "
-        "folder",
+    add = inspect.add_argument
+    text = (
+        "a saved state, a file of torch.save with one inside, or a checkpoint's folder"
     )
-    every = "write every sample, most kept first"
-    inspect.add_argument("--csv", type=Path, metavar="OUT", help=every)
-    inspect.add_argument(
-        "--parquet", type=Path, metavar="OUT", help="the same, as Parquet"
-    )
+    add("file", type=Path, metavar="FILE", help=text)
+    text = "write every sample, most kept first"
+    add("--csv", type=Path, metavar="OUT", help=text)
+    add("--parquet", type=Path, metavar="OUT", help="the same, as Parquet")
     inspect.set_defaults(run=_inspect)
     return parser
 
 
-def _schedule(arguments: argparse.Namespace) -> Schedule:
-    options = {name: getattr(arguments, name) for name in ("anneal", "warmup")}
-    options["horizon"] = arguments.horizon
-    if arguments.schedule == "roller-coaster":
-        return RollerCoaster(arguments.prune_ratio, beta=arguments.beta, **options)
-    return _CURVES[arguments.schedule](arguments.prune_ratio, **options)
-
-
 def _plan(arguments: argparse.Namespace) -> None:
+    curve = _CURVES[arguments.schedule]
+    options = {f.name: getattr(arguments, f.name) for f in fields(curve) if f.init}
     # A pruner would allocate its scores: a plan of 10^9 samples needs none.
     run = make_config(
         arguments.samples,
         arguments.epochs,
-        schedule=_schedule(arguments),
+        schedule=curve(**options),
         multiple_of=arguments.multiple_of,
     )
     loader: StepOptions = {
@@ -180,8 +165,8 @@ def _plan(arguments: argparse.Namespace) -> None:
         "world_size": arguments.world_size,
         "drop_last": arguments.drop_last,
     }
-    total = run.total_steps(arguments.batch_size, **loader)
     visited = max_visited(run, run.keep_ratios)
+    total = steps_of(run, visited, arguments.batch_size, **loader)
     single = single_sample_warning(run, visited, arguments.batch_size, **loader)
     if single:
         warnings.warn(single, TedWarning, stacklevel=2)
@@ -189,7 +174,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         run.schedule, run.epochs, n=run.n, multiple_of=run.multiple_of
     )
     steps = partial(steps_for, batch_size=arguments.batch_size, **loader)
-    table = run.schedule_table()
+    table = table_of(run, run.keep_ratios, run.kept_counts)
     print(
         f"samples {run.n}, epochs {run.epochs}, planned save ratio {100 * saved:.1f} %"
     )
@@ -236,15 +221,16 @@ def _inspect(arguments: argparse.Namespace) -> None:
         row = state.get(f"history.{name}")
         if isinstance(row, np.ndarray):
             _tell(f"history.{name}", f"{int(row.sum())} in {row.size} epochs")
-    score, updates, planned, missing = (
-        _array(arguments.file, state, name)
-        for name in (
-            "scores.score",
-            "scores.update_counts",
-            "history.planned",
-            "history.missing",
-        )
-    )
+    arrays: list[Any] = []
+    for name in (
+        *("scores.score", "scores.update_counts"),
+        *("history.planned", "history.missing"),
+    ):
+        arrays.append(state.get(name))
+        if not isinstance(arrays[-1], np.ndarray):
+            msg = f"`{name}` must be an array in {arguments.file}, got {arrays[-1]!r}"
+            raise CheckpointError(msg)
+    score, updates, planned, missing = arrays
     forwarded = state.get("history.forwarded", planned - missing)
     savings = savings_of(score.size, planned, missing, forwarded)
     _tell("saved, planned", f"{100 * savings.planned_ratio:.1f} %")
@@ -290,7 +276,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _is_of_torch(path: Path) -> bool:
-    """Tell a file of torch.save, a zip with other members than ours has."""
+    """Return whether this is of torch.save: a zip with members that ours lacks."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
@@ -328,11 +314,3 @@ def _sessions(
 
 def _tell(name: str, value: object) -> None:
     print(f"{name:20} {value}")
-
-
-def _array(path: Path, state: Mapping[str, Any], name: str) -> NDArray[Any]:
-    array = state.get(name)
-    if not isinstance(array, np.ndarray):
-        msg = f"`{name}` must be an array in {path}, got {array!r}"
-        raise CheckpointError(msg)
-    return array

@@ -27,11 +27,11 @@ from ted_core.reductions import Count, Polyak, Reduction
 from ted_core.schedules import RollerCoaster, Schedule, keep_ratios
 from ted_core.schedules.counts import (
     StepOptions,
-    keep_count,
+    keep_counts,
     planned_save_ratio,
     steps_for,
 )
-from ted_core.selection.sharded import Layout, Shard, layout_of
+from ted_core.selection.sharded import Layout, Shard
 from ted_core.signals import SIGNALS
 from ted_core.strategies import Importance, Random, SoftTop, Strategy, TopScore
 from ted_core.strategies.base import Labels
@@ -115,18 +115,22 @@ class RunConfig:
             ("multiple_of", check_int("multiple_of", self.multiple_of, minimum=1)),
         ):
             object.__setattr__(self, name, value)
-        for name, kind in (
-            ("schedule", Schedule),
-            ("strategy", Strategy),
-            ("reduction", Reduction),
-        ):
-            check_kind(name, getattr(self, name), kind)
+        check_kind("schedule", self.schedule, Schedule)
+        check_kind("strategy", self.strategy, Strategy)
+        check_kind("reduction", self.reduction, Reduction)
         if not isinstance(self.signal, str) or self.signal not in SIGNALS:
             msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {self.signal!r}"
             raise ValueError(msg)
         _check_reduction(self.signal, self.strategy, self.reduction)
-        if self.labels is not None:
-            _check_labels(self.labels, self.n)
+        labels = self.labels
+        if labels is not None and (
+            labels.shape != (self.n,) or labels.dtype.kind not in "iu"
+        ):
+            msg = (
+                f"`labels` must hold integers of shape ({self.n},), got {labels.dtype} "
+                f"of shape {labels.shape}"
+            )
+            raise ValueError(msg)
         self.layout.check(self.strategy)
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
         if self.epochs < _FEW_EPOCHS and self.schedule.prune_ratio > 0:
@@ -143,7 +147,7 @@ class RunConfig:
     @cached_property
     def layout(self) -> Layout:
         """How the data lies on the processes."""
-        return layout_of(self.shard, self.n)
+        return Layout(self.n, self.shard)
 
     @property
     def known_count(self) -> bool:
@@ -163,25 +167,12 @@ class RunConfig:
     @cached_property
     def kept_counts(self) -> NDArray[np.int64]:
         """Samples each epoch keeps by the schedule, shape (epochs,)."""
-        return _counts_of(self, self.layout.selector.total, self.keep_ratios)
-
-    def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Count the optimizer steps of the whole run, before it starts."""
-        check_known(self, "total_steps")
-        return self.max_total_steps(batch_size, **options)
-
-    def max_total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
-        """Bound the optimizer steps: :meth:`total_steps`, or those of full data."""
-        visited = max_visited(self, self.keep_ratios)
-        return steps_of(self, visited, batch_size, **options)
-
-    def schedule_table(self) -> NDArray[np.void]:
-        """Return what the schedule says of every epoch, ahead of time."""
-        check_known(self, "schedule_table")
-        return table_of(self, self.keep_ratios, self.kept_counts)
+        total, multiple = self.layout.selector.total, self.multiple_of
+        return keep_counts(total, self.keep_ratios, multiple_of=multiple)
 
     def describe(self) -> State:
         """Return the configuration as plain values, for states and comparisons."""
+        classes = None if self.labels is None else self.labels.astype("<i8")
         return {
             "n": self.n,
             "epochs": self.epochs,
@@ -192,27 +183,19 @@ class RunConfig:
             "seed": str(self.seed),
             "multiple_of": self.multiple_of,
             "scale_loss": self.scale_loss,
-            "labels": labels_checksum(self.labels),
+            "labels": -1 if classes is None else zlib.crc32(classes.tobytes()),
             **self.layout.describe(),
         }
 
 
-def _counts_of(
-    run: RunConfig, n: int, ratios: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    counts = [
-        keep_count(n, float(ratio), multiple_of=run.multiple_of) for ratio in ratios
-    ]
-    return np.array(counts, np.int64)
-
-
 def max_visited(run: RunConfig, ratios: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return how many samples a process visits at each ratio, at most."""
+    """Return how many samples a process trains on at each ratio, at most."""
     # Over shards a process trains as long as the one that keeps most.
     longest = run.layout.max_size
     if not run.strategy.known_count:
         return np.full(ratios.size, longest)
-    return np.minimum(_counts_of(run, run.layout.counted, ratios), longest)
+    kept = keep_counts(run.layout.counted, ratios, multiple_of=run.multiple_of)
+    return np.minimum(kept, longest)
 
 
 def steps_of(
@@ -223,10 +206,7 @@ def steps_of(
     first: int = 0,
     **options: Unpack[StepOptions],
 ) -> int:
-    """Count the steps of epochs that visit so many samples.
-
-    From the epoch `first` on, which has not run yet, refuse one without a step.
-    """
+    """Count the steps of epochs; refuse one without any from the epoch `first` on."""
     if not run.layout.shares_order:
         options["world_size"] = 1
     steps = [steps_for(count, batch_size, **options) for count in visited.tolist()]
@@ -256,11 +236,15 @@ def single_sample_epochs(
     del accumulation
     if drop_last or batch_size == 1:
         return []
-    processes = world_size if run.layout.shares_order else 1
-    shares = -(-visited // processes)
-    single = (shares % batch_size == 1) & (visited < run.layout.max_size)
-    epochs: list[int] = (np.flatnonzero(single[first:]) + first).tolist()
-    return epochs
+    # Plain integers: they may be larger than those of an array.
+    processes = int(world_size) if run.layout.shares_order else 1
+    return [
+        epoch
+        for epoch, count in enumerate(visited.tolist())
+        if epoch >= first
+        and count < run.layout.max_size
+        and -(-count // processes) % int(batch_size) == 1
+    ]
 
 
 def single_sample_warning(
@@ -376,34 +360,18 @@ def _check_reduction(signal: str, strategy: Strategy, reduction: Reduction) -> N
             f"`signal` must not be 'forgetting' for {strategy!r}, which needs "
             f"{needed!r}: its values say correct or wrong and only Count() ranks them"
         )
-        raise ValueError(msg)
-    if needed is not None and needed != reduction:
+    elif needed is not None and needed != reduction:
         msg = f"`reduction` must be {needed!r} for {strategy!r}, got {reduction!r}"
-        raise ValueError(msg)
-    if forgetting and not counts:
+    elif forgetting and not counts:
         msg = (
             "`reduction` must be Count() for the signal 'forgetting', whose values say "
             f"correct or wrong, got {reduction!r}"
         )
-        raise ValueError(msg)
-    if counts and not forgetting:
+    elif counts and not forgetting:
         msg = (
             "`reduction` must not be Count(), which counts the values of 'forgetting', "
             f"for the signal {signal!r}, got {reduction!r}"
         )
-        raise ValueError(msg)
-
-
-def _check_labels(labels: Labels, n: int) -> None:
-    """Refuse what is no class of each sample."""
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        msg = (
-            f"`labels` must hold integers of shape ({n},), got {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-        raise ValueError(msg)
-
-
-def labels_checksum(labels: Labels | None) -> int:
-    """Return the CRC-32 of the labels as little-endian int64, or -1 without any."""
-    return -1 if labels is None else zlib.crc32(labels.astype("<i8").tobytes())
+    else:
+        return
+    raise ValueError(msg)

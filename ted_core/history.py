@@ -60,12 +60,6 @@ class EpochAccounts:
         return self.observed == self.delivered == self.planned
 
     @property
-    def missing_ids(self) -> Ids:
-        """Planned samples that were not delivered, in the epoch's order."""
-        missing: Ids = self._order[self._planned_times == 0]
-        return missing
-
-    @property
     def repeated_ids(self) -> Ids:
         """Planned samples that were delivered more than once, in the epoch's order."""
         repeated: Ids = self._order[self._planned_times > 1]
@@ -94,7 +88,7 @@ def savings_of(
     n: int, planned: ArrayLike, missing: ArrayLike, forwarded: ArrayLike
 ) -> Savings:
     """Return the savings of closed epochs over `n` samples."""
-    # An epoch that was cut short counts as far as it went: that saved nothing.
+    # An epoch that ended early counts as far as it went: that saved nothing.
     kept = np.asarray(planned, np.int64)
     delivered = kept - np.asarray(missing, np.int64)
     full = np.rint(n * (delivered / np.maximum(kept, 1)))
@@ -162,12 +156,7 @@ class Report:
         return self.observed - self.distinct
 
     def to_dataframe(self) -> Any:
-        """Return the counts as a pandas DataFrame, a row an epoch.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A column for each count; the index is ``epoch``.
+        """Return the counts as a pandas DataFrame, a row for each ``epoch``.
 
         Raises
         ------

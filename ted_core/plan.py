@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from ted_core._scores import ScoreTable
 from ted_core._validation import check_real
 from ted_core.config import RunConfig
-from ted_core.schedules.counts import steps_for
+from ted_core.schedules.counts import StepOptions, steps_for
 from ted_core.selection.randomness import ORDER, stream
 from ted_core.selection.sharded import loss_factor
+from ted_core.selection.top_k import pieces
 from ted_core.strategies import Request
 from ted_core.typing import Ids
 
@@ -23,7 +25,7 @@ __all__ = ["EpochPlan", "loss_scale"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EpochPlan:
-    """What one epoch visits, in which order, and how its loss is scaled.
+    """What one epoch trains on, in which order, and how its loss is scaled.
 
     Parameters
     ----------
@@ -46,11 +48,7 @@ class EpochPlan:
     Notes
     -----
     4 bytes a kept sample (8 above 2^31 samples).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Algorithm 1 lines 2 and 3.
+    Source: TED, ECAI 2024, Algorithm 1, lines 2 and 3.
 
     Examples
     --------
@@ -78,7 +76,7 @@ class EpochPlan:
             self.weights.setflags(write=False)
 
     def __repr__(self) -> str:
-        """Tell the epoch and its counts."""
+        """Return the epoch and its counts as text."""
         return (
             f"EpochPlan(epoch={self.epoch} of {self.epochs}, keeps "
             f"{self.order.size} of {self.n}, loss_scale={self.loss_scale:.4g})"
@@ -100,12 +98,12 @@ class EpochPlan:
 
     @property
     def visited(self) -> int:
-        """Samples that each process visits: as many as the one that keeps most."""
+        """Samples of each process's epoch: as many as the one that keeps most has."""
         return max(self.kept_by_rank, default=self.order.size)
 
     @property
     def imbalance(self) -> float:
-        """Share of all processes' visits that repeat a sample, to keep in step."""
+        """Share of all processes' samples that repeat one, to keep in step."""
         kept = self.kept_by_rank
         return 1 - sum(kept) / (len(kept) * self.visited) if kept else 0.0
 
@@ -113,49 +111,29 @@ class EpochPlan:
     def checksum(self) -> int:
         """CRC-32 of the order as little-endian int64; a resumed epoch compares it."""
         crc = 0
-        for start in range(0, self.order.size, 1 << 20):
-            part = self.order[start : start + (1 << 20)].astype("<i8")
-            crc = zlib.crc32(part.tobytes(), crc)
+        for part in pieces(self.order.size):
+            crc = zlib.crc32(self.order[part].astype("<i8").tobytes(), crc)
         return crc
 
-    def steps(
-        self,
-        batch_size: int,
-        *,
-        accumulation: int = 1,
-        world_size: int = 1,
-        drop_last: bool = False,
-    ) -> int:
-        """Count this epoch's optimizer steps; see :func:`ted_core.steps_for`.
+    def steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
+        """Count this epoch's optimizer steps.
 
         Parameters
         ----------
         batch_size : int
             Samples of one batch on one process.
-        accumulation : int, default 1
-            Batches of one optimizer step.
-        world_size : int, default 1
-            Processes that share the order; a shard's is not shared.
-        drop_last : bool, default False
-            Whether the loader drops an incomplete last batch.
-
-        Returns
-        -------
-        int
-            Optimizer steps.
+        **options : int, int and bool
+            ``accumulation``, ``world_size``, ``drop_last`` of
+            :func:`ted_core.steps_for`; a shard's order is shared by one process.
 
         Raises
         ------
         ValueError, TypeError
             An argument is not an integer in its range.
         """
-        return steps_for(
-            self.visited,
-            batch_size,
-            accumulation=accumulation,
-            world_size=1 if self.kept_by_rank else world_size,
-            drop_last=drop_last,
-        )
+        if self.kept_by_rank:
+            options["world_size"] = 1
+        return steps_for(self.visited, batch_size, **options)
 
 
 def loss_scale(keep_ratio: float) -> float:
@@ -180,11 +158,7 @@ def loss_scale(keep_ratio: float) -> float:
     -----
     Optimisers that ignore the loss's scale (Adam, AdamW, LARS, LAMB) do not see a
     constant one; under SGD it multiplies the step, up to 1 / (1 - s).
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 23.
+    Source: TED, ECAI 2024, Eq. 23.
 
     Examples
     --------

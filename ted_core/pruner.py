@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core._scores import Received, ScoreTable
 from ted_core._state import Progress, read_state, write_state
+from ted_core._validation import MAX_SAMPLES, check_int
 from ted_core.config import (
     RunOptions,
     check_known,
@@ -55,7 +56,7 @@ class Pruner:
     reduction : Reduction, default ``Polyak(0.9)`` or the strategy's or signal's own
         How the values over the epochs become a score (Eq. 19).
     seed : int, default 0
-        Seed of order, draws and ties, in [0, 2^64).
+        Seed of order, random selections and ties, in [0, 2^64).
     multiple_of : int, default 1
         Kept counts are rounded up to a multiple of this, never above `n`.
     scale_loss : bool, default True
@@ -89,13 +90,7 @@ class Pruner:
     0.49
     """
 
-    def __init__(
-        self,
-        n: int,
-        *,
-        epochs: int,
-        **options: Unpack[RunOptions],
-    ) -> None:
+    def __init__(self, n: int, *, epochs: int, **options: Unpack[RunOptions]) -> None:
         run = self.config = make_config(n, epochs, **options)
         self.n, self.epochs = run.n, run.epochs
         self._table = ScoreTable(
@@ -176,7 +171,7 @@ class Pruner:
             255 times in the epoch, or the run has finished.
         """
         self._check_open("observe")
-        self._table.observe(ids, values, valid=valid)
+        self._table.buffer.observe(ids, values, valid=valid)
 
     def observe_sums(
         self,
@@ -207,7 +202,7 @@ class Pruner:
             more than 255 times in the epoch; nothing of the call is taken then.
         """
         self._check_open("observe_sums")
-        self._table.observe_sums(
+        self._table.buffer.observe_sums(
             sums, counts, deliveries=deliveries, weightless=weightless
         )
 
@@ -238,6 +233,8 @@ class Pruner:
         EpochError
             The run has finished, or no sample has a finite value and the strategy needs
             values; the state is unchanged then.
+        ValueError, TypeError
+            A count is no integer, or below 0.
 
         Warns
         -----
@@ -246,9 +243,10 @@ class Pruner:
             value were planned twice and not delivered: they rank first no more.
         """
         self._check_open("advance")
-        received, waits = self._received(self.config.layout.sums)
-        self._check_values(received, waits=waits)
-        accounts = self._close(forwarded, anything=waits or received.samples > 0)
+        forwarded = _check_count("forwarded", forwarded)
+        max_missing = _check_count("max_missing", max_missing)
+        known = self._check_received(self.config.layout.sums)
+        accounts = self._close(forwarded, known=known)
         if max_missing is not None:
             _warn(accounts.missing_warning(self._epoch - 1, max_missing))
 
@@ -266,6 +264,8 @@ class Pruner:
         ------
         EpochError
             No observed value of the open epoch is finite.
+        ValueError, TypeError
+            A count is no integer, or below 0.
 
         Warns
         -----
@@ -274,12 +274,13 @@ class Pruner:
         """
         if self.finished:
             return
+        forwarded = _check_count("forwarded", forwarded)
+        max_missing = _check_count("max_missing", max_missing)
         missing = ""
         if self._table.observed:
             if self.config.layout.shares_order:  # else another process may have one
-                received, waits = self._received(list)
-                self._check_values(received, waits=waits)
-            epoch, accounts = self._epoch, self._close(forwarded, anything=True)
+                self._check_received(list)
+            epoch, accounts = self._epoch, self._close(forwarded, known=True)
             if max_missing is not None:
                 missing = accounts.missing_warning(epoch, max_missing)
         self._stopped = True
@@ -292,23 +293,18 @@ class Pruner:
                 "all data, did not run; give `epochs` the number that the training has"
             )
 
-    def _received(
-        self, sum_over: Callable[[Sequence[int]], list[int]]
-    ) -> tuple[Received, bool]:
-        """Return what the processes received, and whether they wait for all of it."""
-        table = self._table
-        other = int(not table.waits_for(self.plan().order))
-        *counts, other = sum_over([*table.received(), other])
-        return Received(*counts), not other
-
-    def _check_values(self, received: Received, *, waits: bool) -> None:
-        """Refuse an open epoch without a finite value."""
-        if waits:
-            return  # they never came, and rank first no more
+    def _check_received(self, sum_over: Callable[[Sequence[int]], list[int]]) -> bool:
+        """Refuse an epoch without a finite value; else, say if deliveries are known."""
+        waits = self._table.waits_for(self.plan().order)
+        *counts, others = sum_over([*self._table.received(), int(not waits)])
+        received = Received(*counts)
+        if not others:
+            return True  # they never came, and rank first no more
         if self.config.strategy.uses_scores or received.nonfinite:
             received.check(f" in epoch {self._epoch}")
+        return received.samples > 0
 
-    def _close(self, forwarded: int | None, *, anything: bool) -> EpochAccounts:
+    def _close(self, forwarded: int | None, *, known: bool) -> EpochAccounts:
         plan, expected = self.plan(), None
         if plan.visited > plan.order.size:
             # This process repeats samples of its shard to keep in step.
@@ -316,8 +312,7 @@ class Pruner:
             expected = times_in(repeated, self.n)
         accounts = EpochAccounts(plan.order, self._table.deliveries, expected=expected)
         # Where nothing was observed at all, nothing is known of who was delivered.
-        order = plan.order if anything else None
-        closed = self._table.close(order, needs_value=False)
+        closed = self._table.close(plan.order if known else None)
         self._table.count_planned(plan.order)
         row: dict[str, float] = {
             "planned": accounts.planned,
@@ -327,8 +322,9 @@ class Pruner:
             "weightless": closed.weightless,
             "nonfinite": closed.nonfinite,
             "missing": accounts.missing,
+            "keep_ratio": plan.keep_ratio,
         }
-        for name, count in (row | {"keep_ratio": plan.keep_ratio}).items():
+        for name, count in row.items():
             self._history[name].append(count)
         self._plan, self._epoch = None, self._epoch + 1
         if closed.given_up:
@@ -391,7 +387,7 @@ class Pruner:
         return np.array([*self._history["keep_ratio"], *left], np.float64)
 
     def _visited(self) -> NDArray[np.int64]:
-        """Return how many samples each epoch has visited, and will at most."""
+        """Return how many samples each epoch had, and will have at most."""
         visited = max_visited(self.config, self._ratios())
         if self.config.layout.shares_order:
             visited[: self._epoch] = self._history["planned"]
@@ -431,12 +427,7 @@ class Pruner:
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
         counts = {name: np.array(self._history[name], np.int64) for name in HISTORY}
-        return Report(
-            **counts,
-            nonfinite_ids=self._table.nonfinite_ids,
-            weightless_ids=self._table.weightless_ids,
-            undelivered_ids=self._table.undelivered_ids,
-        )
+        return Report(**counts, **self._table.repeated_ids())
 
     def state_dict(self) -> State:
         """Return the state: flat, little-endian, copied; an open epoch included.
@@ -484,3 +475,10 @@ def _warn(message: str, *, stacklevel: int = 3) -> None:
     """Warn where the pruner's user called it."""
     if message:
         warnings.warn(message, TedWarning, stacklevel=stacklevel)
+
+
+def _check_count(name: str, value: int | None) -> int | None:
+    """Return a count that an epoch is closed with, if one is given."""
+    if value is None:
+        return None
+    return check_int(name, value, minimum=0, maximum=MAX_SAMPLES)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._validation import as_scores, check_choice, check_real
+from ted_core._validation import as_scores, check_choice, check_real, check_shape
 from ted_core.typing import Counts, Scores
 
 __all__ = [
@@ -35,38 +36,25 @@ _KNOWN, _CORRECT = 1, 2  # bits of Count: ever correct, and correct when last se
 class Reduction(Protocol):
     """What the library asks of a reduction.
 
-    `updates` is how many values each sample has had before, shape (m,).
+    `updates` is how many values each sample has had before, shape (m,). A class that
+    inherits from it keeps one column and ranks by it, where it does not say otherwise.
     """
 
     @property
     def extra_columns(self) -> Mapping[str, type[np.generic]]:
         """Dtypes of the columns beside ``"score"``; they start at 0."""
+        return {}
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Return the columns after one more value of each sample."""
 
     def rank(self, columns: Columns, updates: Counts) -> Scores:
         """Return what the strategy ranks by; may be the score itself."""
-
-    def begin(self, scores: Scores) -> Columns:
-        """Return the columns that stand for given scores after one update."""
-
-
-class _ScoreAlone:
-    """What most reductions do: keep one column and rank by it."""
-
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """Dtypes of the columns beside the score."""
-        return {}
-
-    def rank(self, columns: Columns, updates: Counts) -> Scores:
-        """Return the score."""
         del updates
         return columns["score"]
 
     def begin(self, scores: Scores) -> Columns:
-        """Return `scores` as they are."""
+        """Return the columns that stand for given scores after one update."""
         return {"score": scores}
 
 
@@ -103,15 +91,13 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
     """
     share = check_real("alpha", alpha, low=0, high=1, closed="left")
     before, value = as_scores("score", score), as_scores("value", value)
-    if before.shape != value.shape:
-        msg = f"`value` must have shape {before.shape}, got shape {value.shape}"
-        raise ValueError(msg)
+    check_shape("value", value, before.shape)
     past, now = np.float32(share) * before, np.float32(1 - share) * value
     return np.asarray(past + now, np.float32)
 
 
 @dataclass(frozen=True)
-class Polyak(_ScoreAlone):
+class Polyak(Reduction):
     r"""Polyak averaging over the epochs (Eq. 19); TED's reduction.
 
     Parameters
@@ -173,7 +159,7 @@ class Polyak(_ScoreAlone):
 
 
 @dataclass(frozen=True)
-class Last(_ScoreAlone):
+class Last(Reduction):
     """The newest value alone, as InfoBatch scores by it."""
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
@@ -183,7 +169,7 @@ class Last(_ScoreAlone):
 
 
 @dataclass(frozen=True)
-class Mean(_ScoreAlone):
+class Mean(Reduction):
     """The mean of all values, as EL2N-20 averages over its runs."""
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
@@ -194,7 +180,7 @@ class Mean(_ScoreAlone):
 
 
 @dataclass(frozen=True)
-class Count(_ScoreAlone):
+class Count(Reduction):
     r"""How often a sample was forgotten: correct (1) before, wrong (0) now.
 
     A sample that was never correct ranks above all that were.
@@ -204,10 +190,8 @@ class Count(_ScoreAlone):
     M. Toneva et al., An empirical study of example forgetting, ICLR 2019.
     """
 
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """One byte: ever correct, and correct when last seen."""
-        return {"learnt": np.uint8}
+    # One byte: ever correct, and correct when last seen.
+    extra_columns = MappingProxyType({"learnt": np.uint8})
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Count the change from correct to wrong."""
@@ -230,7 +214,7 @@ class Count(_ScoreAlone):
 
 
 @dataclass(frozen=True)
-class MeanAndVariance(_ScoreAlone):
+class MeanAndVariance(Reduction):
     r"""Averages over time of a sample's value x and of its squared distance.
 
     ``v = alpha v + (1 - alpha) (x - mu)^2``, then ``mu = alpha mu + (1 - alpha) x``;
@@ -248,8 +232,7 @@ class MeanAndVariance(_ScoreAlone):
 
     References
     ----------
-    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
-    data pruning, arXiv 2111.12621, 2021.
+    R. S. Raju et al., Accelerating deep learning with dynamic data pruning, 2021.
 
     Examples
     --------
@@ -265,10 +248,7 @@ class MeanAndVariance(_ScoreAlone):
         alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
         object.__setattr__(self, "alpha", alpha)
 
-    @property
-    def extra_columns(self) -> Mapping[str, type[np.generic]]:
-        """The variance, four bytes a sample."""
-        return {"variance": np.float32}
+    extra_columns = MappingProxyType({"variance": np.float32})
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
         """Move the variance about the old mean, then the mean."""

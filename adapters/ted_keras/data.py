@@ -195,7 +195,7 @@ def make_source(
     if isinstance(data, tuple) and len(data) in _PARTS:
         parts = _check_parts("data", data, classes)
         size = len(tree.flatten(parts[0])[0])
-        if n is not None and n != size:
+        if n is not None and check_count("n", n) != size:
             msg = f"`n` must be the number of samples, {size}, got {n}"
             raise ValueError(msg)
         return Source(parts, size, classes)

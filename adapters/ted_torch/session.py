@@ -151,6 +151,8 @@ class TED(Generic[Item]):
             The epoch to close left out more than an incomplete batch, went through its
             samples again, or its loader did not ask the sampler.
         """
+        if self.pruner.finished:
+            self.pruner.plan()  # says so, and how to go on
         here, size = self.pruner.epoch, len(self.dataset)
         last = max(here, min(here + 1, self.pruner.epochs - 1))
         remedy = "a resumed run goes on at `ted.epoch`"

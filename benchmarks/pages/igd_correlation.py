@@ -22,11 +22,13 @@ from ted_core import __version__, cross_entropy_mask_gradient, mask_gradient
 from ted_core.analysis import (
     fit_logistic,
     leave_one_out_igd,
+    logistic_objective,
+    quadratic_igd,
+)
+from ted_core.analysis.logistic import (
     logistic_gradients,
     logistic_hessian,
     logistic_losses,
-    logistic_objective,
-    quadratic_igd,
 )
 
 __all__ = ["PAGE", "RECORD", "page", "table"]

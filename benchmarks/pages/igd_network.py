@@ -26,11 +26,10 @@ from ted_core import Count, Pruner, __version__, mask_gradient, signals
 from ted_core.analysis import (
     fit_logistic,
     leave_one_out_igd,
-    logistic_gradients,
-    logistic_hessian,
     logistic_objective,
     quadratic_igd,
 )
+from ted_core.analysis.logistic import logistic_gradients, logistic_hessian
 from ted_core.demo.results import machine
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,13 +11,7 @@ from ted_core.analysis.generalization import (
 )
 from ted_core.analysis.gradients import gradient_correlation
 from ted_core.analysis.interpolation import interpolate, loss_along
-from ted_core.analysis.logistic import (
-    fit_logistic,
-    logistic_gradients,
-    logistic_hessian,
-    logistic_losses,
-    logistic_objective,
-)
+from ted_core.analysis.logistic import fit_logistic, logistic_objective
 from ted_core.analysis.loss_split import LossSummary, SplitLosses, split_losses
 from ted_core.analysis.timing import forwarded_samples, prune_from
 
@@ -31,9 +25,6 @@ __all__ = [
     "internal_generalization_distance",
     "interpolate",
     "leave_one_out_igd",
-    "logistic_gradients",
-    "logistic_hessian",
-    "logistic_losses",
     "logistic_objective",
     "loss_along",
     "prune_from",

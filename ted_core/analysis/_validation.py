@@ -12,10 +12,7 @@ from ted_core._validation import as_array
 
 def check_real_array(name: str, value: object) -> NDArray[np.float64]:
     """Return `value` as a finite float64 array, or say why it is not one."""
-    array: NDArray[Any] = as_array(name, value)
-    if array.dtype.kind not in "fiu":
-        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
-        raise TypeError(msg)
+    array = as_array(name, value, kinds="fiu")
     if not np.isfinite(array).all():
         msg = f"`{name}` must be finite, got {array[~np.isfinite(array)].flat[0]}"
         raise ValueError(msg)

@@ -48,9 +48,9 @@ def internal_generalization(
     ValueError, TypeError
         A loss is not finite or not real, or the shapes do not broadcast.
 
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Eq. 3.
+    Notes
+    -----
+    Source: TED, ECAI 2024, Eq. 3.
 
     Examples
     --------
@@ -88,10 +88,8 @@ def internal_generalization_distance(
 
     Notes
     -----
-    With L the minimised objective, its regulariser included, theta_full has the
-    lowest L there is and IGD >= 0. With another L, or an optimiser that stops
-    early, nothing keeps it from being negative; it is returned as it is.
-    Source: TED, ECAI 2024, Eq. 4.
+    With L the minimised objective, its regulariser included, IGD >= 0. With another L,
+    or an optimiser that stops early, it may be negative. Source: TED, ECAI 2024, Eq. 4.
 
     Examples
     --------
@@ -116,8 +114,8 @@ def retrained_igd(
     Parameters
     ----------
     fit : callable
-        Takes sorted ids, ndarray of int64, and returns the minimiser of the
-        objective on these samples alone.
+        Takes sorted ids, ndarray of int64, and returns the minimiser of the objective
+        on these samples alone.
     objective : callable
         Takes such parameters and returns L(D, theta) on all n samples: what `fit`
         minimises, its regulariser included.
@@ -144,18 +142,12 @@ def retrained_igd(
 
     Examples
     --------
-    The minimiser of the mean squared distance is the mean:
-
     >>> import numpy as np
     >>> from ted_core.analysis import retrained_igd
     >>> x = np.array([0.0, 0.0, 3.0, 5.0])
-    >>> igd = retrained_igd(
-    ...     lambda ids: x[ids].mean(),
-    ...     lambda theta: ((x - theta) ** 2).mean(),
-    ...     x.size,
-    ...     [[2], [0, 1]],
-    ... )
-    >>> igd.round(3).tolist()
+    >>> fit = lambda ids: x[ids].mean()
+    >>> objective = lambda theta: ((x - theta) ** 2).mean()
+    >>> retrained_igd(fit, objective, 4, [[2], [0, 1]]).round(3).tolist()
     [0.111, 4.0]
     """
     n = check_int("n", n, minimum=2)
@@ -196,23 +188,20 @@ def leave_one_out_igd(
     Raises
     ------
     ValueError, TypeError
-        `n` or `ids` are out of range, or `objective` returned something other than
-        a finite number.
+        As :func:`retrained_igd`.
 
     Notes
     -----
-    m + 1 fits. `quadratic_igd` needs none after the first.
-    Source: TED, ECAI 2024, Eqs. 4 and 9.
+    m + 1 fits; `quadratic_igd` needs one. Source: TED, ECAI 2024, Eqs. 4 and 9.
 
     Examples
     --------
     >>> import numpy as np
     >>> from ted_core.analysis import leave_one_out_igd
     >>> x = np.array([0.0, 0.0, 3.0, 5.0])
-    >>> igd = leave_one_out_igd(
-    ...     lambda ids: x[ids].mean(), lambda theta: ((x - theta) ** 2).mean(), x.size
-    ... )
-    >>> igd.round(3).tolist()
+    >>> fit = lambda ids: x[ids].mean()
+    >>> objective = lambda theta: ((x - theta) ** 2).mean()
+    >>> leave_one_out_igd(fit, objective, 4).round(3).tolist()
     [0.444, 0.444, 0.111, 1.0]
     """
     n = check_int("n", n, minimum=2)
@@ -248,8 +237,8 @@ def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float6
 
     References
     ----------
-    P. W. Koh, P. Liang, Understanding Black-box Predictions via Influence
-    Functions, ICML 2017, Sec. 2; for the IGD of J. Xiao et al., TED, ECAI 2024, Eq. 4.
+    P. W. Koh, P. Liang, Understanding black-box predictions via influence functions,
+    ICML 2017, Sec. 2; for the IGD of TED, ECAI 2024, Eq. 4.
 
     Examples
     --------

@@ -37,7 +37,7 @@ def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.flo
 
     Notes
     -----
-    Means over the entries are taken off: for a cosine they would not be. O(p).
+    Unlike a cosine, less the means over the entries. O(p).
     Source: TED, ECAI 2024, Sec. 3.5, Eqs. 22 and 23, Fig. 4.
 
     Examples

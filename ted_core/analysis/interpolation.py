@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core._validation import check_shape
 from ted_core.analysis._validation import check_real_array
 
 __all__ = ["interpolate", "loss_along"]
@@ -38,13 +39,12 @@ def interpolate(
 
     Notes
     -----
-    One of them is in memory at a time.
+    One of them is in memory at a time. Source: TED, ECAI 2024, Sec. 4.5, Fig. 8.
 
     References
     ----------
     I. J. Goodfellow, O. Vinyals, A. M. Saxe, Qualitatively characterizing neural
     network optimization problems, ICLR 2015.
-    J. Xiao, P. Li, J. Nie, TED, ECAI 2024, Sec. 4.5, Fig. 8.
 
     Examples
     --------
@@ -54,12 +54,7 @@ def interpolate(
     """
     first = check_real_array("theta_first", theta_first)
     last = check_real_array("theta_last", theta_last)
-    if first.shape != last.shape:
-        msg = (
-            f"`theta_last` must have shape {first.shape} like `theta_first`, got shape "
-            f"{last.shape}"
-        )
-        raise ValueError(msg)
+    check_shape("theta_last", last, first.shape, " like `theta_first`")
     steps = check_real_array("alphas", alphas)
     if steps.ndim != 1:
         msg = f"`alphas` must have shape (m,), got shape {steps.shape}"
@@ -95,9 +90,8 @@ def loss_along(
 
     Notes
     -----
-    m evaluations. Flat around alpha = 1 is the paper's sign of good generalization;
-    networks that differ in scale alone differ in it too.
-    Source: TED, ECAI 2024, Sec. 4.5, Fig. 8.
+    m evaluations. Flat around alpha = 1 is the paper's sign of good generalization
+    (Sec. 4.5, Fig. 8); networks that differ in scale alone differ in it too.
 
     Examples
     --------

@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._validation import check_int, check_real
+from ted_core._validation import check_int, check_real, check_shape
 from ted_core.analysis._validation import check_labelled, check_real_array
 
-__all__ = [
-    "fit_logistic",
-    "logistic_gradients",
-    "logistic_hessian",
-    "logistic_losses",
-    "logistic_objective",
-]
+__all__ = ["fit_logistic", "logistic_objective"]
 
 _MAX_STEPS = 200
 
@@ -22,32 +16,7 @@ _MAX_STEPS = 200
 def logistic_losses(
     theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike
 ) -> NDArray[np.float64]:
-    r"""Return each sample's cross entropy, without the regulariser.
-
-    Parameters
-    ----------
-    theta : ndarray of float64, shape (classes, d)
-        Parameters.
-    x, y : array_like, shapes (n, d) and (n,)
-        Inputs, and class indices.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        Losses, >= 0.
-
-    Raises
-    ------
-    ValueError, TypeError
-        `x` or `y` have a wrong shape or type.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.analysis import logistic_losses
-    >>> logistic_losses(np.zeros((2, 1)), [[1.0]], [0]).round(3).tolist()
-    [0.693]
-    """
+    """Return each sample's cross entropy, shape (n,), without the regulariser."""
     xs, ys = check_labelled(x, y)
     z = xs @ theta.T
     top = z.max(axis=1)
@@ -63,8 +32,10 @@ def logistic_objective(
 
     Parameters
     ----------
-    theta, x, y : array_like
-        Parameters, inputs and classes, as of :func:`logistic_losses`.
+    theta : ndarray of float64, shape (classes, d)
+        Parameters.
+    x, y : array_like, shapes (n, d) and (n,)
+        Inputs, and class indices.
     l2 : float
         Weight of the regulariser.
 
@@ -91,32 +62,7 @@ def logistic_objective(
 def logistic_gradients(
     theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
 ) -> NDArray[np.float64]:
-    r"""Return g_k, the gradient of each sample's share of the objective.
-
-    Parameters
-    ----------
-    theta, x, y : array_like
-        Parameters, inputs and classes, as of :func:`logistic_losses`.
-    l2 : float
-        Weight of the regulariser, which is part of every sample's share.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, classes d)
-        Gradients; their mean is 0 at the minimiser.
-
-    Raises
-    ------
-    ValueError, TypeError
-        `x` or `y` have a wrong shape or type.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.analysis import logistic_gradients
-    >>> logistic_gradients(np.zeros((2, 1)), [[1.0]], [0], l2=0.1).tolist()
-    [[-0.5, 0.5]]
-    """
+    """Return g_k, gradient of each sample's share of the objective, (n, classes d)."""
     xs, ys = check_labelled(x, y)
     residual = _softmax(xs @ theta.T)
     residual[np.arange(len(ys)), ys] -= 1
@@ -127,29 +73,7 @@ def logistic_gradients(
 def logistic_hessian(
     theta: NDArray[np.float64], x: ArrayLike, *, l2: float
 ) -> NDArray[np.float64]:
-    r"""Return H, the Hessian of the objective.
-
-    Parameters
-    ----------
-    theta : ndarray of float64, shape (classes, d)
-        Parameters.
-    x : array_like of float, shape (n, d)
-        Inputs.
-    l2 : float
-        Weight of the regulariser.
-
-    Returns
-    -------
-    ndarray of float64, shape (classes d, classes d)
-        H, symmetric, positive definite for `l2` above 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core.analysis import logistic_hessian
-    >>> logistic_hessian(np.zeros((2, 1)), [[2.0]], l2=0.5).tolist()
-    [[1.5, -1.0], [-1.0, 1.5]]
-    """
+    """Return H, the Hessian of the objective, shape (classes d, classes d)."""
     xs = check_real_array("x", x)
     (n, d), c = xs.shape, len(theta)
     p = _softmax(xs @ theta.T)
@@ -207,13 +131,11 @@ def fit_logistic(
 
     Notes
     -----
-    O(n p^2 + p^3) a step with p = classes d; about ten steps from zero, three from
-    the solution with one sample more.
+    O(n p^2 + p^3) a step with p = classes d; about ten steps from zero.
 
     References
     ----------
-    D. Boehning, Multinomial logistic regression algorithm, Annals of the Institute
-    of Statistical Mathematics 44, 1992.
+    D. Boehning, Multinomial logistic regression algorithm, 1992.
 
     Examples
     --------
@@ -230,9 +152,7 @@ def fit_logistic(
     c = found if classes is None else check_int("classes", classes, minimum=found)
     shape = (c, xs.shape[1])
     theta = np.zeros(shape) if start is None else check_real_array("start", start)
-    if theta.shape != shape:
-        msg = f"`start` must have shape {shape}, got shape {theta.shape}"
-        raise ValueError(msg)
+    check_shape("start", theta, shape)
     for _ in range(_MAX_STEPS):
         gradient = logistic_gradients(theta, xs, ys, l2=l2).mean(axis=0)
         if np.abs(gradient).max() <= stop:

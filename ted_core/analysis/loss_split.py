@@ -77,9 +77,8 @@ def split_losses(
 
     Notes
     -----
-    The pruned samples are those of a selection: where it prefers what is hard, they
-    are the easy ones, and a low loss on them is no merit. Look at the loss on held-out
-    data as well. O(n log n) for each theta.
+    Where a selection prefers what is hard, a low loss on the pruned samples is no
+    merit: look at held-out data as well. O(n log n) for each theta.
     Source: TED, ECAI 2024, Sec. 3.2, Figs. 1 and 2.
 
     Examples

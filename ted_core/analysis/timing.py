@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ted_core._validation import check_int
 from ted_core.schedules import Constant, Schedule, keep_ratios
-from ted_core.schedules.counts import keep_count
+from ted_core.schedules.counts import keep_counts
 
 __all__ = ["forwarded_samples", "prune_from"]
 
@@ -41,8 +41,8 @@ def prune_from(
 
     Notes
     -----
-    With the strategy ``Random`` it is the experiment from which the paper concludes
-    that pruning should grow over time. Source: TED, ECAI 2024, Sec. 3.4, Fig. 3.
+    With ``Random`` it is the experiment by which the paper lets pruning grow over time.
+    Source: TED, ECAI 2024, Sec. 3.4, Fig. 3.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def forwarded_samples(
 
     Notes
     -----
-    The counts of a strategy that follows the schedule; see ``known_count``. O(epochs).
+    For a strategy of ``known_count``. O(epochs).
     Source: TED, ECAI 2024, Eq. 24, Figs. 7 and 9.
 
     Examples
@@ -94,8 +94,5 @@ def forwarded_samples(
     >>> forwarded_samples(Constant(0.5, anneal=0.25), 4, 100).tolist()
     [50, 100, 150, 250]
     """
-    counts = [
-        keep_count(n, float(ratio), multiple_of=multiple_of)
-        for ratio in keep_ratios(schedule, epochs)
-    ]
-    return np.cumsum(counts, dtype=np.int64)
+    ratios = keep_ratios(schedule, epochs)
+    return np.cumsum(keep_counts(n, ratios, multiple_of=multiple_of), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Pictures of the demos: the digits, or arrays of one's own."""
+"""Data of the demos: generated, the digits, or pictures of one's own."""
 
 from __future__ import annotations
 
@@ -6,29 +6,23 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Digits", "load_digits"]
+__all__ = ["load_digits"]
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
 _MIN_SIDE = 8
+_MIN_BATCH, MAX_BATCH = 8, 256
 _RGB_DIMENSIONS = 4
+_KEPT, _FEATURES = 16_000, 20  # of the generated samples; the others are for the test
 
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Handwritten digits, 8 x 8 pixels.
-
-    Parameters
-    ----------
-    x_train, x_test : ndarray of float64, shape (n, 64)
-        Pixels, scaled to [0, 1].
-    y_train, y_test : ndarray of int64, shape (n,)
-        Digit of each picture.
-    """
+    """Handwritten digits: 8 x 8 pixels, flat and in [0, 1], and their classes."""
 
     x_train: NDArray[np.float64]
     y_train: NDArray[np.int64]
@@ -36,20 +30,14 @@ class Digits:
     y_test: NDArray[np.int64]
 
 
-def load_digits(*, test_share: float = 0.25, seed: int = 0) -> Digits:
+def load_digits() -> Digits:
     """Load scikit-learn's digits in a fixed random split.
-
-    Parameters
-    ----------
-    test_share : float, default 0.25
-        Share of the 1,797 pictures that is held out.
-    seed : int, default 0
-        Seed of the split.
 
     Returns
     -------
     Digits
-        The split.
+        The 1,797 pictures, of which a quarter is held out: ``x_train`` and ``x_test``,
+        float64 of shape (n, 64) in [0, 1], ``y_train`` and ``y_test``, int64 (n,).
 
     Raises
     ------
@@ -67,16 +55,20 @@ def load_digits(*, test_share: float = 0.25, seed: int = 0) -> Digits:
     >>> load_digits().x_train.shape
     (1348, 64)
     """
+    loaded = _sklearn_datasets().load_digits()
+    order = np.random.default_rng(0).permutation(len(loaded.target))
+    kept = len(order) - round(len(order) / 4)
+    x, y = loaded.data[order] / 16, loaded.target[order]
+    return Digits(x[:kept], y[:kept], x[kept:], y[kept:])
+
+
+def _sklearn_datasets() -> Any:
     try:
         from sklearn import datasets  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
         msg = "the demo needs scikit-learn: pip install 'ted-core[demo]'"
         raise ModuleNotFoundError(msg, name="sklearn") from None
-    loaded: Any = datasets.load_digits()
-    order = np.random.default_rng(seed).permutation(len(loaded.target))
-    cut = len(order) - round(test_share * len(order))
-    x, y = loaded.data[order] / 16, loaded.target[order]
-    return Digits(x[:cut], y[:cut], x[cut:], y[cut:])
+    return datasets
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +85,61 @@ class Images:
         """Number of classes: the largest label, plus 1."""
         return 1 + int(max(self.y_train.max(), self.y_test.max()))
 
-    @property
-    def channels(self) -> int:
-        """Channels of the pictures: 1, or 3 for RGB."""
-        return 3 if self.x_train.ndim == _RGB_DIMENSIONS else 1
 
-    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return each channel's mean and standard deviation, the latter at least 1."""
-        pixels = self.x_train.reshape(-1, self.channels)
-        return pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1.0)
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the demos learn: flat standardised features, and classes from 0 on."""
+
+    name: str
+    x_train: NDArray[np.float32]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes: the largest label, plus 1."""
+        return 1 + int(self.y_train.max())
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a step: an epoch has 40 steps or more, save of the fewest data."""
+        size = MAX_BATCH
+        while size > _MIN_BATCH and 40 * size > len(self.y_train):
+            size //= 2
+        return size
+
+
+def make_task() -> Task:
+    """Return the demos' own data: plenty, hard, and without a wrong label."""
+    x, y = _sklearn_datasets().make_classification(
+        n_samples=22_000,
+        n_features=_FEATURES,
+        n_informative=12,
+        n_classes=10,
+        n_clusters_per_class=3,
+        class_sep=1.6,
+        flip_y=0,
+        random_state=0,
+    )
+    mean, sd = x[:_KEPT].mean(axis=0), x[:_KEPT].std(axis=0)
+    scaled = ((x - mean) / sd).astype(np.float32)
+    return Task(
+        "generated clusters", scaled[:_KEPT], y[:_KEPT], scaled[_KEPT:], y[_KEPT:]
+    )
+
+
+def task_of(images: Images, name: str) -> Task:
+    """Return the task to tell the classes of these pictures."""
+    # Vectors as long as those of the generated data, for which the rates were tuned.
+    mean, sd = images.x_train.mean(), max(images.x_train.std(), 1.0)
+    scale = sd * np.sqrt(images.x_train[0].size / _FEATURES)
+    x_train, x_test = (
+        (x.reshape(len(x), -1).astype(np.float32) - np.float32(mean))
+        / np.float32(scale)
+        for x in (images.x_train, images.x_test)
+    )
+    return Task(name, x_train, images.y_train, x_test, images.y_test)
 
 
 def digits_as_images() -> Images:
@@ -120,7 +158,7 @@ def load_images(path: str | Path) -> Images:
     if not (where.is_dir() or where.suffix == ".npz"):
         msg = f"`data` must be a folder or a .npz file, got {path}"
         raise ValueError(msg)
-    arrays = _read_folder(where) if where.is_dir() else _read_npz(where)
+    arrays = _read(where)
     for part in ("train", "test"):
         _check(part, arrays[f"x_{part}"], arrays[f"y_{part}"])
     x_train, y_train, x_test, y_test = (arrays[name] for name in _NAMES)
@@ -137,38 +175,26 @@ def load_images(path: str | Path) -> Images:
     return Images(x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64))
 
 
-def _read_folder(folder: Path) -> dict[str, NDArray[Any]]:
-    arrays = {}
-    for name in _NAMES:
-        file = folder / f"{name}.npy"
-        if not file.is_file():
-            msg = f"`{name}` is missing; the folder must hold {file.name}"
-            raise ValueError(msg)
-        with file.open("rb") as stream:
-            arrays[name] = _read_array(stream, name)
-    return arrays
-
-
-def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
-    arrays = {}
+def _read(where: Path) -> dict[str, NDArray[Any]]:
+    if where.is_dir():
+        rule = "the folder must hold {}.npy"
+        return {name: _read_array(where, name, rule.format(name)) for name in _NAMES}
     try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.namelist()
-            for name in _NAMES:
-                if f"{name}.npy" not in members:
-                    msg = f"`{name}` is missing; the file must hold {', '.join(_NAMES)}"
-                    raise ValueError(msg)
-                with archive.open(f"{name}.npy") as stream:
-                    arrays[name] = _read_array(stream, name)
+        root, rule = zipfile.Path(where), f"the file must hold {', '.join(_NAMES)}"
+        return {name: _read_array(root, name, rule) for name in _NAMES}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        msg = f"`data` must be a .npz file that can be read, got {file}: {error}"
+        msg = f"`data` must be a .npz file that can be read, got {where}: {error}"
         raise ValueError(msg) from None
-    return arrays
 
 
-def _read_array(stream: IO[bytes], name: str) -> NDArray[Any]:
+def _read_array(root: Path | zipfile.Path, name: str, rule: str) -> NDArray[Any]:
+    file = root / f"{name}.npy"
+    if not file.is_file():
+        msg = f"`{name}` is missing; {rule}"
+        raise ValueError(msg)
     try:
-        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        with file.open("rb") as stream:
+            array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, EOFError) as error:
         msg = f"`{name}` must be an array without pickled objects: {error}"
         raise ValueError(msg) from None

@@ -20,7 +20,7 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
     """Warn when the training loss falls too slowly for the hardest samples to help.
 
     A ranking by difficulty, ``signal="loss"`` with :class:`TopScore` say, gained over a
-    random draw of as many samples where the loss of what it trained on had fallen
+    random selection of as many where the loss of what it trained on had fallen
     clearly after an eighth of the epochs, and lost to it where it had not: there, what
     is hardest is what the network can't learn yet.
 

@@ -34,11 +34,7 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
     Notes
     -----
     O(1) in the samples once the epoch is planned; nothing is read from a device.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 24.
+    Source: TED, ECAI 2024, Eq. 24.
 
     Examples
     --------

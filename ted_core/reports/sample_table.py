@@ -48,32 +48,22 @@ class SampleTable:
         return int(self.ids.size)
 
     def most_kept(self, k: int) -> SampleTable:
-        """Return the `k` samples kept most often, the most often kept first.
+        """Return views of the `k` samples kept most often, the most often kept first.
 
         Parameters
         ----------
         k : int
             How many, at least 0; all if there are fewer.
-
-        Returns
-        -------
-        SampleTable
-            Views of the first rows.
         """
         return self._rows(slice(check_int("k", k, minimum=0)))
 
     def least_kept(self, k: int) -> SampleTable:
-        """Return the `k` samples kept least often, the least often kept first.
+        """Return views of the `k` samples kept least often, the least often first.
 
         Parameters
         ----------
         k : int
             How many, at least 0; all if there are fewer.
-
-        Returns
-        -------
-        SampleTable
-            Views of the last rows, in reverse.
         """
         return self._rows(slice(None, -check_int("k", k, minimum=0) - 1, -1))
 
@@ -113,11 +103,6 @@ class SampleTable:
 
     def to_dataframe(self) -> Any:
         """Return the table as a pandas DataFrame, with ``id`` as its index.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``update_count`` and ``score``.
 
         Raises
         ------

@@ -1,21 +1,25 @@
-"""Keep ratios: how much of the data an epoch visits.
+"""Schedules: curves from progress t/T in [0, 1] to the keep ratio r_t.
 
-A schedule is a frozen callable from progress t/T in [0, 1] to the keep ratio r_t,
-with the epochs around the curve: `warmup` full epochs at the start and the annealing
-share `anneal` (gamma) of full epochs at the end.
+Around the curve stand `warmup` full-data epochs at the start and, as the share `anneal`
+(gamma) of the epochs, those at the end.
 """
 
 from __future__ import annotations
 
-from ted_core.schedules.curves import (
-    Constant,
-    Cosine,
-    Horizon,
-    Linear,
-    RollerCoaster,
-    Schedule,
-    anneal_epochs,
-    keep_ratios,
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ted_core._validation import (
+    MAX_EPOCHS,
+    as_array,
+    check_choice,
+    check_int,
+    check_kind,
+    check_real,
 )
 
 __all__ = [
@@ -25,6 +29,245 @@ __all__ = [
     "Linear",
     "RollerCoaster",
     "Schedule",
-    "anneal_epochs",
     "keep_ratios",
 ]
+
+Horizon: TypeAlias = Literal["all", "pruning"]
+"""T of Eq. 21: all epochs, or only those before the full-data epochs."""
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """What the library asks of a schedule; any object with these members serves."""
+
+    @property
+    def prune_ratio(self) -> float:
+        """Largest share of the data that is pruned, s."""
+
+    @property
+    def anneal(self) -> float:
+        """Share of the epochs that train on all data at the end, gamma."""
+
+    @property
+    def horizon(self) -> Horizon:
+        """What T means: ``"all"`` epochs or the ``"pruning"`` ones."""
+
+    @property
+    def warmup(self) -> int:
+        """Full epochs at the start."""
+
+    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
+        """Keep ratio at `progress`."""
+
+
+def anneal_epochs(schedule: Schedule, epochs: int) -> int:
+    """Count the full-data epochs at the end, floor(gamma T + 1/2), at most T."""
+    epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_EPOCHS)
+    check_kind("schedule", schedule, Schedule)
+    return min(epochs, math.floor(schedule.anneal * epochs + 0.5))
+
+
+def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
+    r"""Nominal keep ratio of every epoch, r_0 ... r_{T-1}, full-data ones too.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        The curve and the full-data epochs around it.
+    epochs : int
+        Epochs of the run, at least 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (epochs,)
+        Keep ratios in (0, 1].
+
+    Raises
+    ------
+    ValueError
+        The schedule leaves (0, 1].
+
+    Notes
+    -----
+    Cost: O(epochs). Source: TED, ECAI 2024, Eq. 21, Algorithm 1 line 2.
+
+    Examples
+    --------
+    >>> from ted_core import RollerCoaster, keep_ratios
+    >>> keep_ratios(RollerCoaster(0.7, beta=0.25, anneal=0.25), 4).round(3).tolist()
+    [1.0, 0.427, 0.363, 1.0]
+    """
+    epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_EPOCHS)
+    pruning = epochs - anneal_epochs(schedule, epochs)
+    horizon = epochs if schedule.horizon == "all" else max(pruning, 1)
+    ratios = np.ones(epochs)
+    start = min(schedule.warmup, pruning)
+    curve = np.asarray(schedule(np.arange(start, pruning) / horizon), np.float64)
+    if curve.shape != (pruning - start,) or not np.all((curve > 0) & (curve <= 1)):
+        msg = f"`schedule` must return keep ratios in (0, 1], got {curve!r}"
+        raise ValueError(msg)
+    ratios[start:pruning] = curve
+    return ratios
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What all curves have: their parameters, the checks, and the call."""
+
+    prune_ratio: float = 0.7
+    _: KW_ONLY
+    anneal: float = 0.125
+    horizon: Horizon = "all"
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse arguments that make no schedule."""
+        remedy = "it is the share to prune at the end of the curve, e.g. 0.7"
+        ratio = check_real(
+            "prune_ratio", self.prune_ratio, low=0, high=1, closed="left", remedy=remedy
+        )
+        anneal = check_real("anneal", self.anneal, low=0, high=1, closed="left")
+        object.__setattr__(self, "prune_ratio", ratio)
+        object.__setattr__(self, "anneal", anneal)
+        object.__setattr__(self, "warmup", check_int("warmup", self.warmup, minimum=0))
+        check_choice("horizon", self.horizon, ("all", "pruning"))
+
+    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
+        """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""
+        array = as_array("progress", progress, kinds="fiub").astype(np.float64)
+        if not np.all((array >= 0) & (array <= 1)):
+            msg = f"`progress` must be in [0, 1], got {progress!r}"
+            raise ValueError(msg)
+        ratios: NDArray[np.float64] = np.asarray(self._ratio(array), np.float64)
+        return ratios[()]
+
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        """Return the curve."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RollerCoaster(_Curve):
+    r"""Fast-to-slow decline, r_t = exp((t/T)^beta log(1 - s)) (Eq. 21).
+
+    Parameters
+    ----------
+    prune_ratio : float, default 0.7
+        s, in [0, 1): the share pruned at progress 1.
+    beta : float, default 0.25
+        Shape, above 0; smaller declines faster. The paper uses 0.2 to 0.3.
+    anneal : float, default 0.125
+        gamma, in [0, 1): share of full-data epochs at the end (0.125 for
+        images and 0 for text in the paper).
+    horizon : {"all", "pruning"}, default "all"
+        T: all epochs, or those before the full-data epochs at the end.
+    warmup : int, default 0
+        Full-data epochs at the start; pruning begins after them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of its range or of a wrong type.
+
+    Notes
+    -----
+    Cost: O(size of `progress`). Source: TED, ECAI 2024, Eq. 21 and Appendix A.
+
+    Examples
+    --------
+    >>> from ted_core import RollerCoaster
+    >>> RollerCoaster(0.7, beta=0.25)([0.0, 0.5, 1.0]).round(3).tolist()
+    [1.0, 0.363, 0.3]
+    """
+
+    _: KW_ONLY
+    beta: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse arguments that make no schedule."""
+        super().__post_init__()
+        beta = check_real("beta", self.beta, low=0, high=math.inf, closed="neither")
+        object.__setattr__(self, "beta", beta)
+
+    def __repr__(self) -> str:
+        """Name the parameters, `beta` before those that all curves have."""
+        names = ("prune_ratio", "beta", "anneal", "horizon", "warmup")
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__qualname__}({values})"
+
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        return np.exp(progress**self.beta * math.log1p(-self.prune_ratio))
+
+
+@dataclass(frozen=True)
+class Linear(_Curve):
+    r"""Straight decline, r_t = 1 - s t/T.
+
+    Parameters
+    ----------
+    prune_ratio, anneal, horizon, warmup : float, float, str and int
+        As :class:`RollerCoaster` takes and refuses them.
+
+    Notes
+    -----
+    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Linear).
+
+    Examples
+    --------
+    >>> from ted_core import Linear
+    >>> Linear(0.7)([0.0, 0.5, 1.0]).round(3).tolist()
+    [1.0, 0.65, 0.3]
+    """
+
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        return 1 - self.prune_ratio * progress
+
+
+@dataclass(frozen=True)
+class Cosine(_Curve):
+    r"""Half a cosine, r_t = 1 - s (1 - cos(pi t/T)) / 2.
+
+    Parameters
+    ----------
+    prune_ratio, anneal, horizon, warmup : float, float, str and int
+        As :class:`RollerCoaster` takes and refuses them.
+
+    Notes
+    -----
+    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Cos).
+
+    Examples
+    --------
+    >>> from ted_core import Cosine
+    >>> Cosine(0.7)([0.0, 0.5, 1.0]).round(3).tolist()
+    [1.0, 0.65, 0.3]
+    """
+
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        return 1 - self.prune_ratio * (1 - np.cos(np.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class Constant(_Curve):
+    r"""Fixed share from the first epoch on, r_t = 1 - s.
+
+    Parameters
+    ----------
+    prune_ratio : float, default 0.7
+        s, in [0, 1): the share pruned in every epoch of the curve.
+    anneal, horizon, warmup : float, str and int
+        As :class:`RollerCoaster` takes and refuses them.
+
+    Notes
+    -----
+    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Fix).
+
+    Examples
+    --------
+    >>> from ted_core import Constant
+    >>> Constant(0.7)([0.0, 0.5, 1.0]).round(3).tolist()
+    [0.3, 0.3, 0.3]
+    """
+
+    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+        return np.full_like(progress, 1 - self.prune_ratio)

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ted_core._validation import check_bool, check_int, check_real, check_samples
 from ted_core.schedules import Schedule, keep_ratios
 
@@ -62,6 +65,14 @@ def keep_count(n: int, keep_ratio: float, *, multiple_of: int = 1) -> int:
     return min(n, _divide_up(count, multiple_of) * multiple_of)
 
 
+def keep_counts(
+    n: int, ratios: NDArray[np.float64], *, multiple_of: int = 1
+) -> NDArray[np.int64]:
+    """Return the `keep_count` of each keep ratio."""
+    counts = [keep_count(n, float(r), multiple_of=multiple_of) for r in ratios]
+    return np.array(counts, np.int64)
+
+
 def steps_for(
     count: int,
     batch_size: int,
@@ -86,11 +97,6 @@ def steps_for(
     drop_last : bool, default False
         Whether each process's loader drops an incomplete last batch.
 
-    Returns
-    -------
-    int
-        Optimizer steps.
-
     Raises
     ------
     ValueError, TypeError
@@ -98,8 +104,7 @@ def steps_for(
 
     Notes
     -----
-    A process has ``ceil(count / world_size)`` samples, in as many batches as these
-    make, rounded up, or down with `drop_last`.
+    A process has ``ceil(count / world_size)`` samples; with `drop_last` whole batches.
 
     Examples
     --------
@@ -144,10 +149,9 @@ def save_ratio(total_forward: int, real_forward: int) -> float:
     ValueError, TypeError
         An argument is not an integer in its range.
 
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 24.
+    Notes
+    -----
+    Source: TED, ECAI 2024, Eq. 24.
 
     Examples
     --------
@@ -186,10 +190,9 @@ def planned_save_ratio(
     ValueError, TypeError
         An argument is out of its range or of a wrong type.
 
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Eq. 24.
+    Notes
+    -----
+    O(`epochs`). Source: TED, ECAI 2024, Eq. 24.
 
     Examples
     --------
@@ -200,8 +203,8 @@ def planned_save_ratio(
     ratios = keep_ratios(schedule, epochs)
     if n is None:
         return float(1 - ratios.mean())
-    kept = sum(keep_count(n, float(r), multiple_of=multiple_of) for r in ratios)
-    return save_ratio(n * ratios.size, kept)
+    kept = keep_counts(n, ratios, multiple_of=multiple_of)
+    return save_ratio(n * ratios.size, int(kept.sum()))
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,3 @@
-"""Choose the samples of an epoch: top scores, random draws, and their randomness."""
+"""Choose the samples of an epoch: top scores, at random, and in shards."""
 
 from __future__ import annotations

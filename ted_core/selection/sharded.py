@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,72 +16,46 @@ from ted_core.typing import Ids, Scores, State, id_dtype
 
 __all__ = ["AllSum", "Shard"]
 
+Ranks: TypeAlias = Iterator[tuple[Ids, NDArray[np.float64]]]
+"""Ids of samples and the rank of each, in (0, 1): some at a time, in any order."""
 
-class Selector(Protocol):
-    """What a strategy may ask about the samples that it chooses from.
+
+class Selector:
+    """Choose among the samples of this process, or with shards among those of all.
 
     Over shards every process makes the same calls in the same order, and gets back
     what concerns its own samples.
     """
 
-    @property
-    def total(self) -> int:
-        """Samples to choose from, of all processes that choose together."""
+    def __init__(self, total: int) -> None:
+        self.total = total  # samples to choose from
 
     def global_ids(self, ids: Ids) -> Ids:
         """Return the ids that samples of this process have among all."""
-
-    def top(self, keys: Scores, count: int, *, seed: int, epoch: int) -> Ids:
-        """Return the ids here of the `count` highest keys of all, ascending."""
-
-    def draw(self, ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
-        """Return those of `ids` with the `count` highest hashes of all, ascending."""
-
-    def median(self, values: Scores) -> np.float32:
-        """Return the median of all values, which are not NaN; 0 if there are none."""
-
-    def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
-        """Return the share of all scores below each, half of the equal ones counted."""
-
-    def sum(self, numbers: ArrayLike) -> NDArray[Any]:
-        """Return the sum of each number over the processes."""
-
-    def gather(self, numbers: ArrayLike) -> NDArray[Any]:
-        """Return the numbers of every process, shape (processes, k)."""
-
-
-class LocalSelector:
-    """Choose among the `n` samples of this process alone."""
-
-    def __init__(self, n: int) -> None:
-        self.total = n
-
-    def global_ids(self, ids: Ids) -> Ids:
-        """See :class:`Selector`, as for all below; here, the same ids."""
         return ids
 
     def top(self, keys: Scores, count: int, *, seed: int, epoch: int) -> Ids:
-        """Return the ids of the `count` highest keys."""
+        """Return the ids here of the `count` highest keys of all, ascending."""
         return top_k.top_ids(keys, count, seed=seed, epoch=epoch)
 
     def draw(self, ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
-        """Return those of `ids` with the `count` highest hashes."""
+        """Return those of `ids` with the `count` highest hashes of all, ascending."""
         return top_k.highest_hashes(ids, count, seed=seed, epoch=epoch)
 
     def median(self, values: Scores) -> np.float32:
-        """Return the median."""
+        """Return the median of all values, which are not NaN; 0 if there are none."""
         return top_k.median(values)
 
-    def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
-        """Return each score's exact mid-rank."""
+    def mid_ranks(self, scores: Scores) -> Ranks:
+        """Yield ids and their mid-ranks among all scores, of which -inf has none."""
         return top_k.mid_ranks(scores)
 
     def sum(self, numbers: ArrayLike) -> NDArray[Any]:
-        """Return the numbers as they are."""
+        """Return the sum of each number over the processes."""
         return np.asarray(numbers)
 
     def gather(self, numbers: ArrayLike) -> NDArray[Any]:
-        """Return the numbers of this one process."""
+        """Return the numbers of every process, shape (processes, k)."""
         return np.asarray(numbers)[None]
 
 
@@ -144,12 +118,12 @@ class Shard:
         """Refuse shards that can't be trained on together."""
         check_kind("sizes", self.sizes, tuple)
         if not self.sizes:
-            msg = "`sizes` must have a size for each rank, got ()"
+            msg = "`sizes` must have a size for each process, got ()"
             raise ValueError(msg)
         if not callable(self.all_sum):
             msg = f"`all_sum` must be callable, got {self.all_sum!r}"
             raise TypeError(msg)
-        remedy = "each rank needs a sample of its own"
+        remedy = "each process needs a sample of its own"
         for size in self.sizes:
             check_int("sizes", size, minimum=1, remedy=remedy)
         check_int("rank", self.rank, minimum=0, maximum=len(self.sizes) - 1)
@@ -189,13 +163,12 @@ class Shard:
         }
 
 
-class ShardedSelector:
-    """Choose among the samples of all processes; see :class:`Selector`."""
+class ShardedSelector(Selector):
+    """Choose among the samples of all processes."""
 
     def __init__(self, shard: Shard) -> None:
-        self._shard = shard
-        self._all_sum = shard.all_sum
-        self.total = shard.total
+        super().__init__(shard.total)
+        self._shard, self._all_sum = shard, shard.all_sum
 
     def global_ids(self, ids: Ids) -> Ids:
         """Add the number of samples of the processes before this one."""
@@ -209,19 +182,22 @@ class ShardedSelector:
         own: Ids = np.arange(size, dtype=id_dtype(size))
         if count == self.total:
             return own
-        return own[self._highest(keys, own, count, seed, epoch)]
+        named = self.global_ids(own)
+        return own[top_over_processes(keys, named, count, seed, epoch, self._all_sum)]
 
     def draw(self, ids: Ids, count: int, *, seed: int, epoch: int) -> Ids:
         """Return what ``highest_hashes`` of all ids chooses, as far as it is here."""
-        return ids[self._highest(None, ids, count, seed, epoch)]
+        named = self.global_ids(ids)
+        return ids[top_over_processes(None, named, count, seed, epoch, self._all_sum)]
 
     def median(self, values: Scores) -> np.float32:
         """Return what ``numpy.median`` gives for all values, in at most 9 sums."""
         return median_over_processes(values, all_sum=self._all_sum)
 
-    def mid_ranks(self, scores: Scores) -> NDArray[np.float64]:
-        """Return the mid-ranks among all, to within 2^-11."""
-        return mid_ranks_over_processes(scores, all_sum=self._all_sum)
+    def mid_ranks(self, scores: Scores) -> Ranks:
+        """Yield ids and their mid-ranks among all, to within 2^-11."""
+        ids: Ids = np.flatnonzero(scores > -np.inf)
+        yield ids, mid_ranks_over_processes(scores[ids], all_sum=self._all_sum)
 
     def sum(self, numbers: ArrayLike) -> NDArray[Any]:
         """Return the sum of each number."""
@@ -234,18 +210,11 @@ class ShardedSelector:
         rows[self._shard.rank] = mine
         return self._all_sum(rows)
 
-    def _highest(
-        self, keys: Scores | None, ids: Ids, count: int, seed: int, epoch: int
-    ) -> NDArray[np.bool_]:
-        return top_over_processes(
-            keys, self.global_ids(ids), count, seed, epoch, self._all_sum
-        )
 
-
-def top_over_processes(  # noqa: PLR0917 - it has one caller
+def top_over_processes(  # noqa: PLR0917 - its callers are above
     keys: Scores | None, ids: Ids, count: int, seed: int, epoch: int, all_sum: AllSum
 ) -> NDArray[np.bool_]:
-    """Tell which samples here are among the `count` highest; no keys are equal keys."""
+    """Return which samples here are among the `count` highest; None is equal keys."""
     kept = np.zeros(ids.size, dtype=bool)
     if count == 0:
         return kept
@@ -261,7 +230,8 @@ def top_over_processes(  # noqa: PLR0917 - it has one caller
     hashes = tie_hash(ids[tied], seed=seed, epoch=epoch)
     threshold, count, equal = _nth_highest(hashes, count, all_sum)
     if count != equal:
-        msg = f"`ids` must be distinct over all ranks, got {equal} samples for {count}"
+        got = f"got {equal} samples for {count}"
+        msg = f"`ids` must be distinct over all processes, {got}"
         raise ValueError(msg)
     kept[tied[hashes >= threshold]] = True
     return kept
@@ -270,7 +240,7 @@ def top_over_processes(  # noqa: PLR0917 - it has one caller
 def _nth_highest(
     words: NDArray[np.unsignedinteger[Any]], n: int, all_sum: AllSum, *, nan: int = 0
 ) -> tuple[np.unsignedinteger[Any], int, int]:
-    """Return the n-th highest word of all, its place among its equals, their number."""
+    """Return the n-th highest word, its position among its equals, their number."""
     # The processes count how many words have each value of the highest 8 bits, find the
     # value at which n are reached, and go on with the next 8 bits of the words there.
     dtype, threshold, equal = words.dtype.type, 0, 0
@@ -338,62 +308,29 @@ def mid_ranks_over_processes(scores: Scores, *, all_sum: AllSum) -> NDArray[np.f
 
 
 class Layout:
-    """How a run's data lies on the processes: here, each of them holds all samples."""
+    """How a run's data lies on the processes: whole on each of them, or in shards."""
 
-    known_counts = True  # a process knows ahead of time how many samples it keeps
-    shares_order = True  # `world_size` processes share one order of the samples
-
-    def __init__(self, n: int) -> None:
-        self.selector: Selector = LocalSelector(n)
-        self.sizes: tuple[int, ...] = (n,)  # samples of each process's own part
-        self.rank = 0  # this process's place among them
-        self.max_size = n  # samples of the process that has most
-        self.counted = n  # samples of which the longest process's counts are shares
-
-    def check(self, strategy: Any) -> None:
-        """Refuse a strategy that can't choose over this data."""
-
-    def selection_seed(self, seed: int) -> int:
-        """Return the seed of ties and random selections."""
-        return seed
-
-    def order_seed(self, seed: int) -> int:
-        """Return the seed of the shuffle."""
-        return seed
-
-    def sum(self, number: int) -> int:
-        """Return the sum of a number over the processes that have shards."""
-        return self.sums([number])[0]
-
-    def sums(self, numbers: Sequence[int]) -> list[int]:
-        """Return the sum of each number over the processes that have shards."""
-        return list(numbers)
-
-    def kept_by_rank(self, kept: int) -> tuple[int, ...]:
-        """Return how many samples each process keeps; empty without shards."""
-        del kept
-        return ()
-
-    def describe(self) -> State:
-        """Return the facts that a state compares."""
-        return {}
-
-
-class ShardedLayout(Layout):
-    """Each process holds a part of its own."""
-
-    shares_order = False
-
-    def __init__(self, shard: Shard) -> None:
-        super().__init__(shard.size)
+    def __init__(self, n: int, shard: Shard | None = None) -> None:
+        if shard is not None and not isinstance(shard, Shard):
+            msg = f"`shard` must be a Shard, got {shard!r}"
+            raise TypeError(msg)
+        if shard is not None and shard.size != n:
+            msg = (
+                f"`shard` must have {n} samples on rank {shard.rank}, got {shard.size}"
+            )
+            raise ValueError(msg)
         self._shard = shard
-        self._over_all = ShardedSelector(shard)
-        self.sizes, self.rank = shard.sizes, shard.rank
-        together = shard.balance == "exact"
-        self.known_counts = not together
-        self.max_size = self.counted = max(shard.sizes)
-        if together:
-            self.selector, self.counted = self._over_all, shard.total
+        self.shares_order = shard is None  # `world_size` processes share one order
+        own = Selector(n)
+        self._over_all = own if shard is None else ShardedSelector(shard)
+        together = shard is not None and shard.balance == "exact"
+        self.selector = self._over_all if together else own
+        self.known_counts = not together  # a process knows ahead how many it keeps
+        self.sizes = (n,) if shard is None else shard.sizes
+        self.rank = 0 if shard is None else shard.rank
+        self.max_size = max(self.sizes)
+        # The samples of which the longest process's counts are shares.
+        self.counted = self._over_all.total if together else self.max_size
 
     def check(self, strategy: Any) -> None:
         """Refuse a class floor, and what does not say that it chooses over shards."""
@@ -407,7 +344,7 @@ class ShardedLayout(Layout):
         if rule:
             msg = (
                 f"`strategy` must {rule}, got {strategy!r}; use balance='per_rank', or "
-                "scores that every rank holds whole"
+                "scores that every process holds whole"
             )
             raise ValueError(msg)
 
@@ -416,34 +353,25 @@ class ShardedLayout(Layout):
         return self.order_seed(seed) if self.known_counts else seed
 
     def order_seed(self, seed: int) -> int:
-        """Return this process's own."""
-        return first_word(seed, purpose=SHARD, epoch=self._shard.rank)
+        """Return the seed of the shuffle: with shards this process's own."""
+        if self.shares_order:
+            return seed
+        return first_word(seed, purpose=SHARD, epoch=self.rank)
 
     def sums(self, numbers: Sequence[int]) -> list[int]:
-        """Return the sum of each number over the processes."""
+        """Return the sum of each number over the processes that have shards."""
         sums: list[int] = self._over_all.sum(numbers).tolist()
         return sums
 
     def kept_by_rank(self, kept: int) -> tuple[int, ...]:
-        """Return how many samples each process keeps."""
+        """Return how many samples each process keeps; empty without shards."""
+        if self.shares_order:
+            return ()
         return tuple(self._over_all.gather([kept])[:, 0].tolist())
 
     def describe(self) -> State:
-        """Return the shard's facts."""
-        return self._shard.describe()
-
-
-def layout_of(shard: Shard | None, n: int) -> Layout:
-    """Return how `n` samples of this process lie; refuse a shard of another size."""
-    if shard is None:
-        return Layout(n)
-    if not isinstance(shard, Shard):
-        msg = f"`shard` must be a Shard, got {shard!r}"
-        raise TypeError(msg)
-    if shard.size != n:
-        msg = f"`shard` must have {n} samples on rank {shard.rank}, got {shard.size}"
-        raise ValueError(msg)
-    return ShardedLayout(shard)
+        """Return the facts that a state compares."""
+        return {} if self._shard is None else self._shard.describe()
 
 
 def loss_factor(kept: int, kept_by_rank: tuple[int, ...]) -> float:

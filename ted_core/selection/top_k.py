@@ -12,7 +12,7 @@ from ted_core._validation import as_scores, check_int
 from ted_core.selection.randomness import as_ids, tie_hash
 from ted_core.typing import Ids, Scores, id_dtype
 
-__all__ = ["highest_hashes", "redundant_subset", "top_ids"]
+__all__ = ["redundant_subset", "top_ids"]
 
 _CHUNK = 1 << 17
 _MAX_PACKED = 1 << 32  # ids that fit the lower half of a 64-bit word
@@ -87,22 +87,16 @@ def redundant_subset(
     Parameters
     ----------
     scores, count, seed, epoch : ndarray of float32, shape (n,), and int
-        As of :func:`top_ids`, `count` of the samples to prune.
+        As :func:`top_ids` takes and refuses them, `count` of the samples to prune.
 
     Returns
     -------
     ndarray of int32 or int64, shape (count,)
         Pruned ids, ascending: no pruned sample scores above a kept one.
 
-    Raises
-    ------
-    ValueError, TypeError
-        `scores` is not one-dimensional or holds NaN, or `count` is out of range.
-
     Notes
     -----
-    The complement of :func:`top_ids`; O(n).
-    Source: TED, ECAI 2024, Definition 3, Eq. 20.
+    The complement of :func:`top_ids`; O(n). Source: TED, ECAI 2024, Definition 3.
 
     Examples
     --------
@@ -119,38 +113,7 @@ def redundant_subset(
 
 
 def highest_hashes(ids: Ids, count: int, *, seed: int = 0, epoch: int = 0) -> Ids:
-    """Return the `count` ids of the highest hash: a uniform selection, anywhere alike.
-
-    Parameters
-    ----------
-    ids : ndarray of int, shape (m,)
-        Distinct sample ids, ascending.
-    count : int
-        Ids to select, in [0, m].
-    seed, epoch : int
-        Key of :func:`tie_hash`.
-
-    Returns
-    -------
-    ndarray of int, shape (count,)
-        The selected ids, ascending.
-
-    Raises
-    ------
-    ValueError, TypeError
-        `count` is out of range.
-
-    Notes
-    -----
-    O(m), in scratch space of 24 bytes an id.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core import highest_hashes
-    >>> highest_hashes(np.arange(10), 10).tolist()
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
-    """
+    """Return the `count` of distinct ids with the highest hash, ascending."""
     ids = as_ids(ids)
     count = check_int("count", count, minimum=0, maximum=ids.size)
     if count in {0, ids.size}:
@@ -168,39 +131,37 @@ def median(values: Scores) -> np.float32:
     return np.float32(np.partition(values, middle)[middle].mean(dtype=np.float64))
 
 
-def mid_ranks(scores: Scores) -> NDArray[np.float64]:
-    """Return (#below + #equal / 2) / n of each score: a sort, 36 bytes a sample."""
-    n = scores.size
+def mid_ranks(scores: Scores) -> Iterator[tuple[Ids, NDArray[np.float64]]]:
+    """Yield ids and (#below + #equal / 2) / n of each score, of which -inf is none."""
     order, ordered = _sorted(scores)
+    n = scores.size
     is_bound = np.ones(n + 1, dtype=bool)  # of the runs of equal scores
     np.not_equal(ordered[1:], ordered[:-1], out=is_bound[1:-1])
-    bounds = np.flatnonzero(is_bound)
-    ranks = np.empty(n)
-    for part in pieces(bounds.size - 1):
-        bound = bounds[part.start : part.stop + 1]
-        ids = order[bound[0] : bound[-1]]
-        ranks[ids] = np.repeat((bound[1:] + bound[:-1]) / (2 * n), np.diff(bound))
-    return ranks
+    stop = low = int(np.count_nonzero(scores == -np.inf))
+    while stop < n:
+        start, stop = stop, min(stop + _CHUNK, n)
+        stop += int(is_bound[stop:].argmax())  # a run is not divided
+        bound = np.flatnonzero(is_bound[start : stop + 1]) + (start - low)
+        ranks = (bound[1:] + bound[:-1]) / (2 * (n - low))
+        yield order[start:stop], np.repeat(ranks, np.diff(bound))
 
 
-def _sorted(scores: Scores) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def _sorted(scores: Scores) -> tuple[Ids, NDArray[Any]]:
     """Return the ids from the lowest score up, and their scores or bits of these."""
     n = scores.size
     if n > _MAX_PACKED:
-        order = np.argsort(scores)
+        order: Ids = np.argsort(scores)
         return order, scores[order]
     # One sort of integers, a score's bits above and its id below: NumPy sorts
     # 10^7 of them in a tenth of the time that its argsort of floats takes.
-    words = np.empty(n, np.uint64)
+    words = np.empty(n, "<u8")
     for part in pieces(n):
         bits = ordered_bits(scores[part]).astype(np.uint64)
         ids = np.arange(part.start, part.stop, dtype=np.uint64)
         words[part] = bits << np.uint64(32) | ids
     words.sort()
-    ordered = np.empty(n, np.uint32)
-    np.right_shift(words, np.uint64(32), out=ordered, casting="unsafe")
-    words &= np.uint64(_MAX_PACKED - 1)
-    return words.view(np.int64), ordered
+    halves = words.view("<u4")
+    return halves[::2], halves[1::2]
 
 
 def ordered_bits(scores: Scores) -> NDArray[np.uint32]:

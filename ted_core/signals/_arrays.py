@@ -116,18 +116,6 @@ def _as_array(name: str, value: object, minimum_ndim: int) -> Array:
     return array
 
 
-def as_losses(losses: Array) -> Array:
-    """Return losses (B,)."""
-    values = as_floating("losses", losses)
-    if values.ndim != 1:
-        msg = (
-            f"`losses` must have shape (B,), got shape {tuple(values.shape)}; average "
-            "those of tokens or pixels over each sample"
-        )
-        raise ValueError(msg)
-    return values
-
-
 def as_logits(logits: Array) -> Array:
     """Return logits (B, C) of at least two classes."""
     z = as_floating("logits", logits, minimum_ndim=2)
@@ -171,12 +159,3 @@ def as_labels(z: Array, labels: Array) -> Array:
     check_same_shape("labels", y, z.shape[:-1], "`logits` without its classes")
     classes = xp.arange(z.shape[-1], dtype=y.dtype, device=device(z))
     return one_hot(xp, z, y, classes)
-
-
-def as_hidden(z: Array, hidden: Array) -> Array:
-    """Return hidden states (B, D)."""
-    h = as_floating("hidden", hidden, minimum_ndim=2)
-    namespace(logits=z, hidden=h)
-    shape = (z.shape[0], *h.shape[1:2])
-    check_same_shape("hidden", h, shape, "`logits`, samples first")
-    return h

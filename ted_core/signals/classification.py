@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ted_core._validation import check_bool
 from ted_core.signals import _arrays, _formulas
 from ted_core.signals._formulas import Array
@@ -15,6 +17,14 @@ __all__ = [
     "margin",
     "normalize",
 ]
+
+
+def _from_logits(formula: Callable[..., Array], logits: Array, *labels: Array) -> Array:
+    """Return the values of a formula of logits, and of labels where it takes them."""
+    z = _arrays.as_logits(logits)
+    xp = _arrays.namespace(logits=z)
+    with _arrays.quiet(xp):
+        return formula(xp, z, *[_arrays.as_labels(z, y) for y in labels])
 
 
 def el2n(logits: Array, labels: Array) -> Array:
@@ -62,10 +72,7 @@ def el2n(logits: Array, labels: Array) -> Array:
     >>> el2n(logits, np.array([1, 0])).round(3).tolist()
     [1.246, 0.707]
     """
-    z = _arrays.as_logits(logits)
-    xp = _arrays.namespace(logits=z)
-    with _arrays.quiet(xp):
-        return _formulas.el2n(xp, z, _arrays.as_labels(z, labels))
+    return _from_logits(_formulas.el2n, logits, labels)
 
 
 def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> Array:
@@ -77,7 +84,7 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     Parameters
     ----------
     logits, labels : array
-        As :func:`el2n` takes them; the logits are the output z of the head.
+        As :func:`el2n` takes and refuses them; the logits are the output z of the head.
     hidden : array of floating point, shape (B, D)
         Input h of the head.
     bias : bool, default True
@@ -88,22 +95,16 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     array of float32 or float64, shape (B,)
         At least 0, without a graph. High is kept.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As of :func:`el2n`.
-
     Notes
     -----
-    O(size of `logits` + size of `hidden`). The paper's score is the norm of the
-    gradient in all weights, averaged over initial weights; this is its last layer, from
-    the forward pass alone, exact for a linear head and unsmoothed labels.
+    O(size of `logits` and `hidden`). The paper's score is the norm of the gradient in
+    all weights, averaged over initial weights; this is its last layer, from the forward
+    pass alone, exact for a linear head and unsmoothed labels.
 
     References
     ----------
     M. Paul et al., Deep learning on a data diet, NeurIPS 2021, Definition 2.1.
-    A. Katharopoulos, F. Fleuret, Not all samples are created equal, ICML 2018 (the last
-    layer as a bound).
+    A. Katharopoulos, F. Fleuret, Not all samples are created equal, ICML 2018.
 
     Examples
     --------
@@ -114,8 +115,10 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     [2.121]
     """
     z = _arrays.as_logits(logits)
-    h = _arrays.as_hidden(z, hidden)
-    xp, biased = _arrays.namespace(logits=z), check_bool("bias", bias)
+    h = _arrays.as_floating("hidden", hidden, minimum_ndim=2)
+    xp, biased = _arrays.namespace(logits=z, hidden=h), check_bool("bias", bias)
+    shape = (z.shape[0], *h.shape[1:2])
+    _arrays.check_same_shape("hidden", h, shape, "`logits`, samples first")
     with _arrays.quiet(xp):
         return _formulas.grand(xp, z, _arrays.as_labels(z, labels), h, bias=biased)
 
@@ -145,8 +148,7 @@ def margin(logits: Array) -> Array:
 
     References
     ----------
-    T. Scheffer et al., Active hidden Markov models for information extraction,
-    IDA 2001.
+    T. Scheffer et al., Active hidden Markov models for information extraction, 2001.
     C. Coleman et al., Selection via proxy, ICLR 2020.
 
     Examples
@@ -156,10 +158,7 @@ def margin(logits: Array) -> Array:
     >>> margin(np.log([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0001]])).round(3).tolist()
     [0.5, 1.0]
     """
-    z = _arrays.as_logits(logits)
-    xp = _arrays.namespace(logits=z)
-    with _arrays.quiet(xp):
-        return _formulas.margin(xp, z)
+    return _from_logits(_formulas.margin, logits)
 
 
 def least_confidence(logits: Array) -> Array:
@@ -168,17 +167,12 @@ def least_confidence(logits: Array) -> Array:
     Parameters
     ----------
     logits : array of floating point, shape (B, C)
-        Unnormalised class scores.
+        As :func:`margin` takes and refuses them.
 
     Returns
     -------
     array of float32 or float64, shape (B,)
         In [0, 1 - 1/C], without a graph. High is kept: no class is likely.
-
-    Raises
-    ------
-    TypeError, ValueError
-        `logits` is no array, not real floating point, or of another shape.
 
     Notes
     -----
@@ -186,8 +180,7 @@ def least_confidence(logits: Array) -> Array:
 
     References
     ----------
-    D. D. Lewis, W. A. Gale, A sequential algorithm for training text classifiers,
-    SIGIR 1994. C. Coleman et al., Selection via proxy, ICLR 2020.
+    D. Lewis, W. Gale, A sequential algorithm for training text classifiers, 1994.
 
     Examples
     --------
@@ -196,10 +189,7 @@ def least_confidence(logits: Array) -> Array:
     >>> least_confidence(np.log([[0.7, 0.2, 0.1]])).round(3).tolist()
     [0.3]
     """
-    z = _arrays.as_logits(logits)
-    xp = _arrays.namespace(logits=z)
-    with _arrays.quiet(xp):
-        return _formulas.least_confidence(xp, z)
+    return _from_logits(_formulas.least_confidence, logits)
 
 
 def loss(losses: Array) -> Array:
@@ -218,8 +208,7 @@ def loss(losses: Array) -> Array:
     Raises
     ------
     TypeError, ValueError
-        `losses` is no array, not real floating point, or of another shape: a mean over
-        the batch, say.
+        `losses` is no array, not real floating point, or of another shape.
 
     Notes
     -----
@@ -233,7 +222,14 @@ def loss(losses: Array) -> Array:
     >>> loss(np.array([0.5, 2.0])).tolist()
     [0.5, 2.0]
     """
-    return _arrays.as_losses(losses)
+    values = _arrays.as_floating("losses", losses)
+    if values.ndim != 1:
+        msg = (
+            f"`losses` must have shape (B,), got shape {tuple(values.shape)}; average "
+            "those of tokens or pixels over each sample"
+        )
+        raise ValueError(msg)
+    return values
 
 
 def forgetting(logits: Array, labels: Array) -> Array:
@@ -246,19 +242,14 @@ def forgetting(logits: Array, labels: Array) -> Array:
     Parameters
     ----------
     logits, labels : array
-        As :func:`el2n` takes them. The largest share of a soft label is the class;
-        labels of zeros give NaN, no observation.
+        As :func:`el2n` takes and refuses them. The largest share of a soft label is the
+        class; labels of zeros give NaN, no observation.
 
     Returns
     -------
     array of float32 or float64, shape (B,)
         1 where the label's logit is above all others, 0 where it is not, a tie
         among them; NaN where a logit is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As of :func:`el2n`.
 
     Notes
     -----
@@ -276,10 +267,7 @@ def forgetting(logits: Array, labels: Array) -> Array:
     >>> forgetting(np.array([[2.0, 0.0], [2.0, 0.0]]), np.array([0, 1])).tolist()
     [1.0, 0.0]
     """
-    z = _arrays.as_logits(logits)
-    xp = _arrays.namespace(logits=z)
-    with _arrays.quiet(xp):
-        return _formulas.forgetting(xp, z, _arrays.as_labels(z, labels))
+    return _from_logits(_formulas.forgetting, logits, labels)
 
 
 def normalize(values: Array) -> Array:

@@ -32,8 +32,7 @@ def cross_entropy_mask_gradient(
 ) -> Array:
     r"""Return ``|sum_j z_j (p_j - y_j)|``, the mask gradient at the logits (Eq. 12).
 
-    The value of :func:`mask_gradient` on the logits of softmax cross entropy, from
-    the forward pass alone.
+    That of softmax cross entropy, from the forward pass alone.
 
     Parameters
     ----------
@@ -59,20 +58,18 @@ def cross_entropy_mask_gradient(
 
     Raises
     ------
-    TypeError
-        An argument is no array, has the wrong dtype or another library.
-    ValueError
-        Shapes do not match, there is no class, `label_smoothing` is out of range, or
+    TypeError, ValueError
+        An argument is no array, has the wrong dtype, another library or a shape that
+        does not fit, there is no class, `label_smoothing` is out of range, or
         `ignore_index` comes with one-hot or soft labels.
 
     Notes
     -----
-    O(size of `logits`); scratch space of three arrays of the size of `logits`, in
-    float32 for half precision. For a bias-free linear head ``z = W h`` the same number
-    is the mask gradient at h, which is cheaper when h is narrower than z. With two
-    classes and true-class margin m the value is ``|m| sigma(-m)``: zero at the
-    decision boundary, with a second peak of 0.278 at m = 1.28.
-    Source: TED, ECAI 2024, Eq. 12.
+    O(size of `logits`); scratch space of three arrays of that size, in float32 for half
+    precision. For a bias-free linear head ``z = W h`` the mask gradient at h is the
+    same number, cheaper when h is narrower than z. With two classes and true-class
+    margin m the value is ``|m| sigma(-m)``: zero at the decision boundary, with a
+    second peak of 0.278 at m = 1.28. Source: TED, ECAI 2024, Eq. 12.
 
     Examples
     --------
@@ -83,8 +80,7 @@ def cross_entropy_mask_gradient(
     [1.762, 0.0]
     """
     z = as_floating("logits", logits, minimum_ndim=2)
-    classes = int(z.shape[-1])
-    if classes == 0:
+    if z.shape[-1] == 0:
         msg = f"`logits` must have at least one class, got shape {tuple(z.shape)}"
         raise ValueError(msg)
     smoothing = check_real(
@@ -180,18 +176,16 @@ def mask_gradient(
 
     Raises
     ------
-    TypeError
-        An argument is no array, has the wrong dtype or another library.
-    ValueError
-        Shapes do not match, or there is no sample axis.
+    TypeError, ValueError
+        An argument is no array, has the wrong dtype, another library or a shape that
+        does not fit, or there is no sample axis.
 
     Notes
     -----
-    One multiplication and one sum, O(size of `hidden`); scratch space of one array
-    of the size of `hidden`, and of two more in float32 for half precision. No value
-    is read back from the device. Upstream of a layer that couples the batch (batch
-    norm in training mode) the value is the mask gradient of the batch's loss.
-    Source: TED, ECAI 2024, Eqs. 11, 12 and 18.
+    O(size of `hidden`); scratch space of one array of that size, and of two more in
+    float32 for half precision. No value is read back from the device. Upstream of a
+    layer that couples the batch (batch norm in training mode) the value is the mask
+    gradient of the batch's loss. Source: TED, ECAI 2024, Eqs. 11, 12 and 18.
 
     Examples
     --------
@@ -210,8 +204,14 @@ def mask_gradient(
     g = as_floating("gradient", gradient)
     xp = namespace(hidden=h, gradient=g)
     check_same_shape("gradient", g, h.shape, "`hidden`")
+    used = None
+    if token_mask is not None:
+        used = as_token_mask("token_mask", token_mask)
+        namespace(hidden=h, token_mask=used)
+        like = "the first axes of `hidden`"
+        check_same_shape("token_mask", used, h.shape[: used.ndim], like)
+        used = xp.reshape(used, tuple(used.shape) + (1,) * (h.ndim - used.ndim))
     with quiet(xp):
-        used = None if token_mask is None else _used(h, token_mask)
         inner = _formulas.inner_products(xp, h, g, used=used)
         inner = _divide(h, inner, loss_gradient, "the first axis of `hidden`")
         return _oriented(xp, inner, signed=signed)
@@ -255,9 +255,8 @@ def segment_mask_gradient(
 
     Notes
     -----
-    O(size of `hidden` + B T S) time. The tokens are compared with all S ids one row
-    at a time, in scratch space of S T numbers: portable and exact in order, meant for
-    the samples of one step, not for a data set. Source: TED, ECAI 2024, Eqs. 12 and 18.
+    O(size of `hidden` + B T S) time, in scratch space of S T numbers: portable and
+    exact in order, for the samples of one step. Source: TED, ECAI 2024, Eqs. 12 and 18.
 
     Examples
     --------
@@ -288,15 +287,6 @@ def segment_mask_gradient(
             inner = inner + xp.sum(values, axis=1)
         inner = _divide(inner, inner, loss_gradient, "`num_segments`")
         return _oriented(xp, inner, signed=signed)
-
-
-def _used(h: Array, token_mask: Array) -> Array:
-    """Return the token mask with as many axes as the masked tensor."""
-    mask = as_token_mask("token_mask", token_mask)
-    xp = namespace(hidden=h, token_mask=mask)
-    like = "the first axes of `hidden`"
-    check_same_shape("token_mask", mask, h.shape[: mask.ndim], like)
-    return xp.reshape(mask, tuple(mask.shape) + (1,) * (h.ndim - mask.ndim))
 
 
 def _divide(h: Array, inner: Array, loss_gradient: Array | None, like: str) -> Array:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ted_core._validation import check_real
 from ted_core.reductions import Reduction
 from ted_core.selection.randomness import SELECT, first_word, stream, tie_hash
-from ted_core.selection.sharded import LocalSelector, Selector
+from ted_core.selection.sharded import Selector
 from ted_core.typing import Ids, Scores, id_dtype
 
 __all__ = ["Request", "Selection", "Strategy"]
@@ -73,7 +73,7 @@ class Request:
     def __post_init__(self) -> None:
         """Choose among this process's samples where no selector is given."""
         if self.selector is None:
-            object.__setattr__(self, "selector", LocalSelector(self.n))
+            object.__setattr__(self, "selector", Selector(self.n))
         if self.planned_counts is None:
             none = np.broadcast_to(np.uint16(0), self.n)
             object.__setattr__(self, "planned_counts", none)
@@ -89,32 +89,22 @@ class Request:
         return np.arange(self.n, dtype=id_dtype(self.n))
 
     def global_ids(self, ids: Ids) -> Ids:
-        """Return the ids that samples have among those of all processes.
+        """Return the ids (m,) that samples have among those of all processes.
 
         Parameters
         ----------
         ids : ndarray of int, shape (m,)
-            Ids on this process.
-
-        Returns
-        -------
-        ndarray of int, shape (m,)
-            The same without shards.
+            Ids on this process; the same without shards.
         """
         return self.selector.global_ids(ids)
 
     def together(self, *numbers: float) -> list[float]:
-        """Return the sums of some numbers over the processes.
+        """Return the sums of some numbers over the processes, the same on each.
 
         Parameters
         ----------
         *numbers : float
             This process's.
-
-        Returns
-        -------
-        list of float
-            The same on every process.
         """
         sums: list[float] = self.selector.sum(numbers).tolist()
         return sums
@@ -122,7 +112,7 @@ class Request:
     def top(
         self, keys: Scores, count: int | None = None, *, epoch: int | None = None
     ) -> Ids:
-        """Return the ids of the highest keys of all processes, as many as `count`.
+        """Return this process's ids (k,) of the highest keys of all, ascending.
 
         Parameters
         ----------
@@ -132,45 +122,29 @@ class Request:
             Samples of all processes; the request's by default.
         epoch : int, optional
             Key of the hash among equal keys; the request's by default.
-
-        Returns
-        -------
-        ndarray of int, shape (k,)
-            Those of this process, ascending.
         """
         count = self.count if count is None else count
         epoch = self.epoch if epoch is None else epoch
         return self.selector.top(keys, count, seed=self.seed, epoch=epoch)
 
     def draw(self, ids: Ids, count: int, *, seed: int | None = None) -> Ids:
-        """Select at random from the `ids` of all processes, by the highest hashes.
+        """Return this process's ids (k,) of the highest hashes of all, ascending.
 
         Parameters
         ----------
         ids : ndarray of int, shape (m,)
-            Ids to select from, ascending.
+            Ids to select from at random, ascending.
         count : int
             Samples of all processes.
         seed : int, optional
             Key of the hash; the request's by default, which orders ties too: of
             samples that a tie left over, take a seed from :meth:`generator`.
-
-        Returns
-        -------
-        ndarray of int, shape (k,)
-            Those of this process, ascending.
         """
         seed = self.seed if seed is None else seed
         return self.selector.draw(ids, count, seed=seed, epoch=self.epoch)
 
     def generator(self) -> np.random.Generator:
-        """Return the epoch's stream for random numbers of the strategy.
-
-        Returns
-        -------
-        numpy.random.Generator
-            The same for the same seed and epoch.
-        """
+        """Return a stream of random numbers, the same for the same seed and epoch."""
         return stream(self.seed, purpose=SELECT, epoch=self.epoch)
 
 
@@ -194,39 +168,46 @@ class Selection:
 class Strategy(Protocol):
     """What the pruner asks of a strategy; its repr names its parameters.
 
-    With a class attribute ``over_shards = True`` it says that `select` compares samples
-    by `Request.top`, `Request.draw` and sums alone, and so chooses over all processes;
-    with ``needs_planned_counts = True`` it gets `Request.planned_counts`.
+    A class that inherits from it keeps by score as many as the schedule says, where it
+    does not say otherwise. With a class attribute ``over_shards = True`` it says that
+    `select` compares samples by `Request.top`, `Request.draw` and sums alone, and so
+    chooses over all processes; with ``needs_planned_counts = True`` it gets
+    `Request.planned_counts`.
     """
 
     @property
     def uses_scores(self) -> bool:
         """Whether an epoch without values is an error."""
+        return True
 
     @property
     def known_count(self) -> bool:
         """Whether the schedule alone decides how many samples are kept."""
+        return True
 
     @property
     def scales_loss(self) -> bool:
         """Whether the loss is divided by the keep ratio (Eq. 23)."""
+        return True
 
     @property
     def reduction(self) -> Reduction | None:
         """The reduction the strategy needs, or None for the signal's own."""
+        return None
 
     def check(self, n: int, smallest: int, labels: Labels | None) -> None:
-        """Refuse a data set that the strategy can't serve.
+        """Refuse a data set that the strategy can't serve; by default, accept any.
 
         `smallest` is the least number of samples that an epoch keeps.
         """
+        del n, smallest, labels
 
     def select(self, request: Request) -> Selection:
         """Return the kept samples of one epoch."""
 
 
-class StrategyDefaults:
-    """What most strategies answer: keep by score as many as the schedule says."""
+class StrategyDefaults(Strategy):
+    """A strategy that chooses over shards."""
 
     over_shards: bool = True
 
@@ -236,49 +217,22 @@ class StrategyDefaults:
         return False
 
     @property
-    def uses_scores(self) -> bool:
-        """Whether an epoch without values is an error."""
-        return True
-
-    @property
-    def known_count(self) -> bool:
-        """Whether the schedule alone decides how many samples are kept."""
-        return True
-
-    @property
-    def scales_loss(self) -> bool:
-        """Whether the loss is divided by r_t (Eq. 23)."""
-        return True
-
-    @property
     def weighs_losses(self) -> bool:
         """Whether the kept samples have weights of their own."""
         return False
 
-    @property
-    def reduction(self) -> Reduction | None:
-        """The reduction that the strategy needs; None for the signal's own."""
-        return None
 
-    def check(self, n: int, smallest: int, labels: Labels | None) -> None:
-        """Accept any data set."""
-
-
-def draw(ids: Ids, count: int, request: Request) -> Ids:
-    """Select `count` of all processes' `ids` at random, independent of ties.
-
-    Samples that a tie left over have low tie hashes; this key is another, so that they
-    are selected as often as all others.
-    """
+def pick(ids: Ids, count: int, request: Request) -> Ids:
+    """Select `count` of all processes' `ids` at random, independent of ties."""
+    # Samples that a tie left over have low tie hashes: by another key they are selected
+    # as often as all others.
     seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
     return request.draw(ids, count, seed=seed)
 
 
 def gumbel_noise(ids: Ids, request: Request) -> NDArray[np.float64]:
-    """Return -log(-log u), u uniform in (0, 1) by a hash of (seed, epoch, global id).
-
-    The highest of log w_k + noise are a draw one by one in proportion to w_k.
-    """
+    """Return -log(-log u), u uniform in (0, 1) by a hash of seed, epoch and id."""
+    # The highest of log w_k + noise are a selection one by one in proportion to w_k.
     seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
     hashes = tie_hash(ids, seed=seed, epoch=request.epoch)
     # The middles of 2^52 intervals: never 0 or 1, and exact in float64.
@@ -287,7 +241,7 @@ def gumbel_noise(ids: Ids, request: Request) -> NDArray[np.float64]:
 
 
 class Floored(StrategyDefaults):
-    """A strategy with a `class_floor`, which each declares in its own place."""
+    """A strategy with a `class_floor`, which each class declares among its fields."""
 
     class_floor: float
 

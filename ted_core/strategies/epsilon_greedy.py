@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from ted_core._validation import check_real
-from ted_core.strategies.base import Request, Selection, StrategyDefaults, draw
+from ted_core.strategies.base import Request, Selection, StrategyDefaults, pick
 from ted_core.typing import Ids, id_dtype
 
 __all__ = ["EpsilonGreedy"]
@@ -18,14 +18,14 @@ __all__ = ["EpsilonGreedy"]
 class EpsilonGreedy(StrategyDefaults):
     r"""Keep the highest scores, and some of the others at random: S_t = G_t + R_t.
 
-    Of the k samples that the schedule keeps, ``floor(epsilon k + 1/2)`` are R_t, drawn
-    at random from the data without G_t; G_t are the samples of the highest scores. The
-    prune ratio is the share of the data that is pruned, as for TED.
+    Of the k samples that the schedule keeps, ``floor(epsilon k + 1/2)`` are R_t,
+    selected at random from the data without G_t, the samples of the highest scores.
+    The prune ratio is the share of the data that is pruned, as for TED.
 
     Parameters
     ----------
     epsilon : float, default 0.1
-        Share of the kept samples that is drawn, in [0, 1]; 0 is :class:`TopScore`.
+        Share of the kept samples that is random, in [0, 1]; 0 is :class:`TopScore`.
 
     Raises
     ------
@@ -40,8 +40,7 @@ class EpsilonGreedy(StrategyDefaults):
 
     References
     ----------
-    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
-    data pruning, arXiv 2111.12621, 2021.
+    R. S. Raju et al., Accelerating deep learning with dynamic data pruning, 2021.
 
     Examples
     --------
@@ -74,5 +73,5 @@ class EpsilonGreedy(StrategyDefaults):
         others = np.ones(request.n, dtype=bool)
         others[best] = False
         left: Ids = np.flatnonzero(others).astype(id_dtype(request.n))
-        drawn = draw(left, request.count - greedy, request)
-        return Selection(np.sort(np.concatenate([best, drawn])))
+        chosen = pick(left, request.count - greedy, request)
+        return Selection(np.sort(np.concatenate([best, chosen])))

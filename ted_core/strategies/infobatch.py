@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core.reductions import Last, Reduction
+from ted_core.reductions import Last
 from ted_core.schedules.counts import keep_count
-from ted_core.strategies.base import Request, Selection, StrategyDefaults, draw
+from ted_core.strategies.base import Request, Selection, StrategyDefaults, pick
 from ted_core.typing import Ids, id_dtype
 
 __all__ = ["InfoBatch"]
@@ -60,25 +60,10 @@ class InfoBatch(StrategyDefaults):
     24
     """
 
-    @property
-    def known_count(self) -> bool:
-        """The scores decide how many are below their mean."""
-        return False
-
-    @property
-    def scales_loss(self) -> bool:
-        """The weights keep the sum of the losses."""
-        return False
-
-    @property
-    def weighs_losses(self) -> bool:
-        """The drawn samples stand for those that are pruned."""
-        return True
-
-    @property
-    def reduction(self) -> Reduction | None:
-        """The newest value."""
-        return Last()
+    known_count = False  # the scores decide how many are below their mean
+    scales_loss = False  # the weights keep the sum of the losses
+    weighs_losses = True  # the samples selected stand for those that are pruned
+    reduction = Last()
 
     def select(self, request: Request) -> Selection:
         """Select among the samples below the mean, and weight them."""
@@ -94,17 +79,17 @@ class InfoBatch(StrategyDefaults):
         step = request.multiple_of
         # As many more as make the epoch a multiple of the step.
         stay = min(size, -(-(certain + stay) // step) * step - certain)
-        drawn = draw(below, stay, request)
+        chosen = pick(below, stay, request)
         keep = np.ones(n, dtype=bool)
         keep[below] = False
-        keep[drawn] = True
+        keep[chosen] = True
         weights = np.ones(n, np.float32)
-        weights[drawn] = size / stay
+        weights[chosen] = size / stay
         return Selection(np.flatnonzero(keep).astype(dtype), weights[keep])
 
 
 def _below_mean(request: Request) -> NDArray[np.bool_]:
-    """Tell which samples are below the mean of those seen; none if all are equal."""
+    """Return which samples are below the mean of those seen; none if all are equal."""
     ranking = request.ranking()
     known = ranking[np.isfinite(ranking)].astype(np.float64)
     inf = np.inf

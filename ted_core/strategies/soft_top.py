@@ -50,7 +50,7 @@ class SoftTop(Floored):
     sample never seen comes first. Only ranks matter: any increasing function of
     the values draws the same samples. Over shards of 2,048 samples or more q_k is known
     to within 2^-11. Ours, not from a paper. One sort of the scores, O(n log n), in
-    scratch space of about 50 bytes a sample.
+    scratch space of about 20 bytes a sample, 30 where all scores are equal.
 
     References
     ----------
@@ -87,12 +87,10 @@ class SoftTop(Floored):
         if request.count == request.total:
             return Selection(request.all_ids)
         ranking = request.ranking()
-        ranked = request.all_ids[ranking > -np.inf]
-        ranks = request.selector.mid_ranks(ranking[ranked])
-        ids = request.global_ids(ranked)
         keys = np.full(request.n, -np.inf, np.float32)
-        for part in pieces(ranked.size):
-            weights = self.sharpness * np.log(ranks[part])
-            keys[ranked[part]] = weights + gumbel_noise(ids[part], request)
+        for ids, ranks in request.selector.mid_ranks(ranking):
+            for part in pieces(ids.size):
+                noise = gumbel_noise(request.global_ids(ids[part]), request)
+                keys[ids[part]] = self.sharpness * np.log(ranks[part]) + noise
         keys[np.isposinf(ranking)] = np.inf
         return Selection(keep_highest(keys, request, floor=self.class_floor))

@@ -20,24 +20,6 @@ from ted_core.typing import Scores
 __all__ = ["Static"]
 
 
-def ranking_of_state(state: Mapping[str, Any]) -> Scores:
-    """Return the scores of a saved run, as a strategy of its next epoch gets them."""
-    state = current_state(pruner_state(state))
-    observed = plain_field(state, "open.observed", int)
-    if observed:
-        msg = (
-            f"`state` must be taken between two epochs, got {observed} observations of "
-            "an open one; call `finish()` before `state_dict()`"
-        )
-        raise CheckpointError(msg)
-    reduction = saved_kind(state, "reduction")
-    if not isinstance(reduction, Reduction):
-        msg = f"`reduction.kind` must be a Reduction, saved {reduction!r}"
-        raise CheckpointError(msg)
-    table = ScoreTable(plain_field(state, "n", int), reduction=reduction)
-    return table.of_state(state).ranking()
-
-
 class Static(Floored):
     r"""Keep the highest of given scores, the same in every epoch.
 
@@ -71,10 +53,8 @@ class Static(Floored):
 
     References
     ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Section 4.4, Table 7 (TEDS).
-    M. Paul, S. Ganguli, G. K. Dziugaite, Deep learning on a data diet: finding
-    important examples early in training, NeurIPS 2021 (EL2N, GraNd).
+    TED, ECAI 2024, Section 4.4, Table 7 (TEDS).
+    M. Paul et al., Deep learning on a data diet, NeurIPS 2021 (EL2N, GraNd).
 
     Examples
     --------
@@ -86,6 +66,8 @@ class Static(Floored):
     >>> ted.Pruner(4, epochs=5, schedule=half, strategy=static).plan().kept.tolist()
     [1, 3]
     """
+
+    uses_scores = False
 
     def __init__(self, scores: ArrayLike, *, class_floor: float = 0.0) -> None:
         self._scores = _as_scores(scores)
@@ -136,7 +118,20 @@ class Static(Floored):
         >>> ted.Static.from_state(surrogate.state_dict()).scores.tolist()
         [1.0, 3.0, 2.0]
         """
-        return cls(ranking_of_state(state), class_floor=class_floor)
+        state = current_state(pruner_state(state))
+        observed = plain_field(state, "open.observed", int)
+        if observed:
+            msg = (
+                f"`state` must be taken between two epochs, got {observed} observations"
+                " of an open one; call `finish()` before `state_dict()`"
+            )
+            raise CheckpointError(msg)
+        reduction = saved_kind(state, "reduction")
+        if not isinstance(reduction, Reduction):
+            msg = f"`reduction.kind` must be a Reduction, saved {reduction!r}"
+            raise CheckpointError(msg)
+        table = ScoreTable(plain_field(state, "n", int), reduction=reduction)
+        return cls(table.of_state(state).ranking(), class_floor=class_floor)
 
     def state_fields(self) -> dict[str, Any]:
         """Return what a state holds: not the scores, but their checksum."""
@@ -147,14 +142,14 @@ class Static(Floored):
         }
 
     def __repr__(self) -> str:
-        """Tell the number of samples and the checksum of their scores."""
+        """Return the number of samples and the checksum of their scores as text."""
         return (
             f"Static(n={self._scores.size}, checksum={self._checksum:#010x}, "
             f"class_floor={self.class_floor!r})"
         )
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether both rank alike."""
+        """Return whether both rank alike."""
         if not isinstance(other, Static):
             return NotImplemented
         return repr(self) == repr(other)
@@ -162,11 +157,6 @@ class Static(Floored):
     def __hash__(self) -> int:
         """Hash the checksum."""
         return hash(repr(self))
-
-    @property
-    def uses_scores(self) -> bool:
-        """No values are needed."""
-        return False
 
     def check(self, n: int, smallest: int, labels: Labels | None) -> None:
         """Refuse another number of samples, and floors above the smallest epoch."""
@@ -182,13 +172,10 @@ class Static(Floored):
 
 
 def _as_scores(scores: ArrayLike) -> Scores:
-    array = as_array("scores", scores)
+    array = as_array("scores", scores, kinds="fiu")
     if array.ndim != 1 or array.size == 0:
         msg = f"`scores` must have shape (n,) with n at least 1, got {array.shape}"
         raise ValueError(msg)
-    if array.dtype.kind not in "fiu":
-        msg = f"`scores` must hold real numbers, got dtype {array.dtype}"
-        raise TypeError(msg)
     with np.errstate(over="ignore"):
         ranking: Scores = array.astype(np.float32) + np.float32(0)
     if np.isnan(ranking).any():

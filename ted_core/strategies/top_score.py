@@ -29,11 +29,7 @@ class TopScore(Floored):
     -----
     O(n) an epoch, in scratch space of 6 bytes a sample, more where scores tie; with
     class floors O(n log n) and 33 bytes a sample.
-
-    References
-    ----------
-    J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training by Internal
-    Generalization, ECAI 2024, Definition 3, Eq. 20. Class floors are ours.
+    Source: TED, ECAI 2024, Definition 3, Eq. 20; class floors are ours.
 
     Examples
     --------

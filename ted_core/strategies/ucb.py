@@ -48,8 +48,7 @@ class UCB(Floored):
 
     References
     ----------
-    R. S. Raju, K. Daruwalla, M. Lipasti, Accelerating deep learning with dynamic
-    data pruning, arXiv 2111.12621, 2021.
+    R. S. Raju et al., Accelerating deep learning with dynamic data pruning, 2021.
 
     Examples
     --------

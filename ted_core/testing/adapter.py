@@ -85,15 +85,7 @@ class LoopAdapter:
     pruner: Pruner
 
     def start(self, n: int, *, batch_size: int, **options: Any) -> None:
-        """Begin a session; see :class:`Adapter`.
-
-        Parameters
-        ----------
-        n, batch_size : int
-            Samples, and samples of one step.
-        **options : options of :class:`ted_core.Pruner`
-            The run.
-        """
+        """Begin a session; see :class:`Adapter`."""
         self.pruner = Pruner(n, **options)
         self.batch_size = batch_size
         self.position = 0

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.errors import TedWarning
+from ted_core.plan import EpochPlan
 from ted_core.pruner import Pruner
 from ted_core.schedules import Constant, Cosine, RollerCoaster
 from ted_core.strategies import InfoBatch, Random, TopScore
 from ted_core.testing.adapter import Adapter
-from ted_core.typing import State
 
 __all__ = ["CHECKS", "ConformanceError", "check_resume"]
 
@@ -60,21 +60,13 @@ def _values(epoch: int) -> NDArray[np.float32]:
     return ((np.arange(SAMPLES) * (epoch + 3)) % 17 / 8).astype(np.float32)
 
 
-def _advance(core: Pruner) -> None:
-    plan = core.plan()
-    core.observe(plan.order, _values(plan.epoch)[plan.order])
-    core.advance()
-
-
-def _check_state(expected: State, found: State, where: str) -> None:
-    for name, value in expected.items():
-        if name == "stopped" or name.startswith("history."):
-            continue
-        if name not in found or not np.array_equal(
-            found[name], value, equal_nan=name == "scores.score"
-        ):
-            msg = f"{name!r} must be {value} {where}, got {found.get(name)}"
-            raise ConformanceError(msg)
+def _plans(core: Pruner) -> Iterator[EpochPlan]:
+    """Yield each epoch's plan, and observe the suite's values after it."""
+    while not core.finished:
+        plan = core.plan()
+        yield plan
+        core.observe(plan.order, _values(plan.epoch)[plan.order])
+        core.advance()
 
 
 def the_weights_multiply_the_losses(
@@ -82,58 +74,53 @@ def the_weights_multiply_the_losses(
 ) -> None:
     """Check that each sample's loss is multiplied by its weight in the plan."""
     for options in _WEIGHTED_RUNS if runs is None else runs:
-        expected = _last_factors(options)
-        if expected is None:
+        plans = list(_plans(planned(options)))
+        if all(plan.weights is None for plan in plans):
             continue
         # In batches of one sample: what multiplies the last one's mean loss is that
         # sample's weight, and the plan's factor.
         adapter, _ = _start(make, options, batch_size=1)
-        for epoch, factor in enumerate(expected):
-            adapter.run_epoch(epoch, _values(epoch))
-            found = adapter.loss_scale()
+        for plan in plans:
+            adapter.run_epoch(plan.epoch, _values(plan.epoch))
+            weight = 1.0 if plan.weights is None else float(plan.weights[-1])
+            found, factor = adapter.loss_scale(), plan.loss_scale * weight
             if not math.isclose(found, factor, rel_tol=1e-5):
                 msg = (
-                    f"the loss of the last sample of epoch {epoch} must be multiplied "
-                    f"by {factor}, got {found} ({options})"
+                    f"the loss of the last sample of epoch {plan.epoch} must be "
+                    f"multiplied by {factor}, got {found} ({options})"
                 )
                 raise ConformanceError(msg)
-
-
-def _last_factors(options: dict[str, Any]) -> list[float] | None:
-    """Return what multiplies each epoch's last loss, or None without weights."""
-    core, factors, weighted = planned(options), [], False
-    while not core.finished:
-        plan = core.plan()
-        weight = 1.0 if plan.weights is None else float(plan.weights[-1])
-        weighted |= plan.weights is not None
-        factors.append(plan.loss_scale * weight)
-        _advance(core)
-    return factors if weighted else None
 
 
 def same_ids_in_the_same_order(make: MakeAdapter, runs: Runs | None = None) -> None:
     """Check that every step trains on the ids that the core plans, in its order."""
     for options in _RUNS if runs is None else runs:
         adapter, core = _start(make, options)
-        for epoch in range(EPOCHS):
-            steps = adapter.run_epoch(epoch, _values(epoch))
-            found = np.concatenate(steps)
-            order = core.plan().order
+        for plan in _plans(core):
+            epoch, order = plan.epoch, plan.order
+            found = np.concatenate(adapter.run_epoch(epoch, _values(epoch)))
             if found.tolist() != order.tolist():
                 msg = f"epoch {epoch} must train on {order}, got {found} ({options})"
                 raise ConformanceError(msg)
-            _advance(core)
 
 
 def same_scores(make: MakeAdapter, runs: Runs | None = None) -> None:
     """Check that the recorded values make the scores of the core."""
     for options in _RUNS if runs is None else runs:
         adapter, core = _start(make, options)
-        for epoch in range(EPOCHS):
-            adapter.run_epoch(epoch, _values(epoch))
-            _advance(core)
+        for plan in _plans(core):
+            adapter.run_epoch(plan.epoch, _values(plan.epoch))
         adapter.finish()
-        _check_state(core.state_dict(), adapter.core_state(), f"at the end ({options})")
+        found = adapter.core_state()
+        for name, value in core.state_dict().items():
+            if name == "stopped" or name.startswith("history."):
+                continue
+            if name not in found or not np.array_equal(
+                found[name], value, equal_nan=name == "scores.score"
+            ):
+                got = f"at the end ({options}), got {found.get(name)}"
+                msg = f"{name!r} must be {value} {got}"
+                raise ConformanceError(msg)
 
 
 def total_steps_are_the_steps_run(make: MakeAdapter, runs: Runs | None = None) -> None:
@@ -141,8 +128,13 @@ def total_steps_are_the_steps_run(make: MakeAdapter, runs: Runs | None = None) -
     for options in _RUNS if runs is None else runs:
         adapter, core = _start(make, options)
         if not core.config.strategy.known_count:  # depends on the scores
-            _check_refusal_to_announce(adapter, options)
-            continue
+            try:
+                announced = _announced(adapter)
+            except ValueError:
+                continue
+            refused = f"must refuse a count unknown, got {announced} ({options})"
+            msg = f"`total_steps` {refused}"
+            raise ConformanceError(msg)
         announced = _announced(adapter)
         run = sum(len(adapter.run_epoch(e, _values(e))) for e in range(EPOCHS))
         if run != announced:
@@ -156,40 +148,21 @@ def the_loss_is_divided_by_the_keep_ratio(
     """Check that the mean loss is multiplied by 1 / r_t (Eq. 23), or by 1."""
     for options in (*_RUNS, _UNSCALED) if runs is None else runs:
         adapter, core = _start(make, options)
-        for epoch in range(EPOCHS):
-            adapter.run_epoch(epoch, _values(epoch))
-            plan, found = core.plan(), adapter.loss_scale()
+        for plan in _plans(core):
+            adapter.run_epoch(plan.epoch, _values(plan.epoch))
+            found = adapter.loss_scale()
             # Weights have a check of their own.
             if plan.weights is None and not math.isclose(
                 found, plan.loss_scale, rel_tol=1e-5
             ):
                 msg = f"the loss must be scaled by {plan.loss_scale}, got {found}"
                 raise ConformanceError(msg)
-            _advance(core)
 
 
 def resumed_equals_never_stopped(make: MakeAdapter, runs: Runs | None = None) -> None:
     """Check that a run stopped in mid-epoch and resumed goes on bit for bit."""
     for options in _RUNS if runs is None else runs:
-        straight, _ = _start(make, options)
-        stopped, _ = _start(make, options)
-        for adapter in (straight, stopped):
-            for epoch in range(2):
-                adapter.run_epoch(epoch, _values(epoch))
-            adapter.run_epoch(2, _values(2), steps=1)
-        resumed, _ = _start(make, options)
-        resumed.restore(stopped.save())
-        for epoch in range(2, EPOCHS):
-            expected = [
-                ids.tolist() for ids in straight.run_epoch(epoch, _values(epoch))
-            ]
-            found = [ids.tolist() for ids in resumed.run_epoch(epoch, _values(epoch))]
-            if found != expected:
-                msg = f"resumed epoch {epoch} must train on {expected}, got {found}"
-                raise ConformanceError(msg)
-        for adapter in (straight, resumed):
-            adapter.finish()
-        _check_state(straight.core_state(), resumed.core_state(), "after a resume")
+        _check_resumed(make, options, lambda _: [(2, 1)])
 
 
 def check_resume(
@@ -227,41 +200,50 @@ def check_resume(
     >>> check_resume(LoopAdapter, [{"prune_ratio": 0.7}])
     """
     for options in (*_RUNS, _WEIGHTED_RUNS[0]) if runs is None else runs:
-        straight, _ = _start(make, options)
-        trained, scales = [], []
-        for epoch in range(EPOCHS):
-            ran = straight.run_epoch(epoch, _values(epoch))
-            trained.append([ids.tolist() for ids in ran])
-            scales.append(straight.loss_scale())
-        straight.finish()
-        ended = _facts(straight)
-        stops = [(e, k + 1) for e in range(EPOCHS) for k in range(len(trained[e]))]
-        for epoch, step in [(0, 0), *stops][::every]:
-            where = f"saved after step {step} of epoch {epoch} ({options})"
-            stopped, _ = _start(make, options)
-            for before in range(epoch):
-                stopped.run_epoch(before, _values(before))
-            if step:
-                stopped.run_epoch(epoch, _values(epoch), steps=step)
-            saved, facts = stopped.save(), _facts(stopped)
-            resumed, _ = _start(make, options)
-            resumed.restore(saved)
-            _same_parts(_structure(saved), _structure(resumed.save()), where)
-            _same_parts(facts, _facts(resumed), where)
-            for later in range(epoch, EPOCHS):
-                expected = trained[later][step if later == epoch else 0 :]
-                if not expected:
-                    continue  # saved after the last step of an epoch
-                ran = resumed.run_epoch(later, _values(later))
-                if [ids.tolist() for ids in ran] != expected:
-                    msg = f"epoch {later} must train on {expected}, got {ran}, {where}"
-                    raise ConformanceError(msg)
-                if not math.isclose(resumed.loss_scale(), scales[later], rel_tol=1e-5):
-                    msg = f"the loss must be scaled by {scales[later]}, got "
-                    msg += f"{resumed.loss_scale()} in epoch {later}, {where}"
-                    raise ConformanceError(msg)
-            resumed.finish()
-            _same_parts(ended, _facts(resumed), f"at the end, {where}")
+        _check_resumed(make, options, lambda stops: stops[::every])
+
+
+def _check_resumed(
+    make: MakeAdapter,
+    options: dict[str, Any],
+    choose: Callable[[list[tuple[int, int]]], list[tuple[int, int]]],
+) -> None:
+    """Check a run's states of the epochs and steps that are chosen from all."""
+    straight, _ = _start(make, options)
+    trained, scales = [], []
+    for epoch in range(EPOCHS):
+        ran = straight.run_epoch(epoch, _values(epoch))
+        trained.append([ids.tolist() for ids in ran])
+        scales.append(straight.loss_scale())
+    straight.finish()
+    ended = _facts(straight)
+    stops = [(e, k + 1) for e in range(EPOCHS) for k in range(len(trained[e]))]
+    for epoch, step in choose([(0, 0), *stops]):
+        where = f"saved after step {step} of epoch {epoch} ({options})"
+        stopped, _ = _start(make, options)
+        for before in range(epoch):
+            stopped.run_epoch(before, _values(before))
+        if step:
+            stopped.run_epoch(epoch, _values(epoch), steps=step)
+        saved, facts = stopped.save(), _facts(stopped)
+        resumed, _ = _start(make, options)
+        resumed.restore(saved)
+        _same_parts(_structure(saved), _structure(resumed.save()), where)
+        _same_parts(facts, _facts(resumed), where)
+        for later in range(epoch, EPOCHS):
+            expected = trained[later][step if later == epoch else 0 :]
+            if not expected:
+                continue  # saved after the last step of an epoch
+            ran = resumed.run_epoch(later, _values(later))
+            if [ids.tolist() for ids in ran] != expected:
+                msg = f"epoch {later} must train on {expected}, got {ran}, {where}"
+                raise ConformanceError(msg)
+            if not math.isclose(resumed.loss_scale(), scales[later], rel_tol=1e-5):
+                msg = f"the loss must be scaled by {scales[later]}, got "
+                msg += f"{resumed.loss_scale()} in epoch {later}, {where}"
+                raise ConformanceError(msg)
+        resumed.finish()
+        _same_parts(ended, _facts(resumed), f"at the end, {where}")
 
 
 def _facts(adapter: Adapter) -> dict[str, str]:
@@ -315,12 +297,3 @@ def _announced(adapter: Adapter) -> int:
         # The samples of the suite leave a last batch of one in some epochs.
         warnings.simplefilter("ignore", TedWarning)
         return adapter.total_steps()
-
-
-def _check_refusal_to_announce(adapter: Adapter, options: dict[str, Any]) -> None:
-    try:
-        announced = _announced(adapter)
-    except ValueError:
-        return
-    msg = f"`total_steps` must refuse a count unknown, got {announced} ({options})"
-    raise ConformanceError(msg)

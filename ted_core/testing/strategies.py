@@ -25,13 +25,7 @@ __all__ = ["run_options", "schedules", "values"]
 
 
 def schedules() -> st.SearchStrategy[Schedule]:
-    """Return a strategy for schedules of every kind.
-
-    Returns
-    -------
-    hypothesis.strategies.SearchStrategy
-        Draws a frozen schedule.
-    """
+    """Return a strategy for schedules of every kind."""
     common: dict[str, Any] = {
         "prune_ratio": st.floats(0, 0.99),
         "anneal": st.floats(0, 0.5),
@@ -44,12 +38,9 @@ def schedules() -> st.SearchStrategy[Schedule]:
 
 
 def run_options() -> st.SearchStrategy[dict[str, Any]]:
-    """Return a strategy for the options of a :class:`ted_core.Pruner`.
+    """Return a strategy for keyword arguments of a :class:`ted_core.Pruner`.
 
-    Returns
-    -------
-    hypothesis.strategies.SearchStrategy
-        Draws keyword arguments, ``epochs`` included, of runs whose counts are known.
+    ``epochs`` is among them; the counts of the runs are known.
     """
     common = st.fixed_dictionaries(
         {
@@ -90,17 +81,12 @@ def run_options() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def values(n: int) -> st.SearchStrategy[NDArray[np.float32]]:
-    """Return a strategy for one epoch's values.
+    """Return a strategy for one epoch's values, finite, at least 0 and with ties.
 
     Parameters
     ----------
     n : int
-        Samples.
-
-    Returns
-    -------
-    hypothesis.strategies.SearchStrategy
-        Draws float32, shape (n,), finite and at least 0, with ties.
+        Samples: the values are float32 of shape (n,).
     """
     numbers = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1e3, width=32))
     return arrays(np.float32, n, elements=numbers)

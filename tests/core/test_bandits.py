@@ -11,7 +11,7 @@ from oracles.algorithm1 import kept_by_definition_3
 
 import ted_core as ted
 from ted_core._scores import ScoreTable
-from ted_core.strategies.base import draw
+from ted_core.strategies.base import pick
 
 few = settings(max_examples=40, deadline=None)
 SCORES = st.lists(
@@ -54,7 +54,7 @@ def test_epsilon_greedy_keeps_the_best_and_draws_the_rest(score, epsilon, seed, 
     kept = strategy.select(request(score, k, seed=seed)).kept
     best = oracle.greedy_part(score, k, epsilon, seed=seed, epoch=1)
     others = np.array([i for i in range(len(score)) if i not in best], np.int32)
-    rest = draw(others, k - len(best), request(score, k, seed=seed))
+    rest = pick(others, k - len(best), request(score, k, seed=seed))
     assert kept.tolist() == sorted([*best, *rest.tolist()])
 
 
@@ -101,7 +101,7 @@ def test_mean_and_variance_are_those_of_a_loop_over_the_values(epochs, alpha):
     table = ScoreTable(3, reduction=ted.MeanAndVariance(alpha))
     slow = [oracle.MeanAndVariance(alpha) for _ in range(3)]
     for values in epochs:
-        table.observe([0, 1, 2], values)
+        table.buffer.observe([0, 1, 2], values)
         table.close()
         for sample, x in zip(slow, values, strict=True):
             sample.see(x)
@@ -174,7 +174,7 @@ def test_a_bound_beyond_float32_stays_below_a_sample_never_presented(confidence)
 def test_huge_values_leave_a_finite_variance():
     table = ScoreTable(1, reduction=ted.MeanAndVariance(0.5))
     for value in (3e38, -3e38, 3e38):
-        table.observe([0], [value])
+        table.buffer.observe([0], [value])
         table.close()
     assert np.isfinite(table.columns["variance"]).all()
     assert np.isfinite(table.scores).all()

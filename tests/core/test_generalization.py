@@ -10,12 +10,14 @@ from ted_core.analysis import (
     internal_generalization,
     internal_generalization_distance,
     leave_one_out_igd,
-    logistic_gradients,
-    logistic_hessian,
-    logistic_losses,
     logistic_objective,
     quadratic_igd,
     retrained_igd,
+)
+from ted_core.analysis.logistic import (
+    logistic_gradients,
+    logistic_hessian,
+    logistic_losses,
 )
 
 L2 = 0.01

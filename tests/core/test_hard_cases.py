@@ -38,14 +38,14 @@ def test_labels_are_copied():
 def test_huge_values_stay_finite(reduction):
     table = ScoreTable(3, reduction=reduction)
     for values in ([-3e38, 3e38], [3e38, 3e38], [3e38, -3e38]):
-        table.observe([0, 1, 2], np.float32([*values, np.nan]))
+        table.buffer.observe([0, 1, 2], np.float32([*values, np.nan]))
         table.close()
     assert np.isfinite(table.ranking()).all()
 
 
 def test_a_sum_without_a_count_is_refused():
     with pytest.raises(ValueError, match="`sums` must be 0 where `counts` is 0, got 5"):
-        ScoreTable(2).observe_sums([1.0, 5.0], [1, 0])
+        ScoreTable(2).buffer.observe_sums([1.0, 5.0], [1, 0])
 
 
 @pytest.mark.parametrize("epochs", [5, 6, 9])

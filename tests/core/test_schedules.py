@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from oracles.algorithm1 import r
 
 import ted_core as ted
+from ted_core.schedules import anneal_epochs
 
 CURVES = [ted.RollerCoaster, ted.Linear, ted.Cosine, ted.Constant]
 share = st.floats(0, 0.999)
@@ -39,7 +40,7 @@ def test_every_curve_falls_from_the_start_and_ends_in_a_full_tail(
 ):
     schedule = curve(s, anneal=anneal, warmup=warmup)
     ratios = ted.keep_ratios(schedule, epochs)
-    tail = ted.anneal_epochs(schedule, epochs)
+    tail = anneal_epochs(schedule, epochs)
     assert tail == min(epochs, math.floor(anneal * epochs + 0.5))
     assert np.all(ratios[epochs - tail :] == 1)
     assert np.all(ratios[:warmup] == 1)

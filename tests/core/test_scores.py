@@ -22,7 +22,7 @@ rows = arrays(
 def fed(reduction, epochs):
     table = ScoreTable(epochs.shape[1], reduction=reduction)
     for values in epochs:
-        table.observe(np.arange(values.size), values)
+        table.buffer.observe(np.arange(values.size), values)
         table.close()
     return table
 
@@ -62,7 +62,7 @@ def test_count_is_the_number_of_forgetting_events(epochs):
 
 def test_a_sample_observed_twice_counts_once_with_the_mean():
     table = ScoreTable(2)
-    table.observe([0, 1, 0], [1.0, 5.0, 3.0])
+    table.buffer.observe([0, 1, 0], [1.0, 5.0, 3.0])
     assert table.deliveries.tolist() == [2, 1]
     assert table.close().nonfinite == 0
     assert table.scores.tolist() == [2.0, 5.0]
@@ -77,10 +77,10 @@ def test_a_whole_buffer_equals_the_single_steps(data):
     one, other = ScoreTable(n), ScoreTable(n)
     sums, counts = np.zeros(n, np.float32), np.zeros(n, np.uint8)
     for k, value in zip(ids, values, strict=True):
-        one.observe([k], [value])
+        one.buffer.observe([k], [value])
         sums[k] += value
         counts[k] += 1
-    other.observe_sums(sums, counts)
+    other.buffer.observe_sums(sums, counts)
     assert one.close() == other.close()
     np.testing.assert_array_equal(one.scores, other.scores)
 
@@ -88,28 +88,28 @@ def test_a_whole_buffer_equals_the_single_steps(data):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e300])
 def test_a_value_that_is_not_finite_is_dropped_counted_and_never_written(bad):
     table = ScoreTable(3)
-    table.observe([0, 1, 2], [1.0, 2.0, 3.0])
+    table.buffer.observe([0, 1, 2], [1.0, 2.0, 3.0])
     table.close()
     for _ in range(2):
-        table.observe([0, 1], np.array([bad, 2.0]))
+        table.buffer.observe([0, 1], np.array([bad, 2.0]))
         assert table.close().nonfinite == 1
     assert table.scores[0] == 1.0
     assert table.update_counts.tolist() == [1, 3, 1]
-    assert table.nonfinite_ids.tolist() == [0]
+    assert table.repeated_ids()["nonfinite_ids"].tolist() == [0]
 
 
 def test_an_epoch_of_values_that_are_not_finite_raises_and_changes_nothing():
-    table = ScoreTable(2)
-    table.observe([0, 1], [math.nan, math.inf])
+    pruner = ted.Pruner(2, epochs=5)
+    pruner.observe([0, 1], [math.nan, math.inf])
+    before = pruner.state_dict()
     with pytest.raises(ted.EpochError, match="must have a finite value"):
-        table.close()
-    assert not table.seen.any()
-    assert table.observed == 2
+        pruner.advance()
+    np.testing.assert_equal(pruner.state_dict(), before)
 
 
 def test_without_a_valid_value_a_sample_ranks_at_the_median_and_unseen_ones_first():
     table = ScoreTable(5)
-    table.observe([0, 1, 2, 3], [1.0, 2.0, 7.0, math.nan])
+    table.buffer.observe([0, 1, 2, 3], [1.0, 2.0, 7.0, math.nan])
     table.close()
     assert table.ranking().tolist() == [1.0, 2.0, 7.0, 2.0, math.inf]
 
@@ -117,7 +117,7 @@ def test_without_a_valid_value_a_sample_ranks_at_the_median_and_unseen_ones_firs
 @pytest.mark.parametrize("seen", [[0, 1], [0]])
 def test_nobody_can_write_a_score_through_the_ranking(seen):
     table = ScoreTable(2)
-    table.observe(seen, np.ones(len(seen)))
+    table.buffer.observe(seen, np.ones(len(seen)))
     table.close()
     with pytest.raises(ValueError, match="read-only"):
         table.ranking()[0] = 7.0
@@ -126,14 +126,16 @@ def test_nobody_can_write_a_score_through_the_ranking(seen):
 
 def test_more_than_255_observations_of_a_sample_are_an_error():
     table, named = ScoreTable(9), "at most 255 times, got 25[67] of sample 7"
-    table.observe(np.full(255, 7), np.ones(255))
+    table.buffer.observe(np.full(255, 7), np.ones(255))
     more = (np.arange(9) == 7).astype(int)
     for take in (
-        lambda: table.observe([2, 7], [1.0, 1.0]),
-        lambda: table.observe([7, 7], [1.0, 1.0], valid=[False, False]),
-        lambda: table.observe(np.repeat([2, 7], 2), np.ones(4)),
-        lambda: table.observe_sums(more, more),
-        lambda: table.observe_sums(np.zeros(9), np.zeros(9, int), deliveries=2 * more),
+        lambda: table.buffer.observe([2, 7], [1.0, 1.0]),
+        lambda: table.buffer.observe([7, 7], [1.0, 1.0], valid=[False, False]),
+        lambda: table.buffer.observe(np.repeat([2, 7], 2), np.ones(4)),
+        lambda: table.buffer.observe_sums(more, more),
+        lambda: table.buffer.observe_sums(
+            np.zeros(9), np.zeros(9, int), deliveries=2 * more
+        ),
     ):
         with pytest.raises(ted.EpochError, match=named):
             take()
@@ -146,9 +148,9 @@ def test_update_counts_saturate():
     table = ScoreTable(1)
     for _ in range(3):
         table.arrays()["update_counts"][:] = 65534
-        table.observe([0], [1.0])
+        table.buffer.observe([0], [1.0])
         table.close()
-        table.observe([0], [1.0])
+        table.buffer.observe([0], [1.0])
         table.close()
         assert table.update_counts.tolist() == [65535]
 
@@ -180,16 +182,16 @@ def test_bad_observations_are_refused_by_name_and_nothing_is_taken(
 ):
     table = ScoreTable(3)
     with pytest.raises(error, match=message):
-        table.observe(ids, values)
+        table.buffer.observe(ids, values)
     assert table.observed == 0
 
 
 def test_every_integer_dtype_and_byte_order_of_ids_is_taken():
     table = ScoreTable(300)
     for dtype in ("u1", "u2", "i2", ">i4", "<i8", ">u8"):
-        table.observe(np.array([7], dtype), np.array([1], ">f8"))
+        table.buffer.observe(np.array([7], dtype), np.array([1], ">f8"))
     assert table.deliveries[7] == 6
-    table.observe([], [])
+    table.buffer.observe([], [])
     assert table.observed == 6
 
 
@@ -204,7 +206,7 @@ def test_every_integer_dtype_and_byte_order_of_ids_is_taken():
 )
 def test_bad_buffers_are_refused_by_name(sums, counts, error, message):
     with pytest.raises(error, match=message):
-        ScoreTable(3).observe_sums(sums, counts)
+        ScoreTable(3).buffer.observe_sums(sums, counts)
 
 
 @pytest.mark.parametrize(

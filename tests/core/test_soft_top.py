@@ -37,12 +37,23 @@ def drawn(score, count, *, sharpness=1.0, seed=0, epoch=1):
     return ted.SoftTop(sharpness=sharpness).select(request).kept.tolist()
 
 
+def ranks_of(scores):
+    ranks = np.full(scores.size, np.nan)
+    for ids, rank in mid_ranks(scores):
+        assert np.isnan(ranks[ids]).all()
+        ranks[ids] = rank
+    return ranks
+
+
 @few
-@given(KNOWN)
-def test_the_rank_is_the_share_below_with_half_of_the_equal_ones(score):
-    ranks = mid_ranks(np.array(score, np.float32))
+@given(KNOWN, st.integers(0, 3), st.integers(1, 30))
+def test_the_rank_is_the_share_below_with_half_of_the_equal_ones(score, last, chunk):
     exact = [float(np.float32(s)) for s in score]
-    np.testing.assert_allclose(ranks, oracle.q(exact), rtol=1e-12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ted_core.selection.top_k._CHUNK", chunk)
+        ranks = ranks_of(np.array([-math.inf] * last + exact, np.float32))
+    expected = [math.nan] * last + oracle.q(exact)
+    np.testing.assert_allclose(ranks, expected, rtol=1e-12)
 
 
 @few
@@ -55,9 +66,9 @@ def test_a_selection_is_that_of_a_full_sort_of_the_keys(score, power, seed, data
 
 def test_more_ids_than_a_packed_sort_holds_are_ranked_alike(monkeypatch):
     scores = np.float32(np.random.default_rng(0).integers(0, 50, 1000))
-    packed = mid_ranks(scores)
+    packed = ranks_of(scores)
     monkeypatch.setattr("ted_core.selection.top_k._MAX_PACKED", 999)
-    np.testing.assert_array_equal(mid_ranks(scores), packed)
+    np.testing.assert_array_equal(ranks_of(scores), packed)
 
 
 @few

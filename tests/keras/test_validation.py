@@ -35,6 +35,13 @@ def negative():
         ((X, "labels"), {}, TypeError, "`data` must hold arrays, got builtins.str"),
         ((X, Y[:-1]), {}, ValueError, rf"must have {N} rows everywhere, .*\(63,\)"),
         ((X, Y), {"n": 5}, ValueError, f"`n` must be the number .* {N}, got 5"),
+        ((X, Y), {"n": WEIGHTS}, TypeError, "`n` must be an integer, got array"),
+        (
+            (X, Y),
+            {"batch_size": keras.ops.ones((), "float64")},
+            TypeError,
+            "`batch_size` must be an integer",
+        ),
         (fetch, {}, ValueError, "`n` must be given with a function"),
         ((X, Y, WEIGHTS[1:]), {}, ValueError, r"`weights` must have shape \(64,\)"),
         ((X, Y, negative()), {}, ValueError, "`weights` must be finite and at least"),

@@ -21,6 +21,7 @@ CASES = {
     "transformers": ("trainer_rank_run", 2),
     "lightning": ("lightning_ranks", 2),
     "saved states": ("saved_ranks", 2),
+    "ray": ("ray_run", 2),
 }
 """What one start of three processes runs in turn: module and number of processes."""
 

@@ -162,7 +162,7 @@ def test_a_strategy_that_can_not_choose_over_shards_is_refused(strategy, rule):
     options = {"epochs": 5, "strategy": strategy, "labels": labels}
     with pytest.raises(ValueError, match=rule) as refused:
         TED(data, shard=find_shard(data), **options)
-    assert "use balance='per_rank', or scores that every rank" in str(refused.value)
+    assert "use balance='per_rank', or scores that every process" in str(refused.value)
     run = TED(data, shard=find_shard(data, balance="per_rank"), **options)
     run.set_epoch(0)
     assert len(run.sampler) == 20

@@ -79,7 +79,6 @@ def every_schedule_is_one() -> None:
     for schedule in schedules:
         assert_type(schedule(0.5), NDArray[np.float64])
         assert_type(ted.keep_ratios(schedule, 10), NDArray[np.float64])
-        assert_type(ted.anneal_epochs(schedule, 10), int)
         assert_type(ted.planned_save_ratio(schedule, 10, n=100), float)
         ted.Pruner(100, epochs=10, schedule=schedule)
 
@@ -190,7 +189,7 @@ def a_comparison_takes_any_training(path: Path) -> None:
     assert_type(result.verdict, str)
     assert_type(result.notes, tuple[str, ...])
     assert_type(result.to_dict(), dict[str, Any])
-    result.plot(path)
+    result.plot(path, title="Budget curve of my data")
     for row in assert_type(result.rows, tuple[Row, ...]):
         assert_type(row.pays, bool)
         assert_type(row.p, float | None)

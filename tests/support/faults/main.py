@@ -30,6 +30,7 @@ HOSTS = {
     "ranks": ("faults.torch_run", "on_ranks", 2, ["torch"]),
     "keras": ("faults.keras_run", "run", 1, ["keras", "tensorflow-cpu"]),
     "keras-backup": ("faults.keras_run", "backed_up", 1, ["keras", "tensorflow-cpu"]),
+    "jax": ("faults.jax_run", "run", 1, ["jax", "grain"]),
 }
 """Module, function, ranks, and packages of each host."""
 

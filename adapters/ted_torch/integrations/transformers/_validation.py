@@ -12,7 +12,7 @@ from typing import Any
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from transformers import Trainer
 
-from ted_core import Pruner, TedWarning
+from ted_core import TedWarning
 from ted_core.config import RunConfig
 from ted_torch._validation import check_even_batches, check_no_shard
 
@@ -161,19 +161,6 @@ def warn_of_other_loss(ours: float, theirs: float, model: object) -> None:
         "`sample_losses`"
     )
     warnings.warn(msg, TedWarning, stacklevel=4)
-
-
-def check_prunes(pruner: Pruner, step: int) -> None:
-    """Refuse a run that keeps every sample, for one optimizer step takes as many."""
-    config = pruner.config
-    min_kept, n = int(config.kept_counts.min()), config.n
-    if min_kept == n and config.multiple_of > 1 and float(config.keep_ratios.min()) < 1:
-        msg = (
-            f"`train_dataset` must hold more samples than an optimizer step of {step} "
-            f"for any to be left out, got {n}; take smaller batches, or "
-            "`ted={'multiple_of': 1}`"
-        )
-        raise ValueError(msg)
 
 
 def own_batches(loader: DataLoader[Any], n: int) -> Any:

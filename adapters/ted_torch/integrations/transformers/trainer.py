@@ -20,7 +20,7 @@ from ted_core.config import RunOptions
 from ted_core.schedules.counts import StepOptions
 from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
-from ted_torch._validation import count_items
+from ted_torch._validation import check_prunes, count_items
 from ted_torch.data import WithIds
 from ted_torch.integrations.transformers import _checkpoint, _losses, _validation
 from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
@@ -91,6 +91,9 @@ class TEDTrainerMixin(_Trainer):
             _validation.check_loss_type(self.args)
             self._kind, self._compared = _losses.kind_of(self.model), False
             self._shift = _losses.shifts_labels(self.model, self._kind)
+            if self._kind in _losses.TOKENS and not self._shift:
+                # The trainer would leave the first label of each row out of its count.
+                self._loss_shifts_labels = False
             config = self.ted.pruner.config
             if self._kind in {*_losses.TOKENS, _losses.SPANS}:
                 _validation.check_signal("tokens", config)
@@ -113,7 +116,7 @@ class TEDTrainerMixin(_Trainer):
             rank=0,
             **options,
         )
-        _validation.check_prunes(ted.pruner, step)
+        check_prunes("train_dataset", ted.pruner, step)
         return ted
 
     def _batch_size(self) -> int:

@@ -1,0 +1,3 @@
+"""What each process that the tests start imports first."""
+
+import torchvision_ops  # noqa: F401
