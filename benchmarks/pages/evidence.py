@@ -42,6 +42,7 @@ LOOKS = {
     "soft_margin, unscaled": (YELLOW, "X"),
 }
 LEVEL = 0.05
+HALF = 0.5
 RATE_ROW = (
     "| full, pruned rate | all data in turn, in short epochs: as many steps as a "
     "pruned run, with the same effective rate (`Random(balanced=True)`) |"
@@ -282,6 +283,18 @@ chosen on other seeds. "Samples" is the share of those that full training proces
 all samples that pass through the network are counted.
 
 {chr(10).join(parts)}
+## What was tried before
+
+Selections that were screened, over a random selection at the same rate and seed, half
+of the samples, in these settings and forerunners of them without batch norm or with
+smaller batches; at rates where the random selection is within a point of its best. In
+brackets the number of pairs. Seeds differ by some tenths of a point: this chose what to
+judge, and shows nothing.
+
+{screened()}
+
+"Even in time": each sample comes at even distances, as often as its weight says.
+
 ## What it does not say
 
 - Networks and pictures are small: a core of a CPU had to afford some hundred runs of
@@ -294,6 +307,46 @@ Python {facts["python"]}, PyTorch {facts["torch"]}. To repeat a setting:
 `python benchmarks/evidence/run.py NAME --data-dir DATA`. For your own data:
 {{func}}`ted_core.compare`.
 """
+
+
+def screened(path=RECORDS / "screens.json"):
+    """Return the table of the screens, pooled over the forerunners of a setting."""
+    runs = {}
+    for run in json.loads(path.read_text(encoding="utf-8")):
+        if run["budget"] == HALF:
+            key = run["setting"], run["rate"], run["seed"]
+            runs.setdefault(key, {})[run["arm"]] = run["accuracy"]
+    gains, settings = {}, []
+    for (setting, rate, _), arms in runs.items():
+        if RANDOM not in arms or not near(setting, rate, runs):
+            continue
+        regime = setting.split(",")[0]
+        settings.append(regime)
+        for arm, accuracy in arms.items():
+            row = gains.setdefault(arm, {})
+            row.setdefault(regime, []).append(accuracy - arms[RANDOM])
+    del gains[RANDOM]
+    heads = list(dict.fromkeys(settings))
+    rows = [
+        [NAMES.get(arm, arm), *(pooled(row.get(head)) for head in heads)]
+        for arm, row in sorted(gains.items())
+    ]
+    return table(["selection", *heads], rows)
+
+
+def near(setting, rate, runs):
+    """Tell whether a random selection at this rate is near its best."""
+    means = {}
+    for (where, at, _), arms in runs.items():
+        if where == setting and RANDOM in arms:
+            means.setdefault(at, []).append(arms[RANDOM])
+    means = {at: sum(found) / len(found) for at, found in means.items()}
+    return means[rate] > max(means.values()) - 1
+
+
+def pooled(gains):
+    """Return the mean of some gains and their number."""
+    return f"{sum(gains) / len(gains):+.2f} ({len(gains)})" if gains else ""
 
 
 def findings(found, ps):
