@@ -278,8 +278,8 @@ Methods that were judged in some settings only stand in the tables of these.
 
 Bold: p below 0.05 by paired t-tests, corrected by Holm's method over all {len(ps)}
 claims of this page. A method's claim to be above the baselines takes the largest of its
-three p. Each arm has at each number of samples the best of {rates} learning rates or more,
-chosen on other seeds. "Samples" is the share of those that full training processes;
+three p. Each arm has at each number of samples the best of {rates} learning rates or
+more, chosen on other seeds. "Samples" is the share of those that full training processes;
 all samples that pass through the network are counted.
 
 {chr(10).join(parts)}
