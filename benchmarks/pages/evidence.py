@@ -279,8 +279,8 @@ Methods that were judged in some settings only stand in the tables of these.
 Bold: p below 0.05 by paired t-tests, corrected by Holm's method over all {len(ps)}
 claims of this page. A method's claim to be above the baselines takes the largest of its
 three p. Each arm has at each number of samples the best of {rates} learning rates or
-more, chosen on other seeds. "Samples" is the share of those that full training processes;
-all samples that pass through the network are counted.
+more, chosen on other seeds. "Samples" is the share of those that full training
+processes; all samples that pass through the network are counted.
 
 {chr(10).join(parts)}
 ## What was tried before
@@ -408,7 +408,7 @@ def opening(found):
     for result in settings:
         for row in result.rows:
             rows.setdefault((row.arm, row.budget), []).append(
-                f"{row.mean:.2f} ± {row.sd:.2f}"
+                f"{row.mean:.2f} ({row.sd:.2f})"
             )
     arms = [
         (FULL, 1.0),
@@ -418,7 +418,7 @@ def opening(found):
         [TOLD[key], "100 %" if key[1] == 1 else "50 %", *rows[key]] for key in arms
     ]
     n = min(len(result.seeds) for result in settings)
-    head = [f"accuracy, % ± sd, {n} seeds", "samples", *SHOWN.values()]
+    head = [f"accuracy, % (sd), {n} seeds", "samples", *SHOWN.values()]
     return table(head, lines)
 
 
@@ -428,7 +428,7 @@ def into_readme(found, text):
     return f"{before}{MARK}\n\n{opening(found)}\n{rest[rest.index(END) :]}"
 
 
-def curve(result, ink):
+def curve(name, result, ink):
     """Draw accuracy over samples processed, one line an arm."""
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -452,15 +452,16 @@ def curve(result, ink):
     axes.set(
         xlabel=f"samples processed (bars: 95 % of the mean of {n} seeds)",
         ylabel="accuracy, %",
+        title=SETTINGS[name].title,
         xlim=(0, 1.06 * total),
     )
     figure.legend(loc="outside right upper")
     return figure
 
 
-def drawn(result):
+def drawn(name, result):
     """Return a function of a record and an ink, as the themes want it."""
-    return lambda _record, ink: curve(result, ink)
+    return lambda _record, ink: curve(name, result, ink)
 
 
 def main():
@@ -469,7 +470,7 @@ def main():
     arguments = parser.parse_args()
     found = load()
     pictures = {
-        f"evidence_{name}": drawn(result) for name, (result, _) in found.items()
+        f"evidence_{name}": drawn(name, result) for name, (result, _) in found.items()
     }
     if arguments.previews:
         write_previews(None, arguments.previews, pictures)
