@@ -9,7 +9,13 @@ from typing import Any
 
 from ted_core import TedWarning, steps_for
 from ted_core._validation import MAX_EPOCHS
-from ted_core.config import RunConfig, RunOptions, make_config
+from ted_core.config import (
+    RunConfig,
+    RunOptions,
+    make_config,
+    max_visited,
+    steps_of,
+)
 from ted_core.schedules.counts import StepOptions
 
 
@@ -33,7 +39,8 @@ def planned_length(
             return make_config(n, epochs, **own)
 
     def count(epochs: int) -> int:
-        return planned(epochs).total_steps(batch_size, **steps)
+        run = planned(epochs)
+        return steps_of(run, max_visited(run, run.keep_ratios), batch_size, **steps)
 
     name = "max_steps" if args.max_steps > 0 else "num_train_epochs"
     asked = getattr(args, name)
