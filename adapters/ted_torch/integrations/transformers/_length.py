@@ -40,7 +40,8 @@ def planned_length(
 
     def count(epochs: int) -> int:
         run = planned(epochs)
-        return steps_of(run, max_visited(run, run.keep_ratios), batch_size, **steps)
+        visited = max_visited(run, run.keep_ratios)
+        return steps_of(run, visited, batch_size, **steps)
 
     name = "max_steps" if args.max_steps > 0 else "num_train_epochs"
     asked = getattr(args, name)
