@@ -56,6 +56,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|typing|types|os|pathlib|dataclasses|abc)(\..*)?"),
     (r"py:.*", r".*\._.*|.*\.(Item|ItemIn|Batch|Kind|Source|Recorded)"),  # private
     (r"py:.*", r"(transformers|accelerate|lightning|torchdata|peft)(\..*)?"),
+    (r"py:.*", r"(timm|ultralytics)(\..*)?"),
     (r"py:.*", r"(fastai|fastcore|fasttransform)(\..*)?"),
 ]
 

@@ -11,8 +11,9 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(msg, name="keras") from None
 
 from ted_keras.callbacks import TED
+from ted_keras.data import Pipeline
 from ted_keras.masks import Mask, mask_gradient, pre_activation
 
-__all__ = ["TED", "Mask", "mask_gradient", "pre_activation"]
+__all__ = ["TED", "Mask", "Pipeline", "mask_gradient", "pre_activation"]
 
 del _keras

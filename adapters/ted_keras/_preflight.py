@@ -46,12 +46,14 @@ class Check:
         self.problems: list[str] = []
 
     def raise_errors(self) -> None:
-        """Refuse what makes the training wrong, and warn of a signal of another loss.
+        """Refuse what makes the training wrong, and warn of what may be meant.
 
-        The model makes a forward pass only where its loss is its own.
+        That is a signal of another loss, and a learning rate that ends elsewhere. The
+        model makes a forward pass only where its loss is its own.
         """
         with _random_numbers_kept():
             self._rows()
+            self._learning_rate()
             self._compute_loss()
         self._warn()
 

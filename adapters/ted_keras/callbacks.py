@@ -36,7 +36,7 @@ from ted_keras._validation import (
     warn_of_early_end,
     warn_of_shapes,
 )
-from ted_keras.data import Fetch, TEDData, make_source
+from ted_keras.data import Fetch, Pipeline, TEDData, make_source
 from ted_keras.masks import Mask
 
 __all__ = ["TED"]
@@ -51,16 +51,16 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     ----------
     model : keras.Model
         Sequential, Functional or subclassed; compiled before or after.
-    data : tuple of arrays, or callable
+    data : tuple of arrays, callable or Pipeline
         ``(x, y)`` or ``(x, y, weights)``, nested as Keras takes them, rows along the
-        first axis; or a function of ids, shape (B,), that gives such a tuple: row j is
-        sample ids[j].
+        first axis; a function of ids, shape (B,), that gives such a tuple: row j is
+        sample ids[j]; or a ``tf.data`` pipeline as a :class:`Pipeline`.
     epochs : int
         T, epochs of the run, at least 2: the same as in ``fit``.
     batch_size : int, default 32
         Samples of a batch.
     n : int, optional
-        Samples; needed with a function.
+        Samples; needed with a function or a pipeline.
     class_weight : mapping of int to float, optional
         Factor of each class' loss; instead of the argument of ``fit``. Targets are of
         shape (n,), (n, 1) or one-hot (n, C). A sample of weight 0 ranks last.
@@ -116,7 +116,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(
         self,
         model: Any,
-        data: tuple[Any, ...] | Fetch,
+        data: tuple[Any, ...] | Fetch | Pipeline,
         *,
         epochs: int,
         batch_size: int = 32,

@@ -1,11 +1,11 @@
-"""What ``fit`` reads: the samples an epoch keeps, from arrays or a function of ids."""
+"""What ``fit`` reads: the samples an epoch keeps, of arrays, a function, a pipeline."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import keras
@@ -18,7 +18,7 @@ from ted_core.typing import Ids
 from ted_keras._batch_columns import add_weights, pack
 from ted_keras._validation import check_count
 
-__all__ = ["TEDData"]
+__all__ = ["Pipeline", "TEDData"]
 
 Fetch: TypeAlias = Callable[[NDArray[np.int64]], Any]
 """Takes ids, shape (B,), and gives ``(x, y)`` or ``(x, y, weights)`` of B rows."""
@@ -30,32 +30,152 @@ Parts: TypeAlias = tuple[Any, Any, NDArray[np.float32] | None]
 """Inputs, targets and weights, float32, of as many rows each."""
 
 
+class Pipeline:
+    """A ``tf.data`` pipeline as data: one an epoch, from the ids that the epoch keeps.
+
+    Parameters
+    ----------
+    load : callable
+        Takes the id of a sample, an int64 tensor of shape (), and gives ``(x, y)`` or
+        ``(x, y, weight)`` in TensorFlow's operations, as for ``Dataset.map``.
+    batched : bool, default False
+        Whether `load` takes the ids of a batch instead, shape (B,), and gives B rows:
+        row j is sample ids[j].
+    num_parallel_calls : int, optional
+        Calls of `load` at a time; left to ``tf.data.AUTOTUNE`` by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is out of range.
+
+    Notes
+    -----
+    ``ids.map(load).batch(batch_size).prefetch(2)``, or ``ids.batch(batch_size)`` before
+    the map, in the planned order. A sample's place in it goes through the pipeline
+    beside the sample. `load` is traced once. It needs TensorFlow, whatever the backend
+    of Keras is.
+
+    Examples
+    --------
+    >>> import keras, tensorflow as tf
+    >>> from ted_keras import TED, Pipeline
+    >>> x, y = tf.random.normal((40, 5)), tf.range(40) % 3
+    >>> def load(k):
+    ...     return tf.gather(x, k), tf.gather(y, k)
+    >>> model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    >>> ted = TED(model, Pipeline(load), n=40, epochs=5, batch_size=8)
+    >>> ted.data[0][0].shape
+    (8, 5)
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Any], tuple[Any, ...]],
+        *,
+        batched: bool = False,
+        num_parallel_calls: int | None = None,
+    ) -> None:
+        if not callable(load):
+            msg = f"`load` must be a function of an id, got {_type_name(load)}"
+            raise TypeError(msg)
+        if num_parallel_calls is not None:
+            check_count("num_parallel_calls", num_parallel_calls)
+        self._load, self._calls = load, num_parallel_calls
+        self.batched = check_bool("batched", batched)
+
+    def batches(self, order: Ids, batch_size: int) -> Iterator[tuple[Any, Ids]]:
+        """Run over an epoch once.
+
+        Parameters
+        ----------
+        order : ndarray of int64, shape (k,)
+            Ids of the epoch.
+        batch_size : int
+            Samples of a batch.
+
+        Yields
+        ------
+        tuple
+            What `load` gave for a batch, in NumPy, and the places of its samples in
+            `order`, int64 of shape (B,).
+        """
+        import tensorflow as tf  # noqa: PLC0415 - Keras runs without it
+
+        calls = tf.data.AUTOTUNE if self._calls is None else self._calls
+        rows = tf.data.Dataset.from_tensor_slices((order, np.arange(order.size)))
+        how = {"num_parallel_calls": calls, "deterministic": True}
+        if self.batched:
+            rows = rows.batch(batch_size).map(self._element, **how)
+        else:
+            rows = rows.map(self._element, **how).batch(batch_size)
+        yield from rows.prefetch(2).as_numpy_iterator()
+
+    @cached_property
+    def _element(self) -> Callable[[Any, Any], tuple[Any, Any]]:
+        """What an element is made by; an epoch that traced `load` anew took longer."""
+        import tensorflow as tf  # noqa: PLC0415
+
+        load = tf.function(self._load)
+        return lambda k, place: (load(k), place)
+
+
 class Source:
     """Give ``(x, y, weights)`` of the samples asked for, as NumPy arrays."""
 
-    def __init__(self, data: Parts | Fetch, n: int, classes: dict[int, float]) -> None:
+    def __init__(
+        self, data: Parts | Fetch | Pipeline, n: int, classes: dict[int, float]
+    ) -> None:
         self._data, self.n, self._classes = data, n, classes
 
     def __call__(self, ids: NDArray[np.int64]) -> Parts:
         """Return the rows of `ids`."""
+        if isinstance(self._data, Pipeline):
+            return next(self._run(self._data, ids, ids.size))[0]
         if not callable(self._data):
             x, y, weights = self._data
             rows = tree.map_structure(lambda leaf: leaf.take(ids, axis=0), (x, y))
             return *rows, None if weights is None else weights[ids]
-        parts = self._data(ids)
+        return self._check("data(ids)", self._data(ids), ids.size)
+
+    @property
+    def by_pipeline(self) -> bool:
+        """Whether batches are read ahead, by a pipeline over the whole epoch."""
+        return isinstance(self._data, Pipeline)
+
+    def stream(self, order: Ids, batch_size: int) -> Iterator[tuple[Parts, Ids]] | None:
+        """Return the batches of a pipeline over an epoch, or None for other data.
+
+        Beside each batch the places of its samples in `order`.
+        """
+        if isinstance(self._data, Pipeline):
+            return self._run(self._data, order, batch_size)
+        return None
+
+    def _run(
+        self, pipeline: Pipeline, order: Ids, batch_size: int
+    ) -> Iterator[tuple[Parts, Ids]]:
+        name = "load(ids)" if pipeline.batched else "load(id)"
+        for parts, places in pipeline.batches(order, batch_size):
+            yield self._check(name, parts, places.size), places
+
+    def _check(self, name: str, parts: Any, size: int) -> Parts:
+        """Return what a user's function gave as NumPy, of `size` rows each."""
         if not isinstance(parts, tuple) or len(parts) not in _PARTS:
-            name = _type_name(parts)
-            msg = f"`data(ids)` must be (x, y) or (x, y, weights), got {name}"
+            got = _type_name(parts)
+            msg = f"`{name}` must be (x, y) or (x, y, weights), got {got}"
             raise TypeError(msg)
-        return _check_parts("data(ids)", parts, self._classes, size=ids.size)
+        return _check_parts(name, parts, self._classes, size=size)
 
     def misplaced(self, ids: NDArray[np.int64], batch: Parts) -> bool:
         """Return whether a function gives `batch` in another order than that of `ids`.
 
-        Arrays never do. The ids are asked for once more, reversed: their rows must come
-        reversed. Rows that change with every call, as by augmentation, prove nothing.
+        Arrays and functions of one id never do. The ids are asked for once more,
+        reversed: their rows must come reversed. Rows that change with every call, as by
+        augmentation, prove nothing.
         """
-        if not callable(self._data) or ids.size < 2:  # noqa: PLR2004
+        by_batch = getattr(self._data, "batched", callable(self._data))
+        if not by_batch or ids.size < 2:  # noqa: PLR2004
             return False
         asked, reversed_, again = _rows(batch), _rows(self(ids[::-1].copy())), None
         for leaf, (mine, other) in enumerate(zip(asked, reversed_, strict=False)):
@@ -70,24 +190,25 @@ class Source:
 def make_source(
     data: Any, *, n: int | None = None, class_weight: Mapping[int, float] | None = None
 ) -> Source:
-    """Check what a user gave as data: arrays, or a function of ids."""
+    """Check what a user gave as data: arrays, a function of ids, or a pipeline."""
     classes = _check_class_weight(class_weight)
     if isinstance(data, tuple) and len(data) in _PARTS:
         parts = _check_parts("data", data, classes)
         size = len(tree.flatten(parts[0])[0])
-        if n is not None and n != size:
+        if n is not None and check_count("n", n) != size:
             msg = f"`n` must be the number of samples, {size}, got {n}"
             raise ValueError(msg)
         return Source(parts, size, classes)
     kinds = {kind.__name__ for kind in type(data).__mro__}
-    if kinds & _STREAMS or not callable(data):
+    if kinds & _STREAMS or not (callable(data) or isinstance(data, Pipeline)):
         msg = (
-            f"`data` must be (x, y), (x, y, weights) or a function of ids, got "
-            f"{_type_name(data)}; put a pipeline behind a function: data=fetch, n=N"
+            f"`data` must be (x, y), (x, y, weights), a function of ids or a Pipeline, "
+            f"got {_type_name(data)}; for tf.data say how a sample is read by its id: "
+            "data=ted_keras.Pipeline(load), n=N"
         )
         raise TypeError(msg)
     if n is None:
-        msg = "`n` must be given with a function as `data`, got None"
+        msg = "`n` must be given with a function or a Pipeline as `data`, got None"
         raise ValueError(msg)
     return Source(data, n, classes)
 
@@ -201,11 +322,16 @@ def _type_name(value: object) -> str:
 
 @dataclass
 class _Epoch:
-    """What is left of one epoch; a batch's position is fixed when first asked for."""
+    """What is left of one epoch; a batch's position is fixed when first asked for.
+
+    While a fit trains on a pipeline, `stream` gives the batch of position `taken` next.
+    """
 
     order: Ids
     rows: NDArray[np.float32]
     positions: dict[int, int] = field(default_factory=dict)
+    stream: Iterator[tuple[Parts, Ids]] | None = None
+    taken: int = 0
 
 
 class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
@@ -255,6 +381,13 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
         # Batches that come in the order they were asked for undo Keras' shuffle
         # of them; workers ask in no order, and processes do not see each other.
         self.keeps_order = self.workers <= 1 and not self.use_multiprocessing
+        if source.by_pipeline and not self.keeps_order:
+            msg = (
+                "`workers` must be at most 1 and `use_multiprocessing` False with a "
+                f"Pipeline, which reads ahead by itself, got {workers} and "
+                f"{use_multiprocessing}; give Pipeline(load, num_parallel_calls=...)"
+            )
+            raise ValueError(msg)
 
     def begin(self, order: Ids, scale: NDArray[np.float32]) -> None:
         """Take the ids (k,) of an epoch, in order, and the factors of their losses."""
@@ -283,19 +416,26 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
         if self.keeps_order:
             with self._lock:
                 position = epoch.positions.setdefault(position, len(epoch.positions))
-        part = slice(position * self.batch_size, (position + 1) * self.batch_size)
-        x, y, weights = self.source(epoch.order[part])
-        return x, y, add_weights(epoch.rows[part], weights)
+        rows: Any = slice(position * self.batch_size, (position + 1) * self.batch_size)
+        if epoch.stream is not None and position == epoch.taken:
+            epoch.taken += 1
+            (x, y, weights), rows = next(epoch.stream)
+        else:
+            x, y, weights = self.source(epoch.order[rows])
+        return x, y, add_weights(epoch.rows[rows], weights)
 
     def on_epoch_begin(self) -> None:
-        """Refuse an epoch that no callback has planned."""
+        """Refuse an epoch that no callback has planned; start its pipeline."""
         planned, self.planned = self.planned, False
-        if self.session is not None and self._ended and not planned:
+        if planned:
+            epoch = self._epoch
+            epoch.stream = self.source.stream(epoch.order, self.batch_size)
+        elif self.session is not None and self._ended:
             self.session.raise_idle_epoch()
 
     def on_epoch_end(self) -> None:
         """Remember that an epoch, or the look before the first, is over."""
-        self._ended = True
+        self._ended, self._epoch.stream = True, None
 
     def _refresh(self) -> None:
         if self.stale and self.session is not None:

@@ -132,7 +132,11 @@ def _checksum(value: Any, total: int = 0) -> int:
     elif isinstance(value, list | tuple | np.ndarray):
         parts = list(value)
     else:
-        parts = [part for pair in vars(value).items() for part in pair]
+        state = value.__getstate__()
+        if state is None:
+            msg = f"a {type(value).__name__} has no content to compare"
+            raise TypeError(msg)
+        parts = [state]
     for part in parts:
         total = _checksum(part, total)
     return total

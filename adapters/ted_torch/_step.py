@@ -28,6 +28,8 @@ from ted_torch._validation import (
     check_graph,
     check_ids,
     check_masks,
+    check_numbers,
+    check_own_losses,
     check_shape,
     check_unchanged,
     version_of,
@@ -273,6 +275,7 @@ class StepRecorder:
         losses = per_sample(losses, valid=valid)
         size = losses.shape[0]
         check_graph("losses", losses)
+        check_numbers("losses", losses, self._device)
         opened, self._open = self._open, None
         if opened is not None and (opened.ids is not ids or mask is not None):
             opened = None
@@ -283,6 +286,7 @@ class StepRecorder:
         first = checked if isinstance(checked, Tensor) else checked[0][0]
         self._count(size, first, ids)
         weights = self._all_weights(first, losses, weights, valid)
+        check_own_losses(losses, self._config.signal, weights)
         if opened is not None:
             for alias, version in opened.watched:
                 check_unchanged(alias, version)

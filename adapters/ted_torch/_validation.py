@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from ted_core import Pruner
+
 Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
 
@@ -82,6 +84,13 @@ def check_graph(name: str, value: Tensor) -> None:
         raise ValueError(msg)
 
 
+def check_numbers(name: str, value: Tensor, device: torch.device) -> None:
+    """Refuse a tensor without numbers where the session has some."""
+    if value.device.type == "meta" != device.type:
+        msg = f"`{name}` must hold numbers, got a meta tensor for a session on {device}"
+        raise TypeError(msg)
+
+
 def check_valid(valid: object, losses: Tensor) -> Tensor:
     """Return which losses count: a bool tensor of their shape."""
     if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
@@ -130,9 +139,7 @@ def _check_part(value: object, size: int, n: int, device: torch.device) -> Tenso
     """Refuse ids of another shape or dtype, and on the CPU ids outside [0, n)."""
     also = ", or pairs (ids, weights)"
     ids = check_integers("ids", value, also=also, remedy=_COLLATE)
-    if ids.device.type == "meta" != device.type:
-        msg = f"`ids` must hold numbers, got a meta tensor for a session on {device}"
-        raise TypeError(msg)
+    check_numbers("ids", ids, device)
     if ids.dtype in _UNSIGNED:
         ids = ids.long()  # PyTorch compares and indexes hardly any of these
     remedy = f", not one for each row of the losses{_COLLATE}"
@@ -163,6 +170,18 @@ def _check_part_weights(weights: object, size: int, device: torch.device) -> Ten
     return weights
 
 
+def check_own_losses(losses: Tensor, signal: str, weights: Tensor | None) -> None:
+    """Refuse one number of a batch, expanded, where samples' own losses are needed."""
+    needed = signal == "loss" or weights is not None
+    if needed and losses.stride() == (0,) and losses.shape[0] > 1:
+        by = "weights" if signal != "loss" else "the signal 'loss'"
+        msg = (
+            f"`losses` must be one of each sample for {by}, got one number, expanded; "
+            "take the mask gradient without weights, or each sample's own loss"
+        )
+        raise ValueError(msg)
+
+
 def version_of(tensor: Tensor) -> int:
     """Return how often a tensor's memory was written; 0 in a compiled step."""
     return 0 if torch.compiler.is_compiling() else tensor._version  # noqa: SLF001
@@ -186,6 +205,19 @@ def check_no_shard(options: Mapping[str, Any], framework: str) -> None:
             f"`shard` must not be given under {framework}, which deals the batches of "
             f"one data set out to the processes, got {shard!r}; give every process the "
             "whole data set, or train the shards in a loop of your own"
+        )
+        raise ValueError(msg)
+
+
+def check_prunes(name: str, pruner: Pruner, step: int) -> None:
+    """Refuse a run that keeps every sample, for one optimizer step takes as many."""
+    config = pruner.config
+    min_kept, n = int(config.kept_counts.min()), config.n
+    if min_kept == n and config.multiple_of > 1 and float(config.keep_ratios.min()) < 1:
+        msg = (
+            f"`{name}` must hold more samples than an optimizer step of {step} for any "
+            f"to be left out, got {n}; take smaller batches, or "
+            "`ted={'multiple_of': 1}`"
         )
         raise ValueError(msg)
 

@@ -13,16 +13,17 @@ HEAD = """# What many processes cost
 <!-- made by benchmarks/scale/ranks.py -->
 
 Seconds of `set_epoch` between two pruned epochs, mean ± standard deviation of
-{closings} closings, of the slowest process; and what passes through the collectives
-in that time, on each process. Nothing is trained: this is the merge, the scores, the
+{closings} closings, of the slowest process; and what passes through the collectives in
+that time, on each process. Nothing is trained: this is the merge, the scores, the
 selection and the next epoch's order. {kept:.0%} of n samples are kept. "Resident" is
-what a process holds of scores, update counts and flags between epochs.
+what a process holds of scores, update counts and flags between epochs, "repeated" the
+share of an epoch's samples that repeat one to keep in step.
 
 "replicated" is `TED(dataset)` on every process, the others are
 `TED(part, shard=find_shard(part, balance=...))`; see
-[many processes](../../adapters/ranks.md). All are on one machine and share its {cores}
-cores, so that more of them do not run faster. "Load" is the machine's load
-average just before.
+[many processes](../../adapters/ranks.md). All run on one machine and share its {cores}
+cores, so that more processes do not run faster. "Load" is the machine's load average
+just before.
 
 """
 
@@ -73,5 +74,4 @@ def markdown(record):
     closings = " or ".join(map(str, sorted(counts)))
     head = HEAD.format(closings=closings, kept=record["kept"], **machine)
     foot = FOOT.format(**record["versions"], **machine)
-    note = '\n"repeated" is the share of visits that repeat a sample to keep in step.\n'
-    return head + "\n".join(lines) + "\n" + note + foot
+    return head + "\n".join(lines) + "\n" + foot

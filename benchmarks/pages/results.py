@@ -68,6 +68,7 @@ samples as its scores say: see there.
 {text}
 ```{{toctree}}
 :hidden:
+evidence
 runs
 confirmation
 early_warning

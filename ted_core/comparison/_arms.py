@@ -150,10 +150,11 @@ def _epochs_of(budgets: object, epochs: int) -> dict[float, int]:
 
 def as_list(name: str, values: object) -> list[Any]:
     """Return what is a sequence of numbers as a list."""
-    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+    several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
+    if not several or getattr(values, "ndim", 1) == 0:
         msg = f"`{name}` must be a sequence of numbers, got {values!r}"
         raise TypeError(msg)
-    return list(values)
+    return list(cast("Sequence[Any]", values))
 
 
 def _named(methods: object) -> dict[str, dict[str, Any]]:
@@ -224,8 +225,9 @@ def _pruned(label: str, options: dict[str, Any], budget: float, count: int) -> A
         if over >= 1 or epochs > min(MAX_EPOCHS, 1000 * count):
             break
     if (best == 1).all():
+        name = "prune_ratio" if label in CONTROLS else f"methods[{label!r}]"
         msg = (
-            f"{label!r} must prune, got {schedule!r}, which keeps all samples in each "
+            f"`{name}` must prune, got {schedule!r}, which keeps all samples in each "
             f"of {best.size} epochs at a budget of {budget:g}; raise one of the two"
         )
         raise ValueError(msg)

@@ -140,7 +140,13 @@ class Comparison:
         """
         return asdict(self)
 
-    def plot(self, path: str | os.PathLike[str], *, metric: str = "metric") -> None:
+    def plot(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        metric: str = "metric",
+        title: str = "Budget curve",
+    ) -> None:
         """Draw the budget curve: the metric over the samples processed.
 
         Parameters
@@ -149,6 +155,8 @@ class Comparison:
             Picture to write, by Matplotlib; the suffix says of which kind.
         metric : str, default "metric"
             Name of the vertical axis.
+        title : str, default "Budget curve"
+            Title of the picture.
 
         Raises
         ------
@@ -157,7 +165,7 @@ class Comparison:
         ValueError, OSError
             Matplotlib can't write this kind of picture, or there is no such folder.
         """
-        _draw(self, path, metric)
+        _draw(self, path, metric, title)
 
 
 def judge(
@@ -445,7 +453,9 @@ def _gains(row: Row, places: int, wide: int) -> Iterator[str]:
         yield f"{'all three':{wide}}{'':32}{row.p:8.2g}"
 
 
-def _draw(found: Comparison, path: str | os.PathLike[str], metric: str) -> None:
+def _draw(
+    found: Comparison, path: str | os.PathLike[str], metric: str, title: str
+) -> None:
     target = as_path(path)
     try:
         from matplotlib import rc_context  # noqa: PLC0415 - an extra
@@ -476,6 +486,7 @@ def _draw(found: Comparison, path: str | os.PathLike[str], metric: str) -> None:
     axes.axhline(mark, color=_COLOURS[0], linewidth=0.8, linestyle=":", label=ALL)
     better = "" if found.higher_is_better else ", lower is better"
     axes.set(
+        title=title,
         xlabel=f"samples processed (bars: 95 % interval of the mean of {n} seeds)",
         ylabel=f"{metric}{better}",
         xlim=(0, 1.06 * total),

@@ -23,7 +23,7 @@ from ted_core.schedules import Schedule
 
 __all__ = ["compare"]
 
-_MIN_SEEDS, _MIN_RATES = 3, 2
+_MIN_SEEDS, _MAX_SEEDS, _MIN_RATES = 3, 2**16, 2
 _FIRST_SWEEP_SEED = 10**6  # far from the seeds that judge, however many there will be
 _MIN_FORWARDED = 0.9  # share of the planned samples; a loader may drop last batches
 
@@ -213,7 +213,7 @@ def _seeds(name: str, value: object, *, first: int, minimum: int) -> list[int]:
             raise ValueError(msg)
         check_int(f"len({name})", len(found), minimum=minimum, remedy=remedy)
         return found
-    count = check_int(name, value, minimum=minimum, remedy=remedy)
+    count = check_int(name, value, minimum=minimum, maximum=_MAX_SEEDS, remedy=remedy)
     return list(range(first, first + count))
 
 

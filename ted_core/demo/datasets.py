@@ -1,4 +1,4 @@
-"""Pictures of the demos: the digits, or arrays of one's own."""
+"""Data of the demos: generated, the digits, or pictures of one's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ __all__ = ["load_digits"]
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
 _MIN_SIDE = 8
+_MIN_BATCH, MAX_BATCH = 8, 256
 _RGB_DIMENSIONS = 4
+_KEPT, _FEATURES = 16_000, 20  # of the generated samples; the others are for the test
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +55,20 @@ def load_digits() -> Digits:
     >>> load_digits().x_train.shape
     (1348, 64)
     """
+    loaded = _sklearn_datasets().load_digits()
+    order = np.random.default_rng(0).permutation(len(loaded.target))
+    kept = len(order) - round(len(order) / 4)
+    x, y = loaded.data[order] / 16, loaded.target[order]
+    return Digits(x[:kept], y[:kept], x[kept:], y[kept:])
+
+
+def _sklearn_datasets() -> Any:
     try:
         from sklearn import datasets  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
         msg = "the demo needs scikit-learn: pip install 'ted-core[demo]'"
         raise ModuleNotFoundError(msg, name="sklearn") from None
-    loaded: Any = datasets.load_digits()
-    order = np.random.default_rng(0).permutation(len(loaded.target))
-    kept = len(order) - round(len(order) / 4)
-    x, y = loaded.data[order] / 16, loaded.target[order]
-    return Digits(x[:kept], y[:kept], x[kept:], y[kept:])
+    return datasets
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +85,61 @@ class Images:
         """Number of classes: the largest label, plus 1."""
         return 1 + int(max(self.y_train.max(), self.y_test.max()))
 
-    @property
-    def channels(self) -> int:
-        """Channels of the pictures: 1, or 3 for RGB."""
-        return 3 if self.x_train.ndim == _RGB_DIMENSIONS else 1
 
-    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return each channel's mean and standard deviation, the latter at least 1."""
-        pixels = self.x_train.reshape(-1, self.channels)
-        return pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1.0)
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the demos learn: flat standardised features, and classes from 0 on."""
+
+    name: str
+    x_train: NDArray[np.float32]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes: the largest label, plus 1."""
+        return 1 + int(self.y_train.max())
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a step: an epoch has 40 steps or more, save of the fewest data."""
+        size = MAX_BATCH
+        while size > _MIN_BATCH and 40 * size > len(self.y_train):
+            size //= 2
+        return size
+
+
+def make_task() -> Task:
+    """Return the demos' own data: plenty, hard, and without a wrong label."""
+    x, y = _sklearn_datasets().make_classification(
+        n_samples=22_000,
+        n_features=_FEATURES,
+        n_informative=12,
+        n_classes=10,
+        n_clusters_per_class=3,
+        class_sep=1.6,
+        flip_y=0,
+        random_state=0,
+    )
+    mean, sd = x[:_KEPT].mean(axis=0), x[:_KEPT].std(axis=0)
+    scaled = ((x - mean) / sd).astype(np.float32)
+    return Task(
+        "generated clusters", scaled[:_KEPT], y[:_KEPT], scaled[_KEPT:], y[_KEPT:]
+    )
+
+
+def task_of(images: Images, name: str) -> Task:
+    """Return the task to tell the classes of these pictures."""
+    # Vectors as long as those of the generated data, for which the rates were tuned.
+    mean, sd = images.x_train.mean(), max(images.x_train.std(), 1.0)
+    scale = sd * np.sqrt(images.x_train[0].size / _FEATURES)
+    x_train, x_test = (
+        (x.reshape(len(x), -1).astype(np.float32) - np.float32(mean))
+        / np.float32(scale)
+        for x in (images.x_train, images.x_test)
+    )
+    return Task(name, x_train, images.y_train, x_test, images.y_test)
 
 
 def digits_as_images() -> Images:

@@ -603,7 +603,11 @@ def test_a_function_that_ignores_its_seed_is_refused():
         ({"epochs": 1}, ValueError, "`epochs` must be at least 2, got 1"),
         ({"epochs": None}, TypeError, "`epochs` must be a known number"),
         ({"prune_ratio": 1.0}, ValueError, r"`prune_ratio` must be in \[0, 1\)"),
-        ({"prune_ratio": 0.0}, ValueError, "must prune, got .* keeps all samples"),
+        (
+            {"prune_ratio": 0.0},
+            ValueError,
+            "`prune_ratio` must prune, got .* keeps all",
+        ),
         (
             {"prune_ratio": 0.5, "schedule": ted.Constant(0.5)},
             ValueError,
@@ -634,7 +638,9 @@ def test_a_function_that_ignores_its_seed_is_refused():
         ),
         ({"budgets": [0.5, 0.5]}, ValueError, "`budgets` must differ, got 0.5 and 0.5"),
         ({"budgets": [0.99]}, ValueError, "got 0.99 and 1, which are both 8 of 8"),
-        ({"seeds": 2}, ValueError, "`seeds` must be at least 3, got 2; paired"),
+        ({"seeds": 2}, ValueError, r"`seeds` must be in \[3, 65536\], got 2; paired"),
+        ({"seeds": 10**400}, ValueError, r"`seeds` must be in \[3, 65536\], got 1000"),
+        ({"budgets": np.ones(())}, TypeError, "`budgets` must be a sequence of numb"),
         ({"seeds": [1, 2]}, ValueError, "must be at least 3, got 2; paired"),
         ({"seeds": [1, 2, 2]}, ValueError, "`seeds` must differ, got 2 twice"),
         ({"seeds": [1, 2, -1]}, ValueError, "`seeds` must be in .* got -1"),

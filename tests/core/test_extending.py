@@ -216,3 +216,8 @@ def test_processes_count_in_the_remainder_of_one():
     pruner = ted.Pruner(100, epochs=5, schedule=ted.Constant(0.66))
     with pytest.warns(ted.TedWarning, match="of 16 leaves .*`multiple_of=32`"):
         pruner.total_steps(16, world_size=2)
+
+
+def test_more_processes_than_an_array_can_count_take_a_step_an_epoch():
+    with pytest.warns(ted.TedWarning, match="last batch of one sample"):
+        assert ted.Pruner(9, epochs=5).total_steps(4, world_size=2**64) == 5

@@ -1,4 +1,4 @@
-"""The command line and the demo, as a person runs them."""
+"""The command line, as a person runs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 
 import ted_core as ted
 from ted_core.cli import main
-from ted_core.demo.__main__ import main as demo
 
 
 @pytest.mark.filterwarnings("ignore:`batch_size` of 128 leaves a last batch of one")
@@ -60,15 +59,3 @@ def test_inspect_refuses_what_is_no_state(capsys, tmp_path):
     assert main(["inspect", str(tmp_path / "x")]) == 2
     assert main(["inspect", str(tmp_path / "missing")]) == 2
     assert "must be a whole saved state" in capsys.readouterr().err
-
-
-def test_the_demo_trains_prints_a_table_and_draws(capsys, tmp_path):
-    picture = tmp_path / "demo.png"
-    assert demo(["--seeds", "2", "--epochs", "8", "--out", str(picture)]) == 0
-    printed = capsys.readouterr().out
-    planned = sum(ted.Pruner(1348, epochs=8).schedule_table()["kept"].tolist())
-    rows = {line.split()[0]: line.split() for line in printed.splitlines() if line}
-    assert rows["full"][3] == str(8 * 1348)
-    assert rows["TED"][3] == rows["random"][3] == str(planned)
-    assert float(rows["full"][1]) > 90
-    assert picture.read_bytes().startswith(b"\x89PNG")

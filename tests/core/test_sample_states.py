@@ -284,3 +284,15 @@ def test_states_survive_a_resume_in_mid_epoch(data, n):
             pruner.advance()
             other.load_state_dict(pruner.state_dict())
             assert ranking(other) == ranking(pruner)
+
+
+@pytest.mark.parametrize("name", ["forwarded", "max_missing"])
+@pytest.mark.parametrize("close", [ted.Pruner.advance, ted.Pruner.finish])
+def test_an_epoch_is_closed_with_counts_and_stays_open_without(name, close):
+    pruner = ted.Pruner(4, epochs=5)
+    pruner.observe([0, 1, 2, 3], [1, 2, 3, 4])
+    with pytest.raises(TypeError, match=f"`{name}` must be an integer, got ''"):
+        close(pruner, **{name: ""})
+    with pytest.raises(ValueError, match=f"`{name}` must be in .0, .* got -1"):
+        close(pruner, **{name: -1})
+    assert (pruner.epoch, pruner.finished) == (0, False)

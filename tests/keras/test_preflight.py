@@ -257,6 +257,13 @@ def test_check_warns_of_a_learning_rate_that_does_not_end_with_the_run(rate, sai
     assert len(report.problems) == 1
 
 
+def test_a_fit_warns_of_a_learning_rate_that_does_not_end_with_the_run():
+    model = compiled(network(), keras.optimizers.schedules.CosineDecay(0.1, 48))
+    ted = session(model)
+    with pytest.warns(TedWarning, match=r"CosineDecay must end .* 30 steps, got 48"):
+        fit(ted, model)
+
+
 def test_check_warns_of_last_batches_of_one_sample():
     model = compiled(network())
     ted = session(model, batch_size=11)

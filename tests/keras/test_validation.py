@@ -1,4 +1,4 @@
-"""What a session refuses, and how it says so; and data behind a pipeline."""
+"""What a session refuses, and how it says so."""
 
 from __future__ import annotations
 
@@ -28,13 +28,20 @@ def negative():
 @pytest.mark.parametrize(
     ("data", "options", "kind", "said"),
     [
-        (tf.data.Dataset.range(3), {}, TypeError, "put a pipeline behind a function"),
+        (tf.data.Dataset.range(3), {}, TypeError, "for tf.data say how a sample"),
         ([X, Y], {}, TypeError, r"`data` must be \(x, y\).* got builtins.list"),
         ((X,), {}, TypeError, "`data` must be .* got builtins.tuple"),
         ((X, None), {}, TypeError, "`data` must hold arrays, got builtins.None"),
         ((X, "labels"), {}, TypeError, "`data` must hold arrays, got builtins.str"),
         ((X, Y[:-1]), {}, ValueError, rf"must have {N} rows everywhere, .*\(63,\)"),
         ((X, Y), {"n": 5}, ValueError, f"`n` must be the number .* {N}, got 5"),
+        ((X, Y), {"n": WEIGHTS}, TypeError, "`n` must be an integer, got array"),
+        (
+            (X, Y),
+            {"batch_size": keras.ops.ones((), "float64")},
+            TypeError,
+            "`batch_size` must be an integer",
+        ),
         (fetch, {}, ValueError, "`n` must be given with a function"),
         ((X, Y, WEIGHTS[1:]), {}, ValueError, r"`weights` must have shape \(64,\)"),
         ((X, Y, negative()), {}, ValueError, "`weights` must be finite and at least"),
@@ -185,24 +192,6 @@ def test_a_function_that_gives_something_else_is_refused(given, said):
     ted = session(compiled(network()), given, n=N)
     with pytest.raises((TypeError, ValueError), match=said):
         ted.data[0]
-
-
-def test_a_pipeline_behind_a_function_gives_the_run_of_the_arrays():
-    def row(k):
-        return tf.gather(X, k), tf.gather(Y, k)
-
-    def piped(ids):
-        rows = tf.data.Dataset.from_tensor_slices(ids)
-        rows = rows.map(row, num_parallel_calls=2, deterministic=True)
-        return rows.batch(len(ids)).get_single_element()
-
-    scores = []
-    for data, n in ((piped, N), ((X, Y), None)):
-        model = compiled(network())
-        ted = session(model, data, n=n)
-        fit(ted, model)
-        scores.append(ted.pruner.scores)
-    np.testing.assert_array_equal(*scores)
 
 
 class OfTorch:

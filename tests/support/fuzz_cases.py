@@ -27,6 +27,7 @@ def labels(n, classes=3):
     return hnp.arrays(np.int64, n, elements=st.integers(0, classes - 1))
 
 
+MAX_EPOCHS = 300
 COUNT, RATIO, SEED = st.integers(1, 300), st.floats(0.01, 1), st.integers(0, 2**64 - 1)
 EPOCHS = st.integers(2, 40)
 REDUCTION = st.sampled_from([ted.Polyak(), ted.Last(), ted.Mean(), ted.Count()])
@@ -39,6 +40,7 @@ CURVE = {
     "horizon": st.sampled_from(["all", "pruning"]),
     "warmup": st.integers(0, 3),
 }
+LOADER = {"accumulation": COUNT, "world_size": COUNT, "drop_last": st.booleans()}
 KEY = {"seed": SEED, "epoch": st.integers(0, 99)}
 PRUNER = {
     "n": COUNT,
@@ -52,6 +54,7 @@ PRUNER = {
     "multiple_of": st.integers(1, 9),
     "scale_loss": st.booleans(),
     "labels": st.none(),
+    "lengths": st.none(),
     "initial_scores": st.none(),
 }
 
@@ -85,10 +88,64 @@ def saved(state):
             ted.load_state(f"{folder}/state")
 
 
-def observed(ids, values, sums, counts):
+def filed(path):
+    """Write a file and read it as a state; the system's errors are its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = f"{folder}/{path}" if isinstance(path, str) else path
+        with suppress(OSError):
+            with ted.atomic_write(place) as file:
+                file.write(b"no state")
+            with suppress(ted.CheckpointError):
+                ted.load_state(place)
+
+
+def observed(**given):
     run = ted.Pruner(9, epochs=5)
-    run.observe(ids, values)
-    run.observe_sums(sums, counts)
+    run.observe(given["ids"], given["values"], valid=given["valid"])
+    flags = {name: given[name] for name in ("deliveries", "weightless")}
+    run.observe_sums(given["sums"], given["counts"], **flags)
+
+
+def closed(forwarded, max_missing):
+    """Close an epoch, and the run, of which three of nine samples came."""
+    for close in (ted.Pruner.advance, ted.Pruner.finish):
+        run = ted.Pruner(9, epochs=5)
+        run.observe([0, 1, 2], [3, 4, 5])
+        close(run, forwarded=forwarded, max_missing=max_missing)
+
+
+def counted(batch_size, **options):
+    run = ted.Pruner(9, epochs=5)
+    run.total_steps(batch_size, **options)
+    run.max_total_steps(batch_size, **options)
+    run.plan().steps(batch_size, **options)
+
+
+class Enough(Exception):  # noqa: N818 - nothing is wrong
+    """A comparison that is as long as it was asked to be."""
+
+
+def trained(*, seed, epochs, **options):
+    """Train nothing: a value for each sample of each plan."""
+    run = ted.Pruner(9, epochs=epochs, seed=seed, **options)
+    if epochs * (1 + seed % 10**6) > MAX_EPOCHS:  # sweeps begin at a million
+        raise Enough
+    while run.epoch < epochs:
+        order = run.plan().order
+        run.observe(order, order)
+        run.advance()
+    return seed / 7, run
+
+
+def compared(*, record, **given):
+    """Compare runs that train nothing; the system's errors are its own."""
+    with tempfile.TemporaryDirectory() as folder, suppress(OSError):
+        place = f"{folder}/{record}" if isinstance(record, str) else record
+        try:
+            assert str(ted.compare(trained, record=place, progress=False, **given))
+        except ted.ComparisonError as error:
+            if not isinstance(error.__cause__, Enough):
+                raise
 
 
 CASES = {
@@ -98,13 +155,7 @@ CASES = {
     ),
     "steps_for": (
         ted.steps_for,
-        {
-            "count": COUNT,
-            "batch_size": COUNT,
-            "accumulation": COUNT,
-            "world_size": COUNT,
-            "drop_last": st.booleans(),
-        },
+        {"count": COUNT, "batch_size": COUNT, **LOADER},
     ),
     "loss_scale": (ted.loss_scale, {"keep_ratio": RATIO}),
     "save_ratio": (ted.save_ratio, {"total_forward": COUNT, "real_forward": COUNT}),
@@ -133,6 +184,26 @@ CASES = {
             "class_floor": st.floats(0, 1),
         },
     ),
+    "Importance": (
+        ted.Importance,
+        {"mix": st.floats(0.1, 1), "correction": st.floats(0, 1)},
+    ),
+    "Random": (ted.Random, {"balanced": st.booleans()}),
+    "compare": (
+        compared,
+        {
+            "epochs": st.integers(4, 9),
+            "prune_ratio": st.floats(0.3, 0.9),
+            "methods": st.sampled_from([["ted_loss"], {"mine": {"method": "ted"}}]),
+            "budgets": st.just([0.5]),
+            "seeds": st.sampled_from([3, [1, 2, 5]]),
+            "rates": st.none(),
+            "sweep_seeds": st.just(1),
+            "higher_is_better": st.booleans(),
+            "margin": st.sampled_from([None, 0.1]),
+            "record": st.sampled_from([None, "record.json"]),
+        },
+    ),
     "Static": (ted.Static, {"scores": SCORES, "class_floor": st.floats(0, 1)}),
     "Polyak": (
         ted.Polyak,
@@ -145,10 +216,23 @@ CASES = {
         {
             "ids": labels(5, 9),
             "values": floats(5),
+            "valid": st.sampled_from([None, [True, False, True, True, False]]),
             "sums": SCORES,
             "counts": st.just([1] * 9),
+            "deliveries": st.sampled_from([None, [1] * 9]),
+            "weightless": st.sampled_from([None, [0, 1] * 4 + [0]]),
         },
     ),
+    "advance, finish": (
+        closed,
+        {
+            "forwarded": st.one_of(st.none(), st.integers(0, 9)),
+            "max_missing": st.one_of(st.none(), st.integers(0, 9)),
+        },
+    ),
+    "total_steps": (counted, {"batch_size": COUNT, **LOADER}),
+    "atomic_write, load_state": (filed, {"path": st.text("ab", min_size=1)}),
+    "register_kind": (ted.register_kind, {"kind": st.just(ted.TopScore)}),
     "Shard": (
         sharded,
         {

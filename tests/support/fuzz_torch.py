@@ -18,6 +18,7 @@ from ted_torch import (
 )
 from ted_torch._losses import per_sample
 from ted_torch.ranks import find_ranks
+from torch.utils.data import DataLoader
 from torch_runs import labelled
 
 from ted_core import Pruner, TopScore
@@ -52,10 +53,34 @@ def loss(losses, ids, mask, weights, valid):
     ted.loss(losses, ids=ids, mask=mask, weights=weights, valid=valid)
 
 
-def by_logits(losses, logits, labels):
-    ted = TED(DATA, epochs=6, signal="el2n", strategy=TopScore())
+def by_logits(losses, **inputs):
+    ted = TED(DATA, epochs=6, signal="grand", strategy=TopScore())
     ted.set_epoch(0)
-    ted.loss(losses, ids=torch.arange(4), logits=logits, labels=labels)
+    ted.loss(losses, ids=torch.arange(4), **inputs)
+
+
+def masked(hidden, ids):
+    """Take one step with a mask at a tensor before the loss."""
+    ted = TED(DATA, epochs=6, signal="mask_gradient", strategy=TopScore())
+    ted.set_epoch(0)
+    found = ted.mask(hidden, ids=ids)
+    parts = found if isinstance(found, list) else [found]
+    losses = sum(part.reshape(part.shape[0], -1).sum(1) for part in parts)
+    ted.loss(losses, ids=ids).backward()
+
+
+def checked(loader, optimizer, scheduler):
+    ted = session()
+    found = ted.check(
+        DataLoader(ted.dataset, 4, sampler=ted.sampler) if loader is OWN else loader,
+        optimizer=optimizer,
+        scheduler=scheduler,
+    )
+    assert str(found)
+
+
+def counted(batch_size, **options):
+    session().total_steps(batch_size, **options)
 
 
 def entered(epoch):
@@ -71,6 +96,9 @@ def grown(shape):
 
 
 SEGMENTS = st.just(torch.tensor([[0, 0, 1], [1, -1, -1]]))
+IDS, OPTIMIZER = torch.arange(4), torch.optim.SGD([torch.ones(2, requires_grad=True)])
+OWN = "the session's own loader"
+SCHEDULER = torch.optim.lr_scheduler.CosineAnnealingLR(OPTIMIZER, 9)
 LOSSES = st.just(None).map(lambda _: grown(4))
 CASES = {
     "TED": (
@@ -84,6 +112,7 @@ CASES = {
             "prune_ratio": st.floats(0, 0.9),
             "seed": st.integers(0, 9),
             "scale_loss": st.booleans(),
+            "fingerprint": st.sampled_from([None, 3, "fold 3"]),
         },
     ),
     "set_epoch": (entered, {"epoch": st.integers(0, 1)}),
@@ -103,6 +132,29 @@ CASES = {
             "losses": LOSSES,
             "logits": LOSSES.map(lambda z: grown((4, 3)) * z[:, None]),
             "labels": st.just(torch.arange(4) % 3),
+            "hidden": st.just(torch.ones(4, 5)),
+            "bias": st.booleans(),
+        },
+    ),
+    "mask": (
+        masked,
+        {"hidden": LOSSES.map(lambda _: grown((4, 3))), "ids": st.just(IDS)},
+    ),
+    "check": (
+        checked,
+        {
+            "loader": st.just(OWN),
+            "optimizer": st.sampled_from([None, OPTIMIZER]),
+            "scheduler": st.sampled_from([None, SCHEDULER]),
+        },
+    ),
+    "total_steps": (
+        counted,
+        {
+            "batch_size": st.integers(1, 9),
+            "accumulation": st.integers(1, 3),
+            "world_size": st.integers(1, 3),
+            "drop_last": st.booleans(),
         },
     ),
     "per_sample": (per_sample, {"losses": LOSSES, "valid": st.none()}),
@@ -171,7 +223,8 @@ def changed(draw, state):
             state[name] = draw(things())
         elif isinstance(value, torch.Tensor) and value.numel():
             state[name] = value.clone()
-            state[name].view(torch.uint8).view(-1)[0] ^= draw(st.integers(1, 255))
+            content = state[name].reshape(-1).view(torch.uint8)
+            content[0] ^= draw(st.integers(1, 255))
         elif isinstance(value, int):
             state[name] = draw(st.integers(-2, 9))
     return state

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -239,23 +240,49 @@ def test_looking_for_a_sort_leaves_items_and_random_states_as_they_were():
     assert drawn(wrap=True) == drawn(wrap=False)
 
 
-def test_it_is_looked_for_once():
+def test_a_sort_that_moves_nothing_in_the_first_batch_is_found_in_a_later_one():
+    texts = [(torch.full((1 + (k % 9 == 8),), float(k)), k) for k in range(8 * 9)]
+    loader = DataLoader(
+        WithIds(texts), 8, collate_fn=CollateWithIds(by_length), sampler=range(72)
+    )
+    batches = iter(loader)
+    ids, (_, _, own) = next(batches)  # all of one length
+    assert ids.tolist() == own
+    with pytest.raises(ValueError, match="row j of a batch to item j"):
+        list(batches)
+
+
+@dataclass(slots=True)
+class Sentence:
+    length: int
+    number: int
+
+
+def test_a_sort_of_objects_without_a_dict_is_refused():
+    def collate(items):
+        items = sorted(items, key=lambda item: item.length)
+        return items, [item.number for item in items]
+
+    with pytest.raises(ValueError, match="row j of a batch to item j"):
+        next(iter(load([Sentence(1 + 7 * k % 5, k) for k in range(N)], collate)))
+
+
+def test_it_is_looked_for_in_the_first_batch_and_seldom_again():
     calls = []
 
     def collate(items):
         calls.append(len(items))
         return padded(items)
 
-    batches = list(load(Texts(), collate))
-    assert len(batches) == 3
-    before = len(calls)
     pairs = [(k, Texts()[k]) for k in range(8)]
     wrapped = CollateWithIds(collate)
-    wrapped(pairs)
-    first = len(calls) - before
-    wrapped(pairs)
-    assert first > 1
-    assert len(calls) == before + first + 1
+    looked = []
+    for batch in range(1, 70):
+        before = len(calls)
+        wrapped(pairs)
+        if len(calls) > before + 1:
+            looked.append(batch)
+    assert looked == [1, 4, 16, 64]
 
 
 class Hdf5(Dataset):

@@ -9,7 +9,17 @@ import torch
 import transformers
 from ted_torch.integrations.transformers import TEDTrainer, TEDTrainerMixin
 from torch.nn import functional as F  # noqa: N812
-from trainer_runs import NO_DROPOUT, PAPER, SMALL, WORDS, Rows, Texts, language, trainer
+from trainer_runs import (
+    NO_DROPOUT,
+    PAPER,
+    SMALL,
+    WORDS,
+    Rows,
+    Texts,
+    arguments,
+    language,
+    trainer,
+)
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer
 
 from ted_core import TedWarning
@@ -82,6 +92,24 @@ def test_a_model_is_looked_up_and_its_loss_is_the_trainers(name, tmp_path):
     assert heads
     assert run.state.global_step == run.ted.total_steps(12)
     assert (run.ted.pruner.scores > 0).all()
+
+
+@pytest.mark.parametrize("name", ["BartForCausalLM", "XLNetLMHeadModel"])
+def test_labels_that_a_model_does_not_shift_are_all_counted(name, tmp_path):
+    config, options = CASES[name]
+    losses = []
+    for kind, given in ((Trainer, {}), (TEDTrainer, {"ted": {"prune_ratio": 0}})):
+        net = made(name, config, {**options, "dropout": 0.0})
+        args = arguments(tmp_path, per_device_train_batch_size=12)
+        run = kind(model=net, args=args, train_dataset=Texts(), **given)
+        batch = run.data_collator([Texts()[k] for k in range(12)])
+        items = run._get_num_items_in_batch([batch], args.device)
+        if kind is TEDTrainer:
+            run.ted.set_epoch(0)
+            batch["ted_ids"] = torch.arange(12)
+        loss = run.compute_loss(net.train(), batch, num_items_in_batch=items)
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 class Choices(Rows):

@@ -236,6 +236,9 @@ def test_meta_tensors_are_refused_by_name():
     z = torch.ones(8, 4, requires_grad=True) * 1
     with pytest.raises(TypeError, match="`ids` must hold numbers, got a meta tensor"):
         ted.loss(z.sum(1), mask=z, ids=torch.arange(8, device="meta"))
+    z = torch.ones(8, 4, requires_grad=True, device="meta")
+    with pytest.raises(TypeError, match="`losses` must hold numbers, got a meta"):
+        ted.loss(z.sum(1), mask=z, ids=torch.arange(8))
 
 
 def test_weights_of_a_strategy_stand_where_the_losses_are():
@@ -271,6 +274,10 @@ def test_a_finished_run_goes_on_with_more_epochs_and_an_open_one_says_how():
     states = [ted.state_dict()]
     ted.finish()
     states.append(ted.state_dict())
+    same, _ = start(epochs=5)
+    same.load_state_dict(states[1])
+    with pytest.raises(EpochError, match=r"a run finished at 5; .* more epochs"):
+        same.set_epoch(same.epoch)
     for state in states:
         longer, more = start(epochs=8)
         longer.load_state_dict(state, allow=["epochs"])

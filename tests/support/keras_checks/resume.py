@@ -11,6 +11,7 @@ from keras_checks.common import (
     EPOCHS,
     KillAfter,
     KilledError,
+    N,
     Seen,
     fit,
     network,
@@ -18,6 +19,7 @@ from keras_checks.common import (
     session,
     weights,
 )
+from ted_keras import Pipeline
 
 from ted_core import CheckpointError, load_state
 
@@ -186,8 +188,18 @@ def a_state_of_an_epoch_met_to_its_end():
     resumed_after(lambda batch, steps: batch == steps - 1)
 
 
-def resumed_after(is_last):
+def a_pipeline_of_an_open_epoch():
+    import tensorflow as tf  # noqa: PLC0415 - other backends need it for this alone
+
+    x, y = (tf.constant(part) for part in data())
+    pipeline = Pipeline(lambda k: (x[k], y[k]))
+    resumed_after(lambda batch, steps: batch == 1, pipeline, n=N)
+
+
+def resumed_after(is_last, given=None, **options):
+    """Break off a fit on arrays or on what is given, and go on; arrays never stop."""
     never = straight()
+    given = data() if given is None else given
     states = []
 
     class Save(keras.callbacks.Callback):
@@ -199,13 +211,13 @@ def resumed_after(is_last):
                 raise KilledError
 
     model = fresh()
-    ted = session(model, data())
+    ted = session(model, given, **options)
     killed(model, ted, Save())
     again = fresh()
     again.set_weights(states[0][0])
     for variable, value in zip(again.optimizer.variables, states[1], strict=True):
         variable.assign(value)
-    other = session(again, data())
+    other = session(again, given, **options)
     other.load_state_dict(states[0][1])
     fit(other, again, initial_epoch=other.epoch)
     same(never, (again, other))
@@ -220,4 +232,5 @@ CHECKS = (
     checkpoints_of_the_model_and_a_saved_state,
     a_state_of_an_open_epoch,
     a_state_of_an_epoch_met_to_its_end,
+    a_pipeline_of_an_open_epoch,
 )

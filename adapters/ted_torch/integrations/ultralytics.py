@@ -1,0 +1,474 @@
+"""TED in the trainers of Ultralytics' YOLO; needs the extra ``ultralytics``."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import ultralytics
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.data import DataLoader
+from ultralytics.models.yolo.classify import ClassificationTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.loss import E2ELoss, v8ClassificationLoss, v8DetectionLoss
+from ultralytics.utils.torch_utils import unwrap_model
+
+from ted_core import CheckpointError, atomic_write, run_metrics
+from ted_core.config import RunOptions
+from ted_core.reports.metrics import closed_metrics
+from ted_torch._validation import check_no_shard, check_prunes
+from ted_torch.data import CollateWithIds
+from ted_torch.integrations._loaders import options_of
+from ted_torch.session import TED
+
+__all__ = [
+    "TEDClassificationTrainer",
+    "TEDDetectionTrainer",
+    "TEDTrainerMixin",
+    "TrainerOptions",
+]
+
+_IDS, _STATE = "ted_id", "ted.pt"
+_TAKEN = ("epochs", "device", "num_replicas", "rank", "group")
+
+# The arguments that must be off, and why.
+_ONE_IMAGE = "an item must be one image, with one id"
+_OFF: dict[str, str] = {
+    "time": "say `epochs`: the schedule is planned over them",
+    "compile": "it was not tried with TED",
+    "quantize": "it was not tried with TED",
+    "distill_model": "its loss is no sum over images",
+    "rect": "it fixes the order of the images",
+}
+_OFF_IN_DETECTION = dict.fromkeys(
+    ("mosaic", "mixup", "cutmix", "copy_paste"), _ONE_IMAGE
+)
+
+# How far the images' losses may add up from the trainer's own: half precision rounds.
+_NEAR = 1e-2
+
+if TYPE_CHECKING:
+    from ultralytics.models.yolo.detect import DetectionTrainer as _Trainer
+else:
+    _Trainer = object
+
+
+class TrainerOptions(RunOptions, total=False):
+    """Options of a session that the trainer does not give itself."""
+
+    buffer: str
+    fingerprint: int | str
+
+
+class TEDTrainerMixin(_Trainer):
+    """Make a trainer's epochs visit the images worth their time.
+
+    Parameters
+    ----------
+    *args : any
+        What the trainer takes.
+    ted : TrainerOptions, optional
+        Options of the run: all of :class:`ted_core.Pruner`, and `buffer` and
+        `fingerprint` of :class:`ted_torch.TED`. `seed` is the trainer's by default, and
+        `multiple_of` the images of one optimizer step, so that every pruned epoch is
+        made of whole steps.
+    **kwargs : any
+        What the trainer takes.
+
+    Attributes
+    ----------
+    ted : TED
+        The session: plans, scores, savings. There from the start of training on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument leaves no images to choose or no epochs to plan, by name; or a base
+        class stands before the mixin.
+
+    Notes
+    -----
+    Comes first among the base classes: ``class Mine(TEDTrainerMixin, MyTrainer)``, for
+    the tasks ``detect`` and ``classify``.
+
+    An image's loss is its part of the loss of its batch, times the images of the batch:
+    the derivative of Ultralytics' own loss by a weight of the image, which costs a few
+    products over the class scores, and no formula is written twice.
+    """
+
+    ted: TED[Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse base classes in the other order."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) or cls.__init__ is TEDTrainerMixin.__init__:
+            return
+        msg = (
+            f"`{cls.__name__}` must have TEDTrainerMixin first among its base classes, "
+            f"got {cls.__bases__[0].__name__}; write `class {cls.__name__}"
+            f"(TEDTrainerMixin, {cls.__bases__[0].__name__})`"
+        )
+        raise TypeError(msg)
+
+    def __init__(
+        self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
+    ) -> None:
+        self._options = _check_options(ted)
+        super().__init__(*args, **kwargs)
+        _check_arguments(self)
+        # States before and after the epoch closed last, and what is logged of it.
+        self._states: dict[int, Mapping[str, Any]] = {}
+        self._logged: dict[str, float] = {}
+        for event, act in (
+            ("on_pretrain_routine_end", self._start),
+            ("on_train_epoch_start", self._open_epoch),
+            ("on_train_epoch_end", self._close_epoch),
+            ("on_train_end", self._finish),
+        ):
+            self.add_callback(event, act)
+
+    def _start(self, _: Any) -> None:
+        """Give the model's losses to the session; take over that of a checkpoint."""
+        model = unwrap_model(self.model)
+        criterion = getattr(model, "criterion", None)
+        if criterion is None:
+            criterion = model.init_criterion()
+        model.criterion = _ImageLosses(criterion, self)
+        if self.resume:
+            state = _read_state(Path(self.args.resume), self.start_epoch)
+            self.ted.load_state_dict(state)
+            self._states[self.start_epoch] = state
+
+    def _open_epoch(self, _: Any) -> None:
+        """Open the epoch; one that is trained again, after a NaN, from its start."""
+        if self.ted.epoch > self.epoch:
+            self.ted.load_state_dict(self._states[self.epoch])
+        self.ted.set_epoch(self.epoch)
+        if self.epoch >= min(self.args.warmup_epochs, self.epochs - 1):
+            # The warm-up may have ended in an epoch that was shorter than all data.
+            self.accumulate = self._accumulation(self.batch_size)
+            for group in self.optimizer.param_groups:
+                if "momentum" in group:
+                    group["momentum"] = self.args.momentum
+
+    def _close_epoch(self, _: Any) -> None:
+        """Turn what was recorded into scores, and keep the states around the epoch."""
+        self._logged = run_metrics(self.ted.pruner)
+        self.ted.close_epoch()
+        self._logged |= closed_metrics(self.ted.pruner)
+        before = {k: v for k, v in self._states.items() if k == self.epoch}
+        self._states = {**before, self.epoch + 1: self.ted.state_dict()}
+
+    def _finish(self, _: Any) -> None:
+        """End the run, with a warning where it ends early."""
+        self.ted.finish()
+
+    def _accumulation(self, batch_size: int) -> int:
+        """Return the batches of an optimizer step, as the trainer counts them."""
+        return int(max(round(self.args.nbs / batch_size), 1))
+
+    def get_dataloader(
+        self,
+        dataset_path: str,
+        batch_size: int = 16,
+        rank: int = 0,
+        mode: str = "train",
+    ) -> DataLoader[Any]:
+        """Return the trainer's loader; for training, of the images that are kept.
+
+        Parameters
+        ----------
+        dataset_path, batch_size, rank, mode : see above
+            As of the trainer.
+
+        Returns
+        -------
+        DataLoader
+            Batches as the trainer's, with the images' ids.
+        """
+        loader: DataLoader[Any] = super().get_dataloader(
+            dataset_path, batch_size, rank, mode
+        )
+        if mode != "train":
+            return loader
+        # A trainer that has run out of memory asks again, for smaller batches.
+        step = batch_size * self._accumulation(batch_size)
+        options: Any = {"seed": self.args.seed, "multiple_of": step, **self._options}
+        self.ted = TED(
+            loader.dataset,
+            epochs=self.epochs,
+            device=self.device,
+            num_replicas=1,
+            rank=0,
+            **options,
+        )
+        check_prunes("data", self.ted.pruner, step)
+        signal = self.ted.pruner.config.signal
+        if self.args.task == "detect" and signal not in {"mask_gradient", "loss"}:
+            msg = (
+                "`signal` must be 'mask_gradient' or 'loss' for detection, whose "
+                f"images have no class of their own, got {signal!r}; take "
+                "`method='ted'` or `method='ted_loss'`"
+            )
+            raise ValueError(msg)
+        return _EpochLoader(loader, self.ted)
+
+    def save_model(self) -> bool:
+        """Write the checkpoints, and the session's states beside them.
+
+        Returns
+        -------
+        bool
+            As of the trainer.
+        """
+        # First, and with the state before this epoch: whichever of both files a killed
+        # run has left older, they fit together.
+        with atomic_write(self.wdir / _STATE) as file:
+            torch.save(self._states, file)
+        return bool(super().save_model())
+
+    def save_metrics(self, metrics: dict[str, float]) -> None:
+        """Add keep ratio and savings to an epoch's row of ``results.csv``.
+
+        Parameters
+        ----------
+        metrics : dict of str to float
+            The trainer's numbers.
+        """
+        super().save_metrics({**metrics, **self._logged})
+
+
+class TEDDetectionTrainer(TEDTrainerMixin, DetectionTrainer):
+    """Ultralytics' ``DetectionTrainer``, on the images that an epoch keeps.
+
+    See :class:`TEDTrainerMixin`.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from ted_torch.integrations.ultralytics import TEDDetectionTrainer
+    >>> trainer = partial(TEDDetectionTrainer, ted={"prune_ratio": 0.7})
+    """
+
+
+class TEDClassificationTrainer(TEDTrainerMixin, ClassificationTrainer):
+    """Ultralytics' ``ClassificationTrainer``, on the images that an epoch keeps.
+
+    See :class:`TEDTrainerMixin`.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from ted_torch.integrations.ultralytics import TEDClassificationTrainer
+    >>> trainer = partial(TEDClassificationTrainer, ted={"method": "soft_margin"})
+    """
+
+
+class _Collate(CollateWithIds[Any, Any]):
+    """Put the ids into the dict of a batch: the trainer takes no pair."""
+
+    def __call__(self, pairs: Sequence[tuple[int, Any]]) -> Any:
+        ids, batch = super().__call__(pairs)
+        return {**batch, _IDS: ids}
+
+
+class _EpochLoader(DataLoader[Any]):
+    """The batches of the current epoch, by workers that live on.
+
+    Its length is that of all data: the trainer asks once, for its warm-up.
+    """
+
+    def __init__(self, like: DataLoader[Any], ted: TED[Any]) -> None:
+        collate: Callable[..., Any] = like.collate_fn
+        super().__init__(
+            ted.dataset,
+            sampler=ted.sampler,
+            collate_fn=_Collate(collate),
+            **{**options_of(like), "persistent_workers": like.num_workers > 0},
+        )
+        self._batches = len(like)
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        # Late: the trainer makes two iterators an epoch, and reads from one.
+        yield from super().__iter__()
+
+    def reset(self) -> None:
+        """Do nothing: the augmentation that ends with `close_mosaic` is refused."""
+
+
+class _ImageLosses:
+    """A model's criterion, which gives each image's loss to a session."""
+
+    def __init__(self, criterion: Any, trainer: TEDTrainerMixin) -> None:
+        self._criterion, self._trainer = criterion, trainer
+        self._parts = _parts_of(criterion)
+        self._weights: Tensor | None = None
+        self._compared = False
+        for part in self._parts:
+            part.bce = self._weighted_classes(part.bce)
+            part.bbox_loss = self._weighted_boxes(part.bbox_loss)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read what else the trainer asks of a criterion, such as `update`."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._criterion, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """Give a copy of the model none: it makes a plain one itself."""
+
+    def _weighted_classes(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def weighted(*args: Tensor) -> Tensor:
+            losses = loss(*args)
+            if self._weights is None:
+                return losses
+            return losses * self._weights.view(-1, 1, 1)
+
+        return weighted
+
+    def _weighted_boxes(self, loss: Callable[..., Any]) -> Callable[..., Any]:
+        def weighted(*args: Tensor) -> Any:
+            if self._weights is None:
+                return loss(*args)
+            # A box weighs as much as its target score, summed over the classes.
+            scores = args[4].sum(-1, keepdim=True) * self._weights.view(-1, 1, 1)
+            return loss(*args[:4], scores, *args[5:])
+
+        return weighted
+
+    def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Return the loss over r_t, and the trainer's own parts of it."""
+        ids = batch.get(_IDS)
+        if ids is None or not torch.is_grad_enabled():
+            return self._criterion(preds, batch)  # type: ignore[no-any-return]
+        ted: TED[Any] = self._trainer.ted
+        if not self._parts:
+            logits = preds[1] if isinstance(preds, list | tuple) else preds
+            losses = F.cross_entropy(logits, batch["cls"], reduction="none")
+            total = ted.loss(losses, ids=ids, logits=logits, labels=batch["cls"])
+            return total, {"loss": losses.detach().mean()}
+        losses, items = self._image_losses(preds, batch)
+        found = self._parts[0].parse_output(preds)
+        heads = [found]
+        if len(self._parts) > 1:
+            heads = [found["one2many"], found["one2one"]]
+        masks = [head[name] for head in heads for name in ("boxes", "scores")]
+        # The trainer trains on the sum over the images of a batch, and logs the mean.
+        return ted.loss(losses, ids=ids, mask=masks) * len(ids), items
+
+    def _image_losses(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Return each image's loss, whose sum the trainer trains on, and its items."""
+        size = len(batch["img"])
+        self._weights = torch.ones(size, device=batch["img"].device, requires_grad=True)
+        try:
+            losses, items = self._criterion(preds, batch)
+        finally:
+            weights, self._weights = self._weights, None
+        whole = losses.sum()
+        # The loss is linear in the weights: what it changes by with a weight is the
+        # image's part. Only the products with the weights are passed backwards.
+        (parts,) = torch.autograd.grad(whole, weights, create_graph=True)
+        if not self._compared:
+            self._compared = True
+            here, theirs = float(parts.detach().sum()), float(whole.detach())
+            if not math.isclose(here, theirs, rel_tol=_NEAR) and math.isfinite(theirs):
+                msg = (
+                    "the loss must be a sum over the images of a batch, got parts that "
+                    f"add up to {here:.6g} of {theirs:.6g} with Ultralytics "
+                    f"{ultralytics.__version__}; train without TED"
+                )
+                raise ValueError(msg)
+        return parts, items
+
+
+def _parts_of(criterion: Any) -> list[Any]:
+    """Return the detection losses of a criterion, none of a classifier's."""
+    if type(criterion) is v8ClassificationLoss:
+        return []
+    parts = [criterion]
+    if type(criterion) is E2ELoss:
+        parts = [criterion.one2many, criterion.one2one]
+    for part in parts:
+        if type(part) is not v8DetectionLoss:
+            msg = (
+                "the model's loss must be v8DetectionLoss or v8ClassificationLoss, got "
+                f"{type(part).__name__}, which TED does not know image by image"
+            )
+            raise TypeError(msg)
+    return parts
+
+
+def _check_options(ted: object) -> dict[str, Any]:
+    """Return a copy of the user's options; some of them the trainer gives itself."""
+    if ted is not None and not isinstance(ted, Mapping):
+        msg = f"`ted` must be a mapping of options of a run, got {type(ted).__name__}"
+        raise TypeError(msg)
+    options = dict(ted or {})
+    for name in _TAKEN:
+        if name in options:
+            msg = (
+                f"`ted` must leave {name!r} to the trainer, got {options[name]!r}; "
+                "give it to `train`"
+            )
+            raise TypeError(msg)
+    check_no_shard(options, "Ultralytics")
+    return options
+
+
+def _check_arguments(trainer: Any) -> None:
+    """Refuse arguments that leave no images to choose, or no epochs to plan."""
+    args = trainer.args
+    if args.task not in {"detect", "classify"}:
+        msg = f"`task` must be 'detect' or 'classify', got {args.task!r}"
+        raise ValueError(msg)
+    if trainer.ddp or trainer.world_size > 1:
+        msg = (
+            f"`device` must be one device, got {args.device!r}; Ultralytics starts the "
+            "processes of several by itself, which was not tried with TED"
+        )
+        raise ValueError(msg)
+    off = _OFF | (_OFF_IN_DETECTION if args.task == "detect" else {})
+    for name, why in off.items():
+        value = getattr(args, name, None)
+        if value:
+            needed = type(value)() if isinstance(value, bool | int | float) else None
+            msg = f"`{name}` must be {needed}, got {value!r}: {why}"
+            raise ValueError(msg)
+
+
+def _read_state(checkpoint: Path, epoch: int) -> Mapping[str, Any]:
+    """Return the session's state before an epoch, from beside a checkpoint."""
+    path = checkpoint.with_name(_STATE)
+    if not path.is_file():
+        msg = (
+            f"a checkpoint must have {_STATE!r} beside it, got none in "
+            f"{path.parent.name!r}; resume a run with TED"
+        )
+        raise CheckpointError(msg)
+    try:
+        states = dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        TypeError,
+        pickle.UnpicklingError,
+    ) as error:
+        msg = f"{path.name!r} must be a state of TED, got {type(error).__name__}"
+        raise CheckpointError(msg) from error
+    if epoch not in states:
+        msg = (
+            f"{path.name!r} must hold the state before epoch {epoch}, got those of "
+            f"{sorted(states)}; resume from `last.pt`"
+        )
+        raise CheckpointError(msg)
+    state: Mapping[str, Any] = states[epoch]
+    return state

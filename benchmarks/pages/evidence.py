@@ -1,0 +1,485 @@
+"""Make ``docs/results/evidence.md`` and its pictures from the records.
+
+``python benchmarks/pages/evidence.py`` writes them, ``--previews FOLDER`` the pictures
+as PNG, light and dark. A setting without a whole record is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "evidence")]
+
+from gallery_pictures import BLUE, GREEN, ORANGE, PINK, SKY  # noqa: E402 - the folder is known
+from gallery_themes import write_pictures, write_previews  # noqa: E402
+from trials.records import compared  # noqa: E402
+from trials.settings import SETTINGS  # noqa: E402
+
+from ted_core.comparison import holm  # noqa: E402
+from ted_core.comparison.statistics import critical_t  # noqa: E402
+from ted_core.errors import ComparisonError  # noqa: E402
+
+RECORDS = HERE.parent / "evidence" / "records"
+FOLDER = HERE.parents[1] / "docs" / "results"
+FULL, RATE, RANDOM = CONTROLS = ("full", "full, pruned rate", "random")
+ALL = "full on all"
+NAMES = {FULL: "full, fewer epochs"}
+YELLOW = "#E69F00"
+LOOKS = {
+    FULL: ("ink", "s"),
+    RATE: (SKY, "D"),
+    RANDOM: (BLUE, "v"),
+    "soft_margin": (GREEN, "o"),
+    "ted_loss": (ORANGE, "^"),
+    "importance": (PINK, "P"),
+    "soft_margin, unscaled": (YELLOW, "X"),
+}
+LEVEL = 0.05
+HALF = 0.5
+RATE_ROW = (
+    "| full, pruned rate | all data in turn, in short epochs: as many steps as a "
+    "pruned run, with the same effective rate (`Random(balanced=True)`) |"
+)
+
+
+SHOWN = {
+    "plenty_pooled": "plenty of data, a small network",
+    "scarce": "scarce data",
+}
+"""The settings of the README's table."""
+TOLD = {
+    (FULL, 1.0): "all data",
+    (FULL, 0.5): "all data, half the epochs",
+    (RANDOM, 0.5): "a random half, `random`",
+    ("soft_margin", 0.5): "`soft_margin`",
+    ("ted_loss", 0.5): "`ted_loss`",
+}
+README = HERE.parents[1] / "README.md"
+MARK, END = "<!-- made by benchmarks/pages/evidence.py -->", "<!-- end -->"
+
+
+def missing(**_):
+    """Refuse to train: a page is made from records."""
+    message = "the record must be whole"
+    raise ValueError(message)
+
+
+def load(records=RECORDS):
+    """Return the comparison and the facts of each setting whose record is whole."""
+    found = {}
+    for name, setting in SETTINGS.items():
+        record, facts = records / f"{name}.json", records / f"{name}_facts.json"
+        if not record.is_file() or not facts.is_file():
+            continue
+        try:
+            result = compared(setting, missing, record, progress=False)
+        except ComparisonError:
+            continue  # a run is missing
+        found[name] = result, json.loads(facts.read_text(encoding="utf-8"))
+    return found
+
+
+def claims(found):
+    """Return the corrected p of every claim of the page, by setting, row and claim.
+
+    A method is above all three controls, by the largest of the three p; above full
+    training on all samples; and a pruned control is above the shorter full run.
+    """
+    ps = {}
+    for name, (result, _) in found.items():
+        for row in result.rows:
+            if row.arm == FULL:
+                continue
+            rivals = (FULL,) if row.arm in CONTROLS else CONTROLS
+            key = name, row.arm, row.budget
+            ps[*key, "controls"] = max(above(row.over[rival]) for rival in rivals)
+            if ALL in row.over and row.arm not in CONTROLS:
+                ps[*key, ALL] = above(row.over[ALL])
+    return dict(zip(ps, holm(list(ps.values())), strict=True))
+
+
+def above(gain):
+    """Return the p of a gain, 1 if it is none."""
+    return gain.p if gain.mean > 0 else 1.0
+
+
+def cell(gain, p=None):
+    """Return a gain with its 95 % interval, bold where the corrected p is small."""
+    if gain is None:
+        return ""
+    text = f"{gain.mean:+.2f} ({gain.low:+.2f} to {gain.high:+.2f})"
+    return f"**{text}, p {p:.2g}**" if p is not None and p < LEVEL else text
+
+
+def best_control(row):
+    """Return a method's gain over the best of its controls."""
+    return min((row.over[label] for label in CONTROLS), key=lambda gain: gain.mean)
+
+
+def methods_of(result):
+    return list(dict.fromkeys(r.arm for r in result.rows if r.arm not in CONTROLS))
+
+
+def table(head, rows):
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def everywhere(found):
+    """Return the methods that all settings have."""
+    sets = [methods_of(result) for result, _ in found.values()]
+    return [m for m in sets[0] if all(m in others for others in sets)]
+
+
+def summary(found, ps):
+    """Return the table of all settings: each method over its best control."""
+    methods, rows = everywhere(found), []
+    for name, result, budget, by in compared_budgets(found):
+        line = [
+            f"[{name}](#evidence-{name})",
+            str(len(result.seeds)),
+            f"{100 * budget:.0f} %",
+        ]
+        ps_of = [ps[name, method, budget, "controls"] for method in methods]
+        gains = [best_control(by[method]) for method in methods]
+        rows.append(line + list(map(cell, gains, ps_of)))
+    return table(["setting", "n", "samples", *methods], rows)
+
+
+def reach(found, ps):
+    """Return the table of all settings: arms over full training on all samples."""
+    arms, rows = [FULL, *everywhere(found)], []
+    for name, result, budget, by in compared_budgets(found):
+        if budget == 1:
+            continue
+        line = [
+            f"[{name}](#evidence-{name})",
+            str(len(result.seeds)),
+            f"{100 * budget:.0f} %",
+        ]
+        ps_of = [ps.get((name, arm, budget, ALL)) for arm in arms]
+        gains = [by[arm].over[ALL] for arm in arms]
+        rows.append(line + list(map(cell, gains, ps_of)))
+    names = [NAMES.get(arm, arm) for arm in arms]
+    return table(["setting", "n", "samples", *names], rows)
+
+
+def named(name, result):
+    """Return a link to a setting, and how many seeds judge in it."""
+    return f"[{name}](#evidence-{name})", str(len(result.seeds))
+
+
+def compared_budgets(found):
+    """Go through settings and budgets that have methods, with the rows by arm."""
+    for name, (result, _) in found.items():
+        for budget in sorted({row.budget for row in result.rows}):
+            by = {row.arm: row for row in result.rows if row.budget == budget}
+            if by.keys() - set(CONTROLS):
+                yield name, result, budget, by
+
+
+def section(name, result, facts, ps):
+    """Return what one setting has shown."""
+    setting, mark = (
+        SETTINGS[name],
+        next(row for row in result.rows if row.arm == FULL and row.budget == 1),
+    )
+    rows = []
+    for row in result.rows:
+        key = name, row.arm, row.budget, "controls"
+        gains = [cell(row.over.get(label)) for label in (*CONTROLS, ALL)]
+        p = f"{ps[key]:.2g}" if key in ps else ""
+        rows.append(
+            [
+                f"{100 * row.budget:.0f} %",
+                row.arm if row.budget == 1 else NAMES.get(row.arm, row.arm),
+                f"{row.rate:g}",
+                str(row.epochs),
+                f"{row.mean:.2f} ± {row.sd:.2f}",
+                *gains,
+                p,
+            ]
+        )
+    head = ["samples", "arm", "rate", "epochs", "accuracy, %"]
+    head += [f"over {label}" for label in (NAMES[FULL], RATE, RANDOM, ALL)] + ["p"]
+    return f"""(evidence-{name})=
+## {setting.regime.capitalize()}: {setting.title}
+
+![Accuracy over samples processed](evidence_{name}.svg)
+
+{described(setting, facts)}
+Full training on all samples reaches {mark.mean:.2f} %.
+
+{table(head, rows)}
+
+{" ".join(result.notes)}
+"""
+
+
+def described(setting, facts):
+    """Return how a setting trains, and what full training leaves of the loss."""
+    train, test = facts["train"], facts["test"]
+    optimizer = {"sgd": "SGD with Nesterov momentum", "adamw": "AdamW"}
+    return (
+        f"{optimizer[setting.optimizer]}, one cycle, batches of {setting.batch}. After "
+        f"{setting.epochs} epochs of full\ntraining at the rate {facts['rate']:g} the "
+        f"mean loss is {train['loss']:.2f} on the\n{facts['samples']:,} training "
+        f"samples and {test['loss']:.2f} on the {facts['tests']:,} test samples;\n"
+        f"{train['solved']:.0f} % of the training samples have a loss below 0.01. The "
+        f"most frequent\nclass alone is worth {facts['majority']:.1f} %."
+    )
+
+
+def page(found):
+    """Return the page."""
+    ps = claims(found)
+    facts = next(iter(found.values()))[1]
+    seeds = sorted({len(result.seeds) for result, _ in found.values()})
+    rates = min(len(SETTINGS[name].rates) for name in found)
+    parts = [section(name, *each, ps) for name, each in found.items()]
+    return f"""# Does the choice of samples pay?
+
+<!-- made by benchmarks/pages/evidence.py -->
+
+{findings(found, ps)}
+
+Every arm at a number of samples was tuned on its own, and was then
+judged on {" or ".join(map(str, seeds))} seeds that had no part in the tuning.
+
+| arm | what it trains on |
+| --- | --- |
+| full, fewer epochs | all data, for fewer epochs, with a whole schedule of its own |
+{RATE_ROW}
+| random | a new random selection in each epoch (`method="random"`) |
+| a method | what the method selects (`method=...`) |
+
+A method pays where it is above all of the first three.
+
+## Over the best baseline
+
+Points of accuracy over the best of the three baselines at the same number of samples,
+with the 95 % interval of the paired difference.
+
+{summary(found, ps)}
+
+Methods that were judged in some settings only stand in the tables of these.
+
+## Over full training on all samples
+
+{reach(found, ps)}
+
+Bold: p below 0.05 by paired t-tests, corrected by Holm's method over all {len(ps)}
+claims of this page. A method's claim to be above the baselines takes the largest of its
+three p. Each arm has at each number of samples the best of {rates} learning rates or
+more, chosen on other seeds. "Samples" is the share of those that full training
+processes; all samples that pass through the network are counted.
+
+{chr(10).join(parts)}
+## What was tried before
+
+Selections that were screened, over a random selection at the same rate and seed, half
+of the samples, in these settings and forerunners of them without batch norm or with
+smaller batches; at rates where the random selection is within a point of its best. In
+brackets the number of pairs. Seeds differ by some tenths of a point: this chose what to
+judge, and shows nothing.
+
+{screened()}
+
+"Even in time": each sample comes at even distances, as often as its weight says.
+
+## What it does not say
+
+- Networks and pictures are small: a core of a CPU had to afford some hundred runs of
+  each. Larger networks may behave differently.
+- A setting has one network, one optimizer, one schedule and one prune ratio, 0.7.
+- The networks of `patches` and `plenty_pooled` were chosen. Others, with capacity left
+  for their data, were tried on a seed or two and showed no gain over full training;
+  these showed one on a seed that judges nothing.
+- The seeds vary the weights, the batches and the selection, not the data.
+
+Measured on {facts["machine"]} with {facts["threads"]} thread,
+Python {facts["python"]}, PyTorch {facts["torch"]}. To repeat a setting:
+`python benchmarks/evidence/run.py NAME --data-dir DATA`. For your own data:
+{{func}}`ted_core.compare`.
+"""
+
+
+def screened(path=RECORDS / "screens.json"):
+    """Return the table of the screens, pooled over the forerunners of a setting."""
+    runs = {}
+    for run in json.loads(path.read_text(encoding="utf-8")):
+        if run["budget"] == HALF:
+            key = run["setting"], run["rate"], run["seed"]
+            runs.setdefault(key, {})[run["arm"]] = run["accuracy"]
+    gains, settings = {}, []
+    for (setting, rate, _), arms in runs.items():
+        if RANDOM not in arms or not near(setting, rate, runs):
+            continue
+        regime = setting.split(",")[0]
+        settings.append(regime)
+        for arm, accuracy in arms.items():
+            row = gains.setdefault(arm, {})
+            row.setdefault(regime, []).append(accuracy - arms[RANDOM])
+    del gains[RANDOM]
+    heads = list(dict.fromkeys(settings))
+    rows = [
+        [NAMES.get(arm, arm), *(pooled(row.get(head)) for head in heads)]
+        for arm, row in sorted(gains.items())
+    ]
+    return table(["selection", *heads], rows)
+
+
+def near(setting, rate, runs):
+    """Tell whether a random selection at this rate is near its best."""
+    means = {}
+    for (where, at, _), arms in runs.items():
+        if where == setting and RANDOM in arms:
+            means.setdefault(at, []).append(arms[RANDOM])
+    means = {at: sum(found) / len(found) for at, found in means.items()}
+    return means[rate] > max(means.values()) - 1
+
+
+def pooled(gains):
+    """Return the mean of some gains and their number."""
+    return f"{sum(gains) / len(gains):+.2f} ({len(gains)})" if gains else ""
+
+
+def findings(found, ps):
+    """Return in sentences what the claims add up to."""
+    methods = list(dict.fromkeys(m for r, _ in found.values() for m in methods_of(r)))
+    rows = [
+        (name, row)
+        for name, (result, _) in found.items()
+        for row in result.rows
+        if row.arm in methods
+    ]
+    recipe = [
+        (name, row)
+        for name, (result, _) in found.items()
+        for row in result.rows
+        if row.arm == RATE and ps[name, RATE, row.budget, "controls"] < LEVEL
+    ]
+    pays = [(n, r) for n, r in rows if ps[n, r.arm, r.budget, "controls"] < LEVEL]
+    reach = [(n, r) for n, r in rows if ps.get((n, r.arm, r.budget, ALL), 1) < LEVEL]
+    opening = (
+        "A method pays if it beats three baselines that process as many samples, each\n"
+        f"at its own best learning rate. Of {len(rows)} comparisons this was shown\n"
+        f"in {listed(pays)}. With fewer samples, to be above full training on all of\n"
+        f"them was shown in {listed(reach)}. The recipe without a choice of samples,\n"
+        f"`{RATE}`, was shown above a shorter full run in {listed(recipe)}.\n"
+        "By method:"
+    )
+    lines = [opening, ""]
+    for method in methods:
+        mine = [(name, row) for name, row in rows if row.arm == method]
+        gains = [best_control(row) for _, row in mine]
+        below = [each for each in mine if best_control(each[1]).high < 0]
+        low, high = min(g.mean for g in gains), max(g.mean for g in gains)
+        lines.append(
+            f"- `{method}`: {span(low, high)} points from the best baseline; the\n"
+            f"  95 % interval lies below it in {listed(below)} of {len(mine)} settings."
+        )
+    return "\n".join(lines)
+
+
+def span(low, high):
+    """Return two gains, or one if they are the same."""
+    return f"{low:+.2f}" if low == high else f"{low:+.2f} to {high:+.2f}"
+
+
+def listed(rows):
+    """Return how many rows there are, and in which settings."""
+    names = ", ".join(dict.fromkeys(name for name, _ in rows))
+    return f"{len(rows)} ({names})" if rows else "none"
+
+
+def opening(found):
+    """Return the README's table: accuracy of each arm in two settings."""
+    settings = [found[name][0] for name in SHOWN]
+    rows = {}
+    for result in settings:
+        for row in result.rows:
+            rows.setdefault((row.arm, row.budget), []).append(
+                f"{row.mean:.2f} ({row.sd:.2f})"
+            )
+    arms = [
+        (FULL, 1.0),
+        *((arm, 0.5) for arm in (FULL, RANDOM, "soft_margin", "ted_loss")),
+    ]
+    lines = [
+        [TOLD[key], "100 %" if key[1] == 1 else "50 %", *rows[key]] for key in arms
+    ]
+    n = min(len(result.seeds) for result in settings)
+    head = [f"accuracy, % (sd), {n} seeds", "samples", *SHOWN.values()]
+    return table(head, lines)
+
+
+def into_readme(found, text):
+    """Return the README with its table made from the records."""
+    before, rest = text.split(MARK, 1)
+    return f"{before}{MARK}\n\n{opening(found)}\n{rest[rest.index(END) :]}"
+
+
+def curve(name, result, ink):
+    """Draw accuracy over samples processed, one line an arm."""
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    arms = list(dict.fromkeys(row.arm for row in result.rows))
+    total, n = max(row.samples for row in result.rows), len(result.seeds)
+    half = critical_t(n - 1, LEVEL) / math.sqrt(n)
+    for place, arm in enumerate(arms):
+        rows = [row for row in result.rows if row.arm == arm]
+        colour, marker = LOOKS[arm]
+        aside = 0.008 * total * (place - (len(arms) - 1) / 2)
+        axes.errorbar(
+            [row.samples + aside for row in rows],
+            [row.mean for row in rows],
+            [half * row.sd for row in rows],
+            label=NAMES.get(arm, arm),
+            color=ink if colour == "ink" else colour,
+            marker=marker,
+            linestyle="--" if arm in CONTROLS else "-",
+            capsize=2,
+        )
+    axes.set(
+        xlabel=f"samples processed (bars: 95 % of the mean of {n} seeds)",
+        ylabel="accuracy, %",
+        title=SETTINGS[name].title,
+        xlim=(0, 1.06 * total),
+    )
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def drawn(name, result):
+    """Return a function of a record and an ink, as the themes want it."""
+    return lambda _record, ink: curve(name, result, ink)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--previews", type=Path)
+    arguments = parser.parse_args()
+    found = load()
+    pictures = {
+        f"evidence_{name}": drawn(name, result) for name, (result, _) in found.items()
+    }
+    if arguments.previews:
+        write_previews(None, arguments.previews, pictures)
+        return
+    (FOLDER / "evidence.md").write_text(page(found), encoding="utf-8")
+    write_pictures(None, FOLDER, pictures)
+    text = into_readme(found, README.read_text(encoding="utf-8"))
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks" / "evidence"))
+
+from trials import networks, pictures, text, training  # noqa: E402 - the folder is known
+from trials.records import compared, look  # noqa: E402
+from trials.settings import SETTINGS  # noqa: E402
+
+SCRIPTS = ROOT / "benchmarks" / "pages"
+RESULTS = ROOT / "docs" / "results"
+
+
+@pytest.fixture(scope="module")
+def page():
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        return import_module("evidence")
+    finally:
+        sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture
+def setting():
+    return replace(
+        SETTINGS["solved"],
+        network=partial(networks.dense, 16, 8, 3),
+        epochs=6,
+        rates=(0.05, 0.1),
+        batch=32,
+        seeds=3,
+    )
+
+
+@pytest.fixture
+def data():
+    dice = torch.Generator().manual_seed(0)
+    y = torch.arange(120) % 3
+    x = torch.randn(120, 1, 4, 4, generator=dice) + y[:, None, None, None]
+    return pictures.Pictures(x[:90], y[:90], x[90:], y[90:], margin=1, flip=True)
+
+
+def test_every_setting_has_four_rates_or_more_and_a_network_of_its_own():
+    for setting in SETTINGS.values():
+        assert len(setting.rates) >= 4
+        assert isinstance(setting.network(), torch.nn.Module)
+
+
+def test_a_batch_keeps_each_picture_but_for_shift_and_mirror():
+    x = torch.arange(2 * 9.0).reshape(2, 1, 3, 3) + 1
+    plain = pictures.Pictures(x, torch.tensor([0, 1]), x, x, margin=0, flip=False)
+    dice = torch.Generator().manual_seed(0)
+    ((ids, found, y),) = plain.batches(torch.tensor([1, 0]), 2, dice)
+    assert ids.tolist() == y.tolist() == [1, 0]
+    assert torch.equal(found, x[[1, 0]])
+    mirrored = pictures.Pictures(x, torch.tensor([0, 1]), x, x, margin=0, flip=True)
+    sides = {
+        tuple(found[0, 0, 0].tolist())
+        for _ in range(20)
+        for _, found, _ in mirrored.batches(torch.tensor([0]), 1, dice)
+    }
+    assert sides == {(1.0, 2.0, 3.0), (3.0, 2.0, 1.0)}
+
+
+def test_pictures_shrink_to_the_means_of_blocks():
+    x = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+    assert pictures.shrink(x, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
+
+
+def test_rows_of_text_come_in_the_order_asked_for():
+    x = torch.arange(6.0).reshape(3, 2)
+    rows = text.Rows(x, torch.tensor([0, 1, 0]), x, torch.tensor([0, 1, 0]))
+    ((ids, found, y),) = rows.batches(torch.tensor([2, 1]), 4, None)
+    assert (ids.tolist(), found.tolist(), y.tolist()) == (
+        [2, 1],
+        [[4, 5], [2, 3]],
+        [0, 1],
+    )
+
+
+def test_a_run_depends_on_its_seed_alone(setting, data):
+    options = {"lr": 0.1, "epochs": 5, "prune_ratio": 0.5, "method": "soft_margin"}
+    first, ted = training.train(setting, data, seed=1, **options)
+    again, _ = training.train(setting, data, seed=1, **options)
+    assert first == again
+    assert ted.savings().forwarded == ted.pruner.schedule_table()["kept"].sum()
+
+
+def test_a_comparison_is_read_from_its_record_without_training(
+    setting, data, tmp_path, page
+):
+    record = tmp_path / "solved.json"
+    made = compared(setting, partial(training.train, setting, data), record)
+    read = compared(setting, page.missing, record, progress=False)
+    assert str(read) == str(made)
+
+
+def test_facts_tell_the_most_frequent_class(setting, data):
+    facts = look(replace(setting, epochs=2), data)
+    assert facts["majority"] == pytest.approx(100 / 3, abs=0.01)
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_the_page_is_made_from_the_records(page):
+    found = page.load()
+    assert page.page(found) == (RESULTS / "evidence.md").read_text(encoding="utf-8")
+
+
+def test_a_claim_takes_the_largest_of_its_p(page):
+    found = page.load()
+    ps = page.claims(found)
+    for name, (result, _) in found.items():
+        for row in result.rows:
+            claim = ps.get((name, row.arm, row.budget, "controls"))
+            if row.arm in page.CONTROLS or claim is None or claim >= 0.05:
+                continue
+            assert all(row.over[label].low > 0 for label in page.CONTROLS)
