@@ -58,13 +58,14 @@ OPTIONAL = [
 ]
 """Fields that have a default: an older state may lack them."""
 LATER = [
+    "lengths",
     "history.forwarded",
     "history.keep_ratio",
     "history.weightless",
     "open.deliveries",
     "open.weightless",
 ]
-"""Counts that a state of version 1 does not have."""
+"""Fields that a state of version 1 does not have."""
 
 
 @settings(max_examples=40, deadline=None)
@@ -163,7 +164,7 @@ def test_an_option_that_an_older_state_lacks_has_its_default(field):
 
 
 @pytest.mark.parametrize("field", LATER)
-def test_a_count_that_version_1_did_not_have_is_that_of_the_others(field):
+def test_a_field_that_version_1_did_not_have_has_its_default(field):
     saved, pruner = paused(), ted.Pruner(N, **OPTIONS)
     state = saved.state_dict()
     del state[field]

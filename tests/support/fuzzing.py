@@ -18,9 +18,9 @@ __all__ = ["arguments", "judge", "judge_load", "junk", "ours"]
 HUGE = [2**63, 2**64, 10**400]
 DEFAULTED = re.compile(
     r"(schedule|strategy|reduction)\.(?!kind$)"
-    r"|(.*\.)?(history\.(forwarded|weightless|keep_ratio)|open\.(deliveries|weightless))$"
+    r"|(.*\.)?(lengths|history\.(forwarded|weightless|keep_ratio)|open\.(deliveries|weightless))$"
 )
-"""Options of a run and later counts, which have a default where a state lacks them."""
+"""Options of a run and later fields, which have a default where a state lacks them."""
 PACKAGES = {"ted_core", "ted_torch", "ted_keras"}
 
 
