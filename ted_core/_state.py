@@ -25,7 +25,7 @@ from ted_core.checkpoint import (
 )
 from ted_core.config import RunConfig
 from ted_core.errors import CheckpointError
-from ted_core.history import HISTORY, Rows
+from ted_core.history import Rows, counts_of
 from ted_core.plan import EpochPlan, make_plan, whole_plan
 from ted_core.reductions import Count, Last, Mean, MeanAndVariance, Polyak
 from ted_core.schedules import (
@@ -78,7 +78,7 @@ def write_state(config: RunConfig, run: Progress) -> State:
     table, plan = run.table, run.plan
     state: State = {"format": FORMAT, "version": VERSION, **config.describe()}
     state |= {"epoch": run.epoch, "stopped": run.stopped}
-    for name in HISTORY:
+    for name in counts_of(config):
         state[f"history.{name}"] = np.array(run.history[name], "<i8")
     state["history.keep_ratio"] = np.array(run.history["keep_ratio"], "<f8")
     for name, array in table.arrays().items():
@@ -109,7 +109,7 @@ def read_state(
         if name != "epochs":
             msg = f"`allow` must hold only 'epochs', got {name!r}"
             raise ValueError(msg)
-    state = current_state(state)
+    state = {"lengths": -1, **current_state(state)}  # older states know of none
     options = _options(state, config)
     for name, here in options.items():
         if name in allow:
@@ -129,7 +129,7 @@ def read_state(
     observed = table.observed
     plan = _read_plan(state, config, epoch) if "plan.order" in state else None
     known = {"format", "version", "epoch", "stopped", "open.observed", *options}
-    known |= {f"history.{name}" for name in (*HISTORY, "keep_ratio")}
+    known |= {f"history.{name}" for name in (*counts_of(config), "keep_ratio")}
     known |= {f"scores.{name}" for name in table.arrays()}
     if plan is not None:
         known |= {"plan.order", "plan.kept_by_rank", "plan.weights"}
@@ -145,7 +145,7 @@ def read_state(
 def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> Rows:
     rows: Rows = {}
     n = config.n
-    for name in HISTORY:
+    for name in counts_of(config):
         if name in _LATER and f"history.{name}" not in state:
             continue
         row = array_field(state, f"history.{name}", np.empty(epochs, np.int64))
@@ -153,9 +153,13 @@ def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> R
             msg = f"`history.{name}` must be at least 0, saved {int(row.min())}"
             raise CheckpointError(msg)
         rows[name] = row.tolist()
-    for name, limit in (("planned", [n] * epochs), ("missing", rows["planned"])):
-        if any(count > most for count, most in zip(rows[name], limit, strict=True)):
-            most = "the samples planned" if name == "missing" else f"{n}"
+    limits = [("planned", [n], f"{n}"), ("missing", rows["planned"], "those planned")]
+    if config.lengths is not None:
+        total = int(config.lengths.sum(dtype=np.int64))
+        limits.append(("planned_tokens", [total], f"{total}"))
+        limits.append(("forwarded_tokens", rows["planned_tokens"], "those planned"))
+    for name, limit, most in limits:
+        if np.any(np.array(rows[name]) > limit):
             msg = f"`history.{name}` must be at most {most}, saved {rows[name]}"
             raise CheckpointError(msg)
     delivered = np.array(rows["planned"], np.int64) - rows["missing"]

@@ -212,8 +212,15 @@ def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:
     return scores
 
 
-def check_epochs(epochs: object) -> int:
-    """Return `epochs` as an int; refuse an unknown number of them, and one."""
+ONE_EPOCH = (
+    "the first epoch sees all samples, so one epoch can save nothing: train without "
+    "pruning, or with `initial_scores` and a schedule that prunes from the start, "
+    "`Constant(0.5, anneal=0)`"
+)
+
+
+def check_epochs(epochs: object, *, minimum: int = 2) -> int:
+    """Return `epochs` as an int; refuse an unknown number of them, or too few."""
     remedy = (
         "pruning is planned over the whole run: give the number of epochs that the "
         "training will have"
@@ -221,14 +228,8 @@ def check_epochs(epochs: object) -> int:
     if epochs is None or (isinstance(epochs, float) and not epochs.is_integer()):
         msg = f"`epochs` must be a known number of epochs, got {epochs!r}; {remedy}"
         raise TypeError(msg)
-    number = check_int(
-        "epochs",
-        epochs,
-        minimum=2,
-        remedy="the first epoch sees all samples, so one epoch can save nothing: "
-        "train without pruning",
-    )
-    return check_int("epochs", number, minimum=2, maximum=MAX_EPOCHS)
+    number = check_int("epochs", epochs, minimum=minimum, remedy=ONE_EPOCH)
+    return check_int("epochs", number, minimum=minimum, maximum=MAX_EPOCHS)
 
 
 def check_samples(n: object) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -16,14 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core import __version__
-from ted_core.checkpoint import (
-    FORMAT,
-    atomic_write,
-    current_state,
-    is_session,
-    load_state,
-    pruner_state,
-)
+from ted_core._files import read_states
+from ted_core.checkpoint import atomic_write, current_state
 from ted_core.config import (
     make_config,
     max_visited,
@@ -32,7 +25,7 @@ from ted_core.config import (
     table_of,
 )
 from ted_core.errors import CheckpointError, TedWarning
-from ted_core.history import HISTORY, import_optional, savings_of
+from ted_core.history import HISTORY, TOKENS, savings_of
 from ted_core.reports.sample_table import ordered
 from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster
 from ted_core.schedules.counts import StepOptions, planned_save_ratio, steps_for
@@ -217,7 +210,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     for name, value in state.items():
         if not isinstance(value, np.ndarray):
             _tell(name, value)
-    for name in HISTORY:
+    for name in HISTORY + TOKENS:
         row = state.get(f"history.{name}")
         if isinstance(row, np.ndarray):
             _tell(f"history.{name}", f"{int(row.sum())} in {row.size} epochs")
@@ -250,66 +243,13 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 def _read(path: Path) -> Mapping[str, Any]:
     """Read a pruner's state from any file that the pages say how to write."""
-    if path.is_dir():
-        path = _session_of(path)
-    if not _is_of_torch(path):
-        return load_state(path)
-    torch = import_optional("torch", needed_by=f"ted inspect {path.name}")
-    try:
-        read = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:
-        msg = (
-            f"`{path}` must hold tensors and plain values, which are all that is read "
-            f"from a file of torch.save, got: {str(error).splitlines()[0]}"
-        )
-        raise CheckpointError(msg) from error
-    found = list(_sessions(read))
-    if not found:
-        inside = sorted(map(str, read)) if isinstance(read, Mapping) else type(read)
-        msg = f"`{path}` must hold what `ted.state_dict()` returned, got {inside}"
-        raise CheckpointError(msg)
+    file, found = read_states(path)
     where, state = found[0]
-    _tell("found in", " > ".join([path.name, *where]))
+    if where is not None:
+        _tell("found in", " > ".join([file.name, *where]))
     for other, _ in found[1:]:
-        _tell("not shown", " > ".join([path.name, *other]))
+        _tell("not shown", " > ".join([file.name, *(other or ())]))
     return state
-
-
-def _is_of_torch(path: Path) -> bool:
-    """Return whether this is of torch.save: a zip with members that ours lacks."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def _session_of(folder: Path) -> Path:
-    """Return the session's file in the folder of a checkpoint."""
-    files = [*sorted(folder.glob("ted*.pt")), *sorted(folder.glob("*.pkl"))]
-    if not files:
-        there = sorted(path.name for path in folder.iterdir())
-        msg = (
-            f"`{folder}` must be a file or a checkpoint's folder with a session, "
-            f"`ted.pt` or `custom_checkpoint_0.pkl`, got {there}"
-        )
-        raise CheckpointError(msg)
-    return files[0]
-
-
-def _sessions(
-    value: object, where: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Yield the pruners' states in nested mappings, and the names that lead there."""
-    if not isinstance(value, Mapping):
-        return
-    if is_session(value):
-        yield where, pruner_state(value)
-    elif value.get("format") == FORMAT:
-        yield where, value
-    else:
-        for name, inner in value.items():
-            yield from _sessions(inner, (*where, str(name)))
 
 
 def _tell(name: str, value: object) -> None:

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from types import MappingProxyType
-from typing import Any, TypedDict, Unpack
+from typing import Any, Protocol, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,6 +70,19 @@ _TABLE = np.dtype(
 )
 
 
+class _Scored(Protocol):
+    """A table of scores, such as `ted_core.sample_table` makes."""
+
+    @property
+    def ids(self) -> NDArray[Any]: ...
+    @property
+    def scores(self) -> NDArray[Any]: ...
+
+
+InitialScores: TypeAlias = ArrayLike | PathLike[str] | Mapping[str, Any] | _Scored
+"""Scores that a run starts from: an array, a table, a state, or a file of these."""
+
+
 class RunOptions(TypedDict, total=False):
     """Options of :class:`ted_core.Pruner`, and of every session, that have a default.
 
@@ -85,7 +99,8 @@ class RunOptions(TypedDict, total=False):
     multiple_of: int
     scale_loss: bool
     labels: ArrayLike | None
-    initial_scores: ArrayLike | None
+    lengths: ArrayLike | None
+    initial_scores: InitialScores | None
     shard: Shard | None
 
 
@@ -103,12 +118,13 @@ class RunConfig:
     multiple_of: int
     scale_loss: bool
     labels: Labels | None = None
+    lengths: NDArray[np.int32] | None = None
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
         """Refuse what makes no run."""
         for name, value in (
-            ("epochs", check_epochs(self.epochs)),
+            ("epochs", check_epochs(self.epochs, minimum=1)),
             ("n", check_samples(self.n)),
             ("seed", check_int("seed", self.seed, minimum=0, maximum=2**64 - 1)),
             ("scale_loss", check_bool("scale_loss", self.scale_loss)),
@@ -121,7 +137,15 @@ class RunConfig:
         if not isinstance(self.signal, str) or self.signal not in SIGNALS:
             msg = f"`signal` must be one of {', '.join(SIGNALS)}, got {self.signal!r}"
             raise ValueError(msg)
+        if self.keep_ratios[0] == 1:
+            check_epochs(self.epochs)
         _check_reduction(self.signal, self.strategy, self.reduction)
+        if self.lengths is not None and self.multiple_of == 1:
+            msg = (
+                "`multiple_of` must be the samples of a batch, of all processes "
+                "together, for `lengths` to be grouped in batches, got 1"
+            )
+            raise ValueError(msg)
         labels = self.labels
         if labels is not None and (
             labels.shape != (self.n,) or labels.dtype.kind not in "iu"
@@ -133,7 +157,8 @@ class RunConfig:
             raise ValueError(msg)
         self.layout.check(self.strategy)
         self.strategy.check(self.n, int(self.kept_counts.min()), self.labels)
-        if self.epochs < _FEW_EPOCHS and self.schedule.prune_ratio > 0:
+        late = self.keep_ratios[0] == 1  # as opposed to pruning from the start on
+        if self.epochs < _FEW_EPOCHS and self.schedule.prune_ratio > 0 and late:
             saved = planned_save_ratio(
                 self.schedule, self.epochs, n=self.n, multiple_of=self.multiple_of
             )
@@ -173,6 +198,7 @@ class RunConfig:
     def describe(self) -> State:
         """Return the configuration as plain values, for states and comparisons."""
         classes = None if self.labels is None else self.labels.astype("<i8")
+        lengths = None if self.lengths is None else self.lengths.astype("<i4")
         return {
             "n": self.n,
             "epochs": self.epochs,
@@ -184,6 +210,7 @@ class RunConfig:
             "multiple_of": self.multiple_of,
             "scale_loss": self.scale_loss,
             "labels": -1 if classes is None else zlib.crc32(classes.tobytes()),
+            "lengths": -1 if lengths is None else zlib.crc32(lengths.tobytes()),
             **self.layout.describe(),
         }
 
@@ -299,7 +326,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     if reduction is None:
         own = SIGNALS.get(str(signal), Polyak)
         reduction = getattr(strategy, "reduction", None) or own()
-    labels = options.get("labels")
+    labels, lengths = options.get("labels"), options.get("lengths")
     return RunConfig(
         n=n,
         epochs=epochs,
@@ -311,6 +338,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
         multiple_of=options.get("multiple_of", 1),
         scale_loss=options.get("scale_loss", True),
         labels=None if labels is None else as_array("labels", labels).copy(),
+        lengths=None if lengths is None else check_lengths(lengths, n),
         shard=options.get("shard"),
     )
 
@@ -375,3 +403,19 @@ def _check_reduction(signal: str, strategy: Strategy, reduction: Reduction) -> N
     else:
         return
     raise ValueError(msg)
+
+
+def check_lengths(lengths: ArrayLike, n: int) -> NDArray[np.int32]:
+    """Return the length of each sample, or refuse what is none."""
+    array = as_array("lengths", lengths)
+    if array.shape != (n,) or array.dtype.kind not in "iu":
+        msg = (
+            f"`lengths` must hold integers of shape ({n},), got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+        raise ValueError(msg)
+    wrong = np.flatnonzero((array < 0) | (array > np.iinfo(np.int32).max))
+    if wrong.size:
+        msg = f"`lengths` must be in [0, 2^31), got {array[wrong[0]]} at {wrong[0]}"
+        raise ValueError(msg)
+    return array.astype(np.int32)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core.config import RunConfig
 from ted_core.schedules.counts import Savings
 from ted_core.typing import Counts, Ids
 
@@ -26,8 +27,16 @@ HISTORY = (
 )
 """Names of the counts of each closed epoch."""
 
+TOKENS = ("planned_tokens", "forwarded_tokens")
+"""Names of those that a run with lengths has beside them."""
+
 Rows: TypeAlias = dict[str, list[Any]]
 """The counts by name, and the nominal ``"keep_ratio"``, one entry an epoch."""
+
+
+def counts_of(config: RunConfig) -> tuple[str, ...]:
+    """Return the names of the counts that a run has of each closed epoch."""
+    return HISTORY if config.lengths is None else HISTORY + TOKENS
 
 
 class EpochAccounts:
@@ -64,6 +73,13 @@ class EpochAccounts:
         """Planned samples that were delivered more than once, in the epoch's order."""
         repeated: Ids = self._order[self._planned_times > 1]
         return repeated
+
+    def tokens(self, lengths: NDArray[np.int32]) -> dict[str, int]:
+        """Return the tokens of the plan, and those delivered, each sample once."""
+        planned = lengths[self._order]
+        delivered = planned[self._planned_times > 0]
+        sums = (int(part.sum(dtype=np.int64)) for part in (planned, delivered))
+        return dict(zip(TOKENS, sums, strict=True))
 
     def missing_warning(self, epoch: int, max_missing: int) -> str:
         """Return what to say of more missing samples than `max_missing`, or ""."""
@@ -128,6 +144,9 @@ class Report:
         Ids delivered with weight 0 in two epochs or more since their last value.
     undelivered_ids : ndarray of int64
         Ids planned in two epochs or more since they were last delivered.
+    planned_tokens, forwarded_tokens : ndarray of int64, shape (e,), or None
+        Sums of the `lengths` of the kept samples, and of those of them that were
+        delivered, each once; without padding. None in a run without lengths.
 
     Examples
     --------
@@ -149,6 +168,8 @@ class Report:
     nonfinite_ids: NDArray[np.int64]
     weightless_ids: NDArray[np.int64]
     undelivered_ids: NDArray[np.int64]
+    planned_tokens: NDArray[np.int64] | None = None
+    forwarded_tokens: NDArray[np.int64] | None = None
 
     @property
     def repeated(self) -> NDArray[np.int64]:
@@ -163,15 +184,22 @@ class Report:
         ModuleNotFoundError
             There is no pandas.
         """
-        columns = {name: getattr(self, name) for name in HISTORY}
-        return to_dataframe(columns, index=("epoch", np.arange(self.planned.size)))
+        return to_dataframe(
+            self._columns(), index=("epoch", np.arange(self.planned.size))
+        )
 
     def __str__(self) -> str:
         """Return the counts as text."""
-        head = "".join(f"{name:>11}" for name in ("epoch", *HISTORY))
-        rows = zip(*(getattr(self, name) for name in HISTORY), strict=True)
-        lines = ["".join(f"{x:11d}" for x in (t, *row)) for t, row in enumerate(rows)]
-        return "\n".join([head, *lines])
+        columns = {"epoch": np.arange(self.planned.size), **self._columns()}
+        wide = [max(11, len(name) + 1) for name in columns]
+        lines = [columns, *zip(*columns.values(), strict=True)]
+        cells = (zip(line, wide, strict=True) for line in lines)
+        return "\n".join("".join(f"{x:>{w}}" for x, w in line) for line in cells)
+
+    def _columns(self) -> dict[str, NDArray[np.int64]]:
+        """Return the counts by name."""
+        columns = {name: getattr(self, name) for name in HISTORY + TOKENS}
+        return {name: row for name, row in columns.items() if row is not None}
 
 
 def to_dataframe(

@@ -14,6 +14,7 @@ from ted_core._scores import ScoreTable
 from ted_core._validation import check_real
 from ted_core.config import RunConfig
 from ted_core.schedules.counts import StepOptions, steps_for
+from ted_core.selection._lengths import group_by_length
 from ted_core.selection.randomness import ORDER, stream
 from ted_core.selection.sharded import loss_factor
 from ted_core.selection.top_k import pieces
@@ -170,7 +171,7 @@ def loss_scale(keep_ratio: float) -> float:
 
 
 def make_plan(config: RunConfig, table: ScoreTable, epoch: int) -> EpochPlan:
-    """Return the plan of `epoch`: the strategy's selection, then a shuffle.
+    """Return the plan of `epoch`: the strategy's selection, shuffled, then grouped.
 
     Pure in the configuration and the scores. Over shards every process takes part, in a
     sum of 8 bytes a process and those of the selection.
@@ -199,6 +200,10 @@ def make_plan(config: RunConfig, table: ScoreTable, epoch: int) -> EpochPlan:
     else:
         shuffled = generator.permutation(order.size)
         order, weights = order[shuffled], weights[shuffled]
+    if config.lengths is not None:
+        grouped = group_by_length(config.lengths[order], config.multiple_of)
+        order = order[grouped]
+        weights = None if weights is None else weights[grouped]
     return whole_plan(config, epoch, order, weights, layout.kept_by_rank(order.size))
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core._files import read_scores
 from ted_core._scores import Received, ScoreTable
 from ted_core._state import Progress, read_state, write_state
-from ted_core._validation import MAX_SAMPLES, check_int
+from ted_core._validation import MAX_SAMPLES, check_epochs, check_int
 from ted_core.config import (
     RunOptions,
     check_known,
@@ -24,9 +26,11 @@ from ted_core.config import (
 from ted_core.errors import EpochError, TedWarning
 from ted_core.history import (
     HISTORY,
+    TOKENS,
     EpochAccounts,
     Report,
     Rows,
+    counts_of,
     savings_of,
     times_in,
 )
@@ -46,7 +50,8 @@ class Pruner:
     Parameters
     ----------
     n, epochs : int
-        Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns.
+        Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns
+        unless the first one prunes; 1 where it has scores to prune by.
     prune_ratio, schedule : float or Schedule, optional
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
     method : {"ted", "ted_loss", "soft_margin", "importance", "random"}, default "ted"
@@ -61,8 +66,16 @@ class Pruner:
         Kept counts are rounded up to a multiple of this, never above `n`.
     scale_loss : bool, default True
         Whether the plan's `loss_scale` is 1 / r_t (Eq. 23) or 1.
-    labels, initial_scores : array_like of int and of float, shape (n,), optional
-        Class of each sample, for class floors; finite scores to start from.
+    labels : array_like of int, shape (n,), optional
+        Class of each sample, for class floors.
+    initial_scores : array_like of float, shape (n,), or what holds them, optional
+        Finite scores to start from, so that the first epoch can prune: an array, a
+        :class:`~ted_core.SampleTable`, the state of an earlier run or of a proxy's, or
+        a file of these: ``.npy``, ``.csv``, a saved state, a checkpoint's folder.
+    lengths : array_like of int, shape (n,), optional
+        Length of each sample, in [0, 2^31), as tokens of a text. An epoch's samples
+        then come in batches of `multiple_of` of like lengths, the longest first, and
+        savings and report count tokens, too; 4 bytes a sample more.
     shard : Shard, optional
         One process's part of data that none holds whole; `n` are its samples.
     **options : see above
@@ -91,15 +104,20 @@ class Pruner:
     """
 
     def __init__(self, n: int, *, epochs: int, **options: Unpack[RunOptions]) -> None:
+        scores = options.get("initial_scores")
         run = self.config = make_config(n, epochs, **options)
         self.n, self.epochs = run.n, run.epochs
+        if scores is None and run.strategy.uses_scores:
+            check_epochs(run.epochs)  # a single one has nothing to go by
         self._table = ScoreTable(
             n,
             reduction=run.reduction,
-            initial_scores=options.get("initial_scores"),
+            initial_scores=None if scores is None else read_scores(scores, n),
             counts_planned=getattr(run.strategy, "needs_planned_counts", False),
         )
-        self._history: Rows = {name: [] for name in (*HISTORY, "keep_ratio")}
+        tokens = () if run.lengths is None else TOKENS
+        names = (*HISTORY, *tokens, "keep_ratio")
+        self._history: Rows = {name: [] for name in names}
         self._epoch, self._stopped = 0, False
         self._warned_of_single = False
         self._plan: EpochPlan | None = None
@@ -324,6 +342,8 @@ class Pruner:
             "missing": accounts.missing,
             "keep_ratio": plan.keep_ratio,
         }
+        if self.config.lengths is not None:
+            row |= accounts.tokens(self.config.lengths)
         for name, count in row.items():
             self._history[name].append(count)
         self._plan, self._epoch = None, self._epoch + 1
@@ -417,7 +437,14 @@ class Pruner:
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
         counts = (self._history[name] for name in ("planned", "missing", "forwarded"))
-        return savings_of(self.n, *counts)
+        savings, lengths = savings_of(self.n, *counts), self.config.lengths
+        if lengths is None:
+            return savings
+        planned, forwarded = (np.array(self._history[name]) for name in TOKENS)
+        tokens = savings_of(
+            int(lengths.sum(dtype=np.int64)), planned, planned - forwarded, forwarded
+        )
+        return replace(savings, tokens=tokens)
 
     @property
     def nonfinite_dropped(self) -> int:
@@ -426,7 +453,8 @@ class Pruner:
 
     def report(self) -> Report:
         """Return the counts of the closed epochs and the ids to look at."""
-        counts = {name: np.array(self._history[name], np.int64) for name in HISTORY}
+        names = counts_of(self.config)
+        counts = {name: np.array(self._history[name], np.int64) for name in names}
         return Report(**counts, **self._table.repeated_ids())
 
     def state_dict(self) -> State:

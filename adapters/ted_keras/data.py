@@ -58,7 +58,7 @@ class Pipeline:
 
     Examples
     --------
-    >>> import numpy as np, tensorflow as tf
+    >>> import keras, tensorflow as tf
     >>> from ted_keras import TED, Pipeline
     >>> x, y = tf.random.normal((40, 5)), tf.range(40) % 3
     >>> def load(k):

@@ -31,11 +31,13 @@ def close_epoch(recorder: StepRecorder) -> None:
     recorder.clear()
 
 
-def finish(recorder: StepRecorder, *, together: bool) -> None:
+def finish(recorder: StepRecorder, *, together: bool, partial: bool) -> None:
     """Close the last epoch, or an early stop; processes do so `together`."""
     counted: dict[str, Any] = {}
     if recorder.received() or together:
         counted = _observe(recorder, optional=True)
+    if partial:
+        counted.pop("max_missing", None)
     recorder.sampler.pruner.finish(**counted)
     recorder.clear()
 

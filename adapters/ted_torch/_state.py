@@ -42,7 +42,15 @@ _RANKS = ("num_replicas", "rank")
 _CHECKSUM, _CORE = "checksum", "pruner."
 _OWN = ("buffer.", "position", "rank", _CHECKSUM)
 # What each process of a run over shards has for itself.
-_OF_SHARD = {"n", "labels", "order", "fingerprint", "shard.rank", "shard.first"}
+_OF_SHARD = {
+    "n",
+    "labels",
+    "lengths",
+    "order",
+    "fingerprint",
+    "shard.rank",
+    "shard.first",
+}
 
 
 class SavedSession(NamedTuple):

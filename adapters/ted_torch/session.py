@@ -197,8 +197,14 @@ class TED(Generic[Item]):
         if not self.pruner.finished and (recorder.begun or recorder.received()):
             _closing.close_epoch(recorder)
 
-    def finish(self) -> None:
+    def finish(self, *, partial: bool = False) -> None:
         """Close the last epoch, or an early stop; harmless when repeated.
+
+        Parameters
+        ----------
+        partial : bool, default False
+            Whether the open epoch was cut short on purpose, as by a number of steps:
+            its missing samples are no reason to warn.
 
         Raises
         ------
@@ -213,7 +219,7 @@ class TED(Generic[Item]):
         if not self.pruner.finished:
             # Processes take part together, also one that has received nothing.
             together = self._agreed and self.ranks.world_size > 1
-            _closing.finish(self._recorder, together=together)
+            _closing.finish(self._recorder, together=together, partial=partial)
 
     @overload
     def mask(self, hidden: Tensor, *, ids: Ids) -> Tensor: ...

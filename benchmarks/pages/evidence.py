@@ -42,10 +42,27 @@ LOOKS = {
     "soft_margin, unscaled": (YELLOW, "X"),
 }
 LEVEL = 0.05
+HALF = 0.5
 RATE_ROW = (
     "| full, pruned rate | all data in turn, in short epochs: as many steps as a "
     "pruned run, with the same effective rate (`Random(balanced=True)`) |"
 )
+
+
+SHOWN = {
+    "plenty_pooled": "plenty of data, a small network",
+    "scarce": "scarce data",
+}
+"""The settings of the README's table."""
+TOLD = {
+    (FULL, 1.0): "all data",
+    (FULL, 0.5): "all data, half the epochs",
+    (RANDOM, 0.5): "a random half, `random`",
+    ("soft_margin", 0.5): "`soft_margin`",
+    ("ted_loss", 0.5): "`ted_loss`",
+}
+README = HERE.parents[1] / "README.md"
+MARK, END = "<!-- made by benchmarks/pages/evidence.py -->", "<!-- end -->"
 
 
 def missing(**_):
@@ -226,7 +243,7 @@ def page(found):
     ps = claims(found)
     facts = next(iter(found.values()))[1]
     seeds = sorted({len(result.seeds) for result, _ in found.values()})
-    rates = len(next(iter(SETTINGS.values())).rates)
+    rates = min(len(SETTINGS[name].rates) for name in found)
     parts = [section(name, *each, ps) for name, each in found.items()]
     return f"""# Does the choice of samples pay?
 
@@ -261,16 +278,31 @@ Methods that were judged in some settings only stand in the tables of these.
 
 Bold: p below 0.05 by paired t-tests, corrected by Holm's method over all {len(ps)}
 claims of this page. A method's claim to be above the baselines takes the largest of its
-three p. Each arm has at each number of samples the best of {rates} learning rates,
-chosen on other seeds. "Samples" is the share of those that full training processes;
-all samples that pass through the network are counted.
+three p. Each arm has at each number of samples the best of {rates} learning rates or
+more, chosen on other seeds. "Samples" is the share of those that full training
+processes; all samples that pass through the network are counted.
 
 {chr(10).join(parts)}
+## What was tried before
+
+Selections that were screened, over a random selection at the same rate and seed, half
+of the samples, in these settings and forerunners of them without batch norm or with
+smaller batches; at rates where the random selection is within a point of its best. In
+brackets the number of pairs. Seeds differ by some tenths of a point: this chose what to
+judge, and shows nothing.
+
+{screened()}
+
+"Even in time": each sample comes at even distances, as often as its weight says.
+
 ## What it does not say
 
 - Networks and pictures are small: a core of a CPU had to afford some hundred runs of
   each. Larger networks may behave differently.
 - A setting has one network, one optimizer, one schedule and one prune ratio, 0.7.
+- The networks of `patches` and `plenty_pooled` were chosen. Others, with capacity left
+  for their data, were tried on a seed or two and showed no gain over full training;
+  these showed one on a seed that judges nothing.
 - The seeds vary the weights, the batches and the selection, not the data.
 
 Measured on {facts["machine"]} with {facts["threads"]} thread,
@@ -278,6 +310,46 @@ Python {facts["python"]}, PyTorch {facts["torch"]}. To repeat a setting:
 `python benchmarks/evidence/run.py NAME --data-dir DATA`. For your own data:
 {{func}}`ted_core.compare`.
 """
+
+
+def screened(path=RECORDS / "screens.json"):
+    """Return the table of the screens, pooled over the forerunners of a setting."""
+    runs = {}
+    for run in json.loads(path.read_text(encoding="utf-8")):
+        if run["budget"] == HALF:
+            key = run["setting"], run["rate"], run["seed"]
+            runs.setdefault(key, {})[run["arm"]] = run["accuracy"]
+    gains, settings = {}, []
+    for (setting, rate, _), arms in runs.items():
+        if RANDOM not in arms or not near(setting, rate, runs):
+            continue
+        regime = setting.split(",")[0]
+        settings.append(regime)
+        for arm, accuracy in arms.items():
+            row = gains.setdefault(arm, {})
+            row.setdefault(regime, []).append(accuracy - arms[RANDOM])
+    del gains[RANDOM]
+    heads = list(dict.fromkeys(settings))
+    rows = [
+        [NAMES.get(arm, arm), *(pooled(row.get(head)) for head in heads)]
+        for arm, row in sorted(gains.items())
+    ]
+    return table(["selection", *heads], rows)
+
+
+def near(setting, rate, runs):
+    """Tell whether a random selection at this rate is near its best."""
+    means = {}
+    for (where, at, _), arms in runs.items():
+        if where == setting and RANDOM in arms:
+            means.setdefault(at, []).append(arms[RANDOM])
+    means = {at: sum(found) / len(found) for at, found in means.items()}
+    return means[rate] > max(means.values()) - 1
+
+
+def pooled(gains):
+    """Return the mean of some gains and their number."""
+    return f"{sum(gains) / len(gains):+.2f} ({len(gains)})" if gains else ""
 
 
 def findings(found, ps):
@@ -329,7 +401,34 @@ def listed(rows):
     return f"{len(rows)} ({names})" if rows else "none"
 
 
-def curve(result, ink):
+def opening(found):
+    """Return the README's table: accuracy of each arm in two settings."""
+    settings = [found[name][0] for name in SHOWN]
+    rows = {}
+    for result in settings:
+        for row in result.rows:
+            rows.setdefault((row.arm, row.budget), []).append(
+                f"{row.mean:.2f} ({row.sd:.2f})"
+            )
+    arms = [
+        (FULL, 1.0),
+        *((arm, 0.5) for arm in (FULL, RANDOM, "soft_margin", "ted_loss")),
+    ]
+    lines = [
+        [TOLD[key], "100 %" if key[1] == 1 else "50 %", *rows[key]] for key in arms
+    ]
+    n = min(len(result.seeds) for result in settings)
+    head = [f"accuracy, % (sd), {n} seeds", "samples", *SHOWN.values()]
+    return table(head, lines)
+
+
+def into_readme(found, text):
+    """Return the README with its table made from the records."""
+    before, rest = text.split(MARK, 1)
+    return f"{before}{MARK}\n\n{opening(found)}\n{rest[rest.index(END) :]}"
+
+
+def curve(name, result, ink):
     """Draw accuracy over samples processed, one line an arm."""
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -353,15 +452,16 @@ def curve(result, ink):
     axes.set(
         xlabel=f"samples processed (bars: 95 % of the mean of {n} seeds)",
         ylabel="accuracy, %",
+        title=SETTINGS[name].title,
         xlim=(0, 1.06 * total),
     )
     figure.legend(loc="outside right upper")
     return figure
 
 
-def drawn(result):
+def drawn(name, result):
     """Return a function of a record and an ink, as the themes want it."""
-    return lambda _record, ink: curve(result, ink)
+    return lambda _record, ink: curve(name, result, ink)
 
 
 def main():
@@ -370,13 +470,15 @@ def main():
     arguments = parser.parse_args()
     found = load()
     pictures = {
-        f"evidence_{name}": drawn(result) for name, (result, _) in found.items()
+        f"evidence_{name}": drawn(name, result) for name, (result, _) in found.items()
     }
     if arguments.previews:
         write_previews(None, arguments.previews, pictures)
         return
     (FOLDER / "evidence.md").write_text(page(found), encoding="utf-8")
     write_pictures(None, FOLDER, pictures)
+    text = into_readme(found, README.read_text(encoding="utf-8"))
+    README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

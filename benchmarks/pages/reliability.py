@@ -16,6 +16,7 @@ TRAININGS = {
     "torch": "PyTorch, `atomic_write`",
     "ranks": "PyTorch, two processes, a folder",
     "keras": "Keras on TensorFlow, a folder",
+    "jax": "JAX, two devices, `save_state`",
     "torch-in-place": "PyTorch, `torch.save` over the only file",
     "keras-backup": "Keras, `BackupAndRestore` beside `backup=`",
 }

@@ -1,7 +1,7 @@
 """Kill trainings of one host, resume them, and write ``records/kills_HOST.json``.
 
 ``python benchmarks/reliability/kills.py torch --kills 60``; hosts are ``torch``,
-``torch-in-place``, ``ranks``, ``keras`` and ``keras-backup``.
+``torch-in-place``, ``ranks``, ``keras``, ``keras-backup`` and ``jax``.
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-import ted_core
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "evidence"))
 
@@ -53,9 +51,9 @@ def data():
     return pictures.Pictures(x[:90], y[:90], x[90:], y[90:], margin=1, flip=True)
 
 
-def test_every_setting_has_four_rates_and_a_network_of_its_own():
+def test_every_setting_has_four_rates_or_more_and_a_network_of_its_own():
     for setting in SETTINGS.values():
-        assert len(setting.rates) == 4
+        assert len(setting.rates) >= 4
         assert isinstance(setting.network(), torch.nn.Module)
 
 
@@ -103,15 +101,13 @@ def test_a_comparison_is_read_from_its_record_without_training(
     setting, data, tmp_path, page
 ):
     record = tmp_path / "solved.json"
-    with pytest.warns(ted_core.TedWarning, match="saves little"):
-        made = compared(setting, partial(training.train, setting, data), record)
+    made = compared(setting, partial(training.train, setting, data), record)
     read = compared(setting, page.missing, record, progress=False)
     assert str(read) == str(made)
 
 
 def test_facts_tell_the_most_frequent_class(setting, data):
-    with pytest.warns(ted_core.TedWarning, match="saves little"):
-        facts = look(replace(setting, epochs=2), data)
+    facts = look(replace(setting, epochs=2), data)
     assert facts["majority"] == pytest.approx(100 / 3, abs=0.01)
     assert json.loads(json.dumps(facts)) == facts
 

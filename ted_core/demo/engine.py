@@ -7,6 +7,7 @@ arguments, tables and pictures are here.
 from __future__ import annotations
 
 import argparse
+import math
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -203,7 +204,9 @@ def make_text(found: Comparison, task: Task) -> str:
             if row.arm == arm
         )
         lines.append(f"{arm:20}{cells}")
-    for text in (*found.verdict.split("; "), *found.notes):
+    clauses = found.verdict.removesuffix(".").split("; ")
+    clauses = [f"{text[0].upper()}{text[1:]}." for text in clauses]
+    for text in (*clauses, *found.notes):
         lines += ["", *textwrap.wrap(text, 80)]
     return "\n".join(lines)
 
@@ -253,7 +256,7 @@ def one_cycle(rate: float, steps: int) -> Callable[[int], float]:
 
     def at(step: int) -> float:
         if step < rise:
-            return rate * (1 + 24 * (1 - np.cos(np.pi * step / rise)) / 2) / 25
-        return rate * (1 + np.cos(np.pi * (step - rise) / (steps - rise))) / 2
+            return rate * (1 + 24 * (1 - math.cos(math.pi * step / rise)) / 2) / 25
+        return rate * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
 
     return at

@@ -22,7 +22,8 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
         ``ted/keep_ratio``, the share of the data that the current epoch keeps, or the
         last one did (0 if none was trained); ``ted/samples_saved``, the share of full
         training's forward passes that the closed epochs saved, counted (Eq. 24); and
-        ``ted/nonfinite_dropped``, how many values they dropped as not finite. With a
+        ``ted/nonfinite_dropped``, how many values they dropped as not finite; with
+        `lengths` ``ted/tokens_saved``, the share of full training's tokens. With a
         shard all are this process's, and ``ted/imbalance`` is the share of samples that
         the processes repeat to keep in step.
 
@@ -57,7 +58,11 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
 
 def closed_metrics(pruner: Pruner) -> dict[str, float]:
     """Return those of `run_metrics` that closing an epoch changes."""
-    return {
-        "ted/samples_saved": pruner.savings().ratio,
+    savings = pruner.savings()
+    metrics = {
+        "ted/samples_saved": savings.ratio,
         "ted/nonfinite_dropped": float(pruner.nonfinite_dropped),
     }
+    if savings.tokens is not None:
+        metrics["ted/tokens_saved"] = savings.tokens.ratio
+    return metrics

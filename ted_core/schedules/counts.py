@@ -220,6 +220,9 @@ class Savings:
         Samples that the plans of those epochs kept and that were delivered.
     forwarded : int
         Samples of the plan that the loss received, each once a pass of each process.
+    tokens : Savings, optional
+        The same in tokens, each sample once and without padding, of a run that has
+        `lengths`.
 
     Examples
     --------
@@ -231,6 +234,7 @@ class Savings:
     full: int
     planned: int
     forwarded: int
+    tokens: Savings | None = None
 
     @property
     def ratio(self) -> float:

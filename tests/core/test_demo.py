@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from ted_core.demo import engine
 from ted_core.demo.__main__ import fit, main
 from ted_core.demo.datasets import Images, make_task, task_of
 
+ROOT = Path(__file__).resolve().parents[2]
 ARMS = ("full", "full, pruned rate", "random", "soft_margin", "ted")
 pytestmark = pytest.mark.filterwarnings("ignore:`batch_size` of 8 leaves:UserWarning")
 
@@ -42,7 +45,7 @@ def test_the_table_has_each_arm_at_each_budget_and_a_verdict(capsys, stored, tmp
     }
     assert all(row.count("(") == 3 for row in rows.values())
     assert "mean (sd) of 3 seeds" in printed
-    for words in ("At 25 % of the samples", "at 50 % of", "at 100 % of"):
+    for words in ("At 25 % of the samples", "At 50 % of", "At 100 % of"):
         assert words in printed
     assert "The rates are those of other data; see --sweep." in printed
     assert "All arms trained at the learning rate" not in printed
@@ -62,6 +65,17 @@ def test_the_table_has_each_arm_at_each_budget_and_a_verdict(capsys, stored, tmp
     assert main([*line, "--record", str(record)]) == 0  # draws again, trains nothing
     assert record.read_bytes() == before
     assert capsys.readouterr().out == printed
+
+
+def test_a_page_shows_the_table_and_the_verdict_of_the_record(capsys, tmp_path):
+    stored, record = ROOT / "benchmarks/demo/budget_curve.json", tmp_path / "runs.json"
+    shutil.copy(stored, record)
+    picture = tmp_path / "curve.svg"
+    assert main(["--record", str(record), "--out", str(picture)]) == 0
+    text, _ = capsys.readouterr().out.split("wrote ")
+    page = (ROOT / "docs/quickstart/install.md").read_text(encoding="utf-8")
+    assert text.rstrip() in page
+    assert record.read_bytes() == stored.read_bytes()  # trained nothing
 
 
 def test_a_sweep_chooses_a_rate_for_each_arm_at_each_budget(
@@ -173,7 +187,7 @@ def test_a_missing_extra_is_one_sentence_before_anything_is_trained(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("--seeds 0", "`seeds` must be at least 3"),
+        ("--seeds 0", "`seeds` must be in [3, 65536], got 0"),
         ("--threads 0", "`--threads` must be at least 1, got 0"),
         ("--epochs 1", "`epochs` must be at least 2, got 1"),
         ("--epochs 4", "`budgets` must leave 2 epochs or more, got 0.25"),

@@ -185,7 +185,7 @@ def test_one_epoch_is_refused_and_few_warn_with_the_planned_saving():
         ({"n": 2.5}, TypeError, "`n` must be an integer, got 2.5"),
         ({"epochs": None}, TypeError, "`epochs` must be a known number"),
         ({"epochs": math.inf}, TypeError, "`epochs` must be a known number"),
-        ({"epochs": -3}, ValueError, "`epochs` must be at least 2, got -3"),
+        ({"epochs": -3}, ValueError, "`epochs` must be at least 1, got -3"),
         ({"prune_ratio": 1.0}, ValueError, r"`prune_ratio` must be in \[0, 1\)"),
         ({"prune_ratio": math.nan}, ValueError, "`prune_ratio` must be in"),
         ({"seed": -1}, ValueError, "`seed` must be in"),

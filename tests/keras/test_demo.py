@@ -70,7 +70,7 @@ def test_a_seed_decides_all_and_the_global_generator_is_left_alone(method):
     assert first[0] == again[0] > 25
     scores = first[1].pruner.scores
     np.testing.assert_array_equal(scores, again[1].pruner.scores)
-    assert np.isfinite(scores).all() == (method != "random")
+    assert np.isfinite(scores).all() or method == "random"
 
 
 def test_a_missing_backend_is_named(capsys, monkeypatch):

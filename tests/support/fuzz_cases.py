@@ -54,6 +54,7 @@ PRUNER = {
     "multiple_of": st.integers(1, 9),
     "scale_loss": st.booleans(),
     "labels": st.none(),
+    "lengths": st.none(),
     "initial_scores": st.none(),
 }
 

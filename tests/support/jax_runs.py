@@ -17,6 +17,7 @@ import ted_core
 __all__ = ["JaxAdapter", "Training", "give", "points", "read"]
 
 FEATURES, CLASSES = 6, 4
+WITHOUT_THREADS = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
 
 
 def read(plan, source):
@@ -64,7 +65,8 @@ class JaxAdapter:
         # In float64, so that dividing by c_k leaves each float32 as it was.
         with jax.enable_x64(True):  # noqa: FBT003 - JAX's signature
             data = read(plan, signs * values.astype(float))[self.position :]
-            for ids, weights, h in islice(data.batch(self.batch_size), steps):
+            data = data.batch(self.batch_size).to_iter_dataset(WITHOUT_THREADS)
+            for ids, weights, h in islice(data, steps):
                 total, mean, found = _step(h, weights.astype(float), plan.loss_scale)
                 self.scale = float(total / mean)
                 self.seen.append((ids, found))

@@ -7,8 +7,9 @@ import json
 import torch
 from rank_run import join
 from ted_torch._state import own_state
-from trainer_runs import Texts, language, trainer
+from trainer_runs import PAPER, N, Texts, language, trainer
 
+BY_LENGTH, LENGTHS = "group_by_length", [1 + k * 5 % 11 for k in range(N)]
 OPTIONS = {"gradient_accumulation_steps": 2, "save_strategy": "steps", "save_steps": 1}
 
 
@@ -50,6 +51,12 @@ def main(rank, size, folder):
     for step in (3, 5, 6):
         saved = folder / "whole" / f"checkpoint-{step}"
         record[f"from {step}"] = facts(run(folder / f"from {step}", saved))
+    lengths = {"ted": PAPER | {"lengths": LENGTHS}}
+    grouped = run(folder / "grouped", **lengths, train_sampling_strategy=BY_LENGTH)
+    record["grouped"] = facts(grouped)
+    midway = folder / "grouped" / "checkpoint-4"
+    again = run(folder / "again", midway, **lengths, train_sampling_strategy=BY_LENGTH)
+    record["grouped from 4"] = facts(again)
     split(saved, rank, first.ted.ranks)
     first.accelerator.wait_for_everyone()
     if rank == 0:

@@ -58,6 +58,27 @@ class Texts(Rows):
         return {"input_ids": words, "attention_mask": mask, "labels": labels}
 
 
+class Ragged(Rows):
+    """Sentences as long as they are, for a collator to pad."""
+
+    def __init__(self, n=N):
+        super().__init__(n, length=8)
+        self.lengths = [2 + k * 5 % 7 for k in range(n)]
+
+    def __getitem__(self, k):
+        words = self.words[k, : self.lengths[k]]
+        return {"input_ids": words, "labels": self.labels[k]}
+
+
+def padded(rows):
+    """Collate ragged sentences, padded to the longest of them."""
+    words = [row["input_ids"] for row in rows]
+    labels = torch.stack([row["labels"] for row in rows])
+    columns = torch.nn.utils.rnn.pad_sequence(words, batch_first=True)
+    mask = (columns > 0).long()
+    return {"input_ids": columns, "attention_mask": mask, "labels": labels}
+
+
 class Seen(TEDTrainer):
     """Note the ids of each batch, by epoch."""
 

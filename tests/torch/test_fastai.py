@@ -186,6 +186,28 @@ def test_accumulated_gradients_record_the_same_values():
     np.testing.assert_allclose(accumulated, scores(), rtol=1e-5)
 
 
+def test_what_a_callback_adds_to_the_loss_is_neither_divided_nor_recorded():
+    class Penalty(Callback):
+        order, run_valid = 1, False  # as RNNRegularizer
+
+        def after_loss(self):
+            self.before = self.learn.loss_grad.item()
+            self.learn.loss_grad += 7 * self.model.weight.pow(2).sum()
+            added.append(self.learn.loss_grad.item() - self.before)
+
+    def scores(*cbs):
+        learn, ted = make_learner(*cbs)
+        with learn.no_bar():
+            learn.fit(EPOCHS, 0.0)
+        return learn, ted.pruner.scores
+
+    added = []
+    learn, penalised = scores(Penalty())
+    np.testing.assert_allclose(penalised, scores()[1], rtol=1e-6)
+    expected = 7 * learn.model.weight.pow(2).sum().item()
+    np.testing.assert_allclose(added, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("mix", [MixUp, CutMix])
 def test_mixed_batches_train_on_their_mixed_losses(mix):
     torch.manual_seed(1)

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not 
         ({"overfit_batches": 2}, "`overfit_batches` .* must be 0.0, got 2"),
         ({"max_steps": 9}, "`max_steps` .* must be -1, got 9; say `max_epochs`"),
         ({"fast_dev_run": True}, "`fast_dev_run` .* must be False, got (True|1)"),
-        ({"max_epochs": -1}, "`max_epochs` .* must be at least 2, got -1"),
-        ({"max_epochs": 1}, "`max_epochs` .* must be at least 2, got 1"),
+        ({"max_epochs": -1}, "`max_epochs` .* must be at least 1, got -1"),
+        ({"max_epochs": 1}, "`epochs` must be at least 2, got 1"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:You requested to overfit")

@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from trainer_rank_run import run
+from trainer_rank_run import LENGTHS, OPTIONS, run
+from trainer_runs import N
 
 from ted_core import CheckpointError
 
@@ -34,6 +35,24 @@ def test_processes_step_as_often_as_planned(ranks):
     for record in (record["whole"] for record in ranks):
         assert record["steps"] == record["max_steps"] > 0
         assert record["rate"] == [0.0, 0.0]
+
+
+def test_processes_share_batches_of_like_lengths_and_resume_within_one(ranks):
+    records = [record["grouped"] for record in ranks]
+    step = BATCH * len(ranks) * OPTIONS["gradient_accumulation_steps"]
+    for epochs in zip(*(record["seen"] for record in records), strict=True):
+        shares = [batches for _, batches in epochs]
+        dealt = [ids for batches in zip(*shares, strict=True) for ids in batches]
+        order = [LENGTHS[k] for ids in dealt for k in ids][: step * (N // step)]
+        assert order[0] == max(order)
+        # An epoch this small has one megabatch of one optimizer step or two.
+        for start in range(0, len(order), step):
+            part = order[start : start + step]
+            assert part == sorted(part, reverse=True)
+    for record in ranks:
+        again, whole = record["grouped from 4"], record["grouped"]
+        for fact in ("steps", "scores", "visits", "weights", "rate", "forwarded"):
+            assert again[fact] == whole[fact]
 
 
 # The last of them is one file a process, as older versions wrote it.

@@ -18,6 +18,8 @@ from transformers import (
     default_data_collator,
 )
 
+from ted_core import InfoBatch
+
 
 class Bare(Rows):
     def __getitem__(self, k):
@@ -36,12 +38,22 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"max_steps": 9}, ValueError, "`max_steps` must be left out, got 9"),
-        ({"num_train_epochs": 2.5}, ValueError, "`num_train_epochs` must be a whole"),
+        ({"max_steps": 9}, ValueError, "`max_steps` must end in the last .* got 9: 2"),
+        ({"num_train_epochs": 0.5}, ValueError, "`epochs` must be at least 2, got 1"),
         (
-            {"train_sampling_strategy": "group_by_length"},
+            {"max_steps": 30, "ted": {"strategy": InfoBatch(), "signal": "loss"}},
             ValueError,
-            "`train_sampling_strategy` must be 'random', got 'group_by_length'; TED",
+            "`max_steps` must be a whole number of epochs, .* own counts, got 30",
+        ),
+        (
+            {"num_train_epochs": 5.5, "ted": {"strategy": InfoBatch()}},
+            ValueError,
+            "`num_train_epochs` must be a whole number .* own counts, got 5.5",
+        ),
+        (
+            {"train_sampling_strategy": "batch_rebalance"},
+            ValueError,
+            "`train_sampling_strategy` must be 'random' or 'group_by_length', got",
         ),
         ({"ignore_data_skip": True}, ValueError, "`ignore_data_skip` must be False"),
         ({"auto_find_batch_size": True}, ValueError, "`auto_find_batch_size` must"),

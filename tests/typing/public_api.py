@@ -51,6 +51,8 @@ def a_run_gives_plans_scores_and_counts(ids: NDArray[np.int64]) -> None:
     assert_type(pruner.max_total_steps(32), int)
     assert_type(pruner.savings(), ted.Savings)
     assert_type(pruner.savings().ratio, float)
+    assert_type(pruner.savings().tokens, ted.Savings | None)
+    ted.Pruner(3, epochs=10, multiple_of=2, lengths=[3, 1, 4])
     assert_type(pruner.report(), ted.Report)
     assert_type(pruner.nonfinite_dropped, int)
     assert_type(pruner.report().nonfinite_ids, NDArray[np.int64])

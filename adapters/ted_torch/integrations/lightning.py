@@ -25,7 +25,6 @@ __all__ = ["TEDCallback"]
 
 Item = TypeVar("Item")
 
-_MIN_EPOCHS = 2
 
 # What the trainer's arguments must be, and what to do instead.
 _NEEDED = (
@@ -317,10 +316,10 @@ def _check_trainer(trainer: Trainer) -> int:
             msg = f"`{name}` of the trainer must be {needed}, got {found}; {remedy}"
             raise ValueError(msg)
     epochs = trainer.max_epochs
-    if epochs is None or epochs < _MIN_EPOCHS:
+    if epochs is None or epochs < 1:
         msg = (
-            f"`max_epochs` of the trainer must be at least {_MIN_EPOCHS}, got "
-            f"{epochs}; the schedule is planned over the whole run"
+            f"`max_epochs` of the trainer must be at least 1, got {epochs}; the "
+            "schedule is planned over the whole run"
         )
         raise ValueError(msg)
     return epochs

@@ -87,7 +87,7 @@ SETTINGS = {
         load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
         network=partial(networks.pooled, 1, 8, 14, 10),
         epochs=24,
-        rates=(0.05, 0.1, 0.2, 0.4),
+        rates=(0.05, 0.1, 0.2, 0.4, 0.8),
         batch=128,
         methods=BOTH | IMPORTANCE,
     ),

@@ -31,6 +31,7 @@ def run(folder, watch, _rank=0):
         "scores": digest(pruner.scores),
         "visits": digest(pruner.update_counts),
         "history": hashlib.sha256(history.encode()).hexdigest(),
+        "session": [digest(value) for value in pruner.state_dict().values()],
         "weights": [digest(leaf) for leaf in jax.tree.leaves(training.state)],
     }
 

@@ -16,10 +16,16 @@ from ted_core import TedWarning
 from ted_core.config import RunConfig
 from ted_torch._validation import check_even_batches, check_no_shard
 
-_HOOKS = ("_init_training_state", "_run_epoch", "_save_checkpoint")
+_HOOKS = (
+    "_init_training_state",
+    "_get_train_sampler",
+    "_run_epoch",
+    "_save_checkpoint",
+)
 # Trainers whose `compute_loss` is the model's own loss, with what TRL's must be set to.
 _KNOWN = ("transformers.trainer.Trainer", "trl.trainer.sft_trainer.SFTTrainer")
 _LOSSES_OF_TRL = ("nll", "chunked_nll")
+BY_LENGTH = "group_by_length"
 _TAKEN = ("epochs", "device", "num_replicas", "rank")
 
 
@@ -102,14 +108,11 @@ def check_options(ted: object) -> dict[str, Any]:
 def check_arguments(trainer: Any) -> None:
     """Refuse arguments that leave TED no epochs, or no samples to choose."""
     args = trainer.args
-    epochs = args.num_train_epochs
     for name, right, rule in (
-        ("max_steps", args.max_steps <= 0, "be left out; give `num_train_epochs`"),
-        ("num_train_epochs", epochs == int(epochs), "be a whole number"),
         (
             "train_sampling_strategy",
-            args.train_sampling_strategy == "random",
-            "be 'random'; TED chooses the samples and their order",
+            args.train_sampling_strategy in {"random", BY_LENGTH},
+            f"be 'random' or {BY_LENGTH!r}; TED chooses the samples and their order",
         ),
         (
             "ignore_data_skip",
@@ -163,6 +166,17 @@ def warn_of_other_loss(ours: float, theirs: float, model: object) -> None:
     warnings.warn(msg, TedWarning, stacklevel=4)
 
 
+def own_lengths(sampler: Any) -> list[int]:
+    """Return the lengths that the trainer's own sampler has found."""
+    if not hasattr(sampler, "lengths"):
+        msg = (
+            f"the trainer's sampler must know `lengths` for {BY_LENGTH!r}, got "
+            f"{type(sampler).__name__}; give them as ted={{'lengths': ...}}"
+        )
+        raise TypeError(msg)
+    return list(sampler.lengths)
+
+
 def own_batches(loader: DataLoader[Any], n: int) -> Any:
     """Return the trainer's own batch sampler, without Accelerate's around it."""
     batches: Any = loader.batch_sampler
@@ -173,7 +187,8 @@ def own_batches(loader: DataLoader[Any], n: int) -> Any:
         msg = (
             "the trainer's batches must be made by its own BatchSampler, got "
             f"{type(batches).__name__}, which would be replaced; TED chooses the "
-            "samples and their order: leave batches of like lengths out"
+            f"samples and their order, with train_sampling_strategy={BY_LENGTH!r} in "
+            "batches of like lengths"
         )
         raise TypeError(msg)
     if not isinstance(sampler, RandomSampler):

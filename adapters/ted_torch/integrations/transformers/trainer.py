@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
@@ -22,7 +22,12 @@ from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
 from ted_torch._validation import check_prunes, count_items
 from ted_torch.data import WithIds
-from ted_torch.integrations.transformers import _checkpoint, _losses, _validation
+from ted_torch.integrations.transformers import (
+    _checkpoint,
+    _length,
+    _losses,
+    _validation,
+)
 from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
 from ted_torch.session import TED
 
@@ -81,6 +86,7 @@ class TEDTrainerMixin(_Trainer):
         super().__init__(*args, **kwargs)
         count_items(self.train_dataset, name="train_dataset")
         _validation.check_arguments(self)
+        self._lengths: Any = None
         self.ted, self._trained = self._make_session(), False
         # The step before the open epoch, and the epoch's steps; the updates that a
         # checkpoint has of its epoch.
@@ -107,9 +113,19 @@ class TEDTrainerMixin(_Trainer):
         seed = args.seed if args.data_seed is None else args.data_seed
         dataset: Any = self.train_dataset
         options: Any = {"seed": seed, "multiple_of": step, **self._options}
+        if args.train_sampling_strategy == _validation.BY_LENGTH:
+            self._lengths = options.get("lengths", self._lengths)
+            if self._lengths is None:
+                own: Any = super()._get_train_sampler(self.train_dataset)
+                self._lengths = _validation.own_lengths(own)
+            options["lengths"] = self._lengths
+        self._asked = args.max_steps, args.num_train_epochs
+        epochs, self._max_steps = _length.planned_length(
+            args, count_items(dataset), self._batch_size(), self._steps(), options
+        )
         ted: TED[Any] = TED(
             dataset,
-            epochs=int(args.num_train_epochs),
+            epochs=epochs,
             device=args.device,
             # Accelerate deals out the batches.
             num_replicas=1,
@@ -118,6 +134,12 @@ class TEDTrainerMixin(_Trainer):
         )
         check_prunes("train_dataset", ted.pruner, step)
         return ted
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the trainer's sampler, or one that does not look for lengths again."""
+        if self._lengths is None:
+            return super()._get_train_sampler(*args, **kwargs)
+        return RandomSampler(range(len(self._lengths)))  # TED's will take its place
 
     def _batch_size(self) -> int:
         """Count the samples of one batch of all processes together."""
@@ -156,18 +178,23 @@ class TEDTrainerMixin(_Trainer):
         """Return the trainer's counts, with the samples and steps of the whole run."""
         values = super().set_initial_training_values(*args, **kwargs)
         pruner = self.ted.pruner
-        if values[0] != pruner.epochs:
-            msg = (
-                f"`num_train_epochs` must stay {pruner.epochs}, got {values[0]}; set "
-                "it before the trainer is made"
-            )
-            raise ValueError(msg)
+        names = "max_steps", "num_train_epochs"
+        for name, asked in zip(names, self._asked, strict=True):
+            if (now := getattr(self.args, name)) != asked:
+                msg = (
+                    f"`{name}` must stay {asked}, got {now}; set it before the trainer "
+                    "is made"
+                )
+                raise ValueError(msg)
         samples = int(pruner.config.kept_counts.sum())
         steps = pruner.max_total_steps(self._batch_size(), **self._steps())
         # A resumed run keeps the schedule that it had; an extended one counts what ran.
         if self._folder is not None and self._load_session(self._folder):
             steps = pruner.max_total_steps(self._batch_size(), **self._steps())
-        return (*values[:3], samples, *values[4:6], steps)
+        if self._max_steps is not None:
+            samples = samples * self._max_steps // steps  # for the speed alone
+            steps = self._max_steps
+        return (pruner.epochs, *values[1:3], samples, *values[4:6], steps)
 
     def _steps(self) -> StepOptions:
         """Return how the trainer makes optimizer steps of batches."""
@@ -200,9 +227,16 @@ class TEDTrainerMixin(_Trainer):
         passed = given["steps_trained_in_current_epoch"] * resumed // accumulation
         self._epoch_start = self.state.global_step - passed
         self._epoch_updates = given["num_update_steps_per_epoch"]
-        super()._run_epoch(*args, **given)  # type: ignore[no-untyped-call]
+        if self.state.global_step < self.state.max_steps:  # as a checkpoint may have it
+            super()._run_epoch(*args, **given)  # type: ignore[no-untyped-call]
+        else:
+            self.control.should_training_stop = True
         if epoch + 1 == self.ted.pruner.epochs or self.control.should_training_stop:
-            self.ted.finish()
+            # The last epoch may end early on purpose.
+            steps = self._max_steps
+            self.ted.finish(
+                partial=steps is not None and steps <= self.state.global_step
+            )
 
     def _facts(self) -> dict[str, int]:
         """Return what a resumed run must share."""
@@ -420,8 +454,9 @@ class TEDTrainer(TEDTrainerMixin, Trainer):
     Notes
     -----
     The loss is the trainer's own, each sample's part divided by r_t; the first step
-    compares the two, and warns where they differ. Three hooks of the trainer are
+    compares the two, and warns where they differ. Four hooks of the trainer are
     private: `_run_epoch`, for the length of each epoch, `_init_training_state`, for
-    the epoch of a checkpoint, and `_save_checkpoint`, for the session in it.
+    the epoch of a checkpoint, `_save_checkpoint`, for the session in it, and
+    `_get_train_sampler`, for the samples' lengths.
     Source: TED, ECAI 2024, Algorithm 1.
     """
