@@ -14,10 +14,11 @@ HEAD = """# What many processes cost
 
 Seconds of processor time of `set_epoch` between two pruned epochs, mean ± standard
 deviation of {closings} closings, of the slowest process, and in brackets those of the
-clock; and what passes through the collectives in that time, on each process. Nothing is trained: this is the merge, the scores, the
-selection and the next epoch's order. {kept:.0%} of n samples are kept. "Resident" is
-what a process holds of scores, update counts and flags between epochs, "repeated" the
-share of an epoch's samples that repeat one to keep in step.
+clock; and what passes through the collectives in that time, on each process. Nothing is
+trained: this is the merge, the scores, the selection and the next epoch's order.
+{kept:.0%} of n samples are kept. "Resident" is what a process holds of scores, update
+counts and flags between epochs, "repeated" the share of an epoch's samples that repeat
+one to keep in step.
 
 "replicated" is `TED(dataset)` on every process, the others are
 `TED(part, shard=find_shard(part, balance=...))`; see
