@@ -18,7 +18,8 @@ __all__ = ["arguments", "judge", "judge_load", "junk", "ours"]
 HUGE = [2**63, 2**64, 10**400]
 DEFAULTED = re.compile(
     r"(schedule|strategy|reduction)\.(?!kind$)"
-    r"|(.*\.)?(history\.(forwarded|weightless|keep_ratio)|open\.(deliveries|weightless))$"
+    r"|(.*\.)?(lengths|history\.(forwarded|weightless|keep_ratio)"
+    r"|open\.(deliveries|weightless))$"
 )
 """Options of a run and later counts, which have a default where a state lacks them."""
 PACKAGES = {"ted_core", "ted_torch", "ted_keras"}
@@ -83,7 +84,8 @@ def judge_load(run, state, bits):
         return type(error).__name__
     taken, given = bits(run.state_dict()), bits(state)
     lacking = taken.keys() - given.keys()
-    assert all(DEFAULTED.match(name) for name in lacking)
+    unsaid = [name for name in lacking if not DEFAULTED.match(name)]
+    assert not unsaid, unsaid
     assert {name: taken[name] for name in taken.keys() - lacking} == given
     return "answer"
 
