@@ -338,7 +338,7 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
         multiple_of=options.get("multiple_of", 1),
         scale_loss=options.get("scale_loss", True),
         labels=None if labels is None else as_array("labels", labels).copy(),
-        lengths=None if lengths is None else check_lengths(lengths, n),
+        lengths=None if lengths is None else check_lengths(lengths, check_samples(n)),
         shard=options.get("shard"),
     )
 

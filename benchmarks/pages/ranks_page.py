@@ -12,18 +12,19 @@ HEAD = """# What many processes cost
 
 <!-- made by benchmarks/scale/ranks.py -->
 
-Seconds of `set_epoch` between two pruned epochs, mean ± standard deviation of
-{closings} closings, of the slowest process; and what passes through the collectives in
-that time, on each process. Nothing is trained: this is the merge, the scores, the
-selection and the next epoch's order. {kept:.0%} of n samples are kept. "Resident" is
-what a process holds of scores, update counts and flags between epochs, "repeated" the
-share of an epoch's samples that repeat one to keep in step.
+Seconds of processor time of `set_epoch` between two pruned epochs, mean ± standard
+deviation of {closings} closings, of the slowest process, and in brackets those of the
+clock; and what passes through the collectives in that time, on each process. Nothing is
+trained: this is the merge, the scores, the selection and the next epoch's order.
+{kept:.0%} of n samples are kept. "Resident" is what a process holds of scores, update
+counts and flags between epochs, "repeated" the share of an epoch's samples that repeat
+one to keep in step.
 
 "replicated" is `TED(dataset)` on every process, the others are
 `TED(part, shard=find_shard(part, balance=...))`; see
 [many processes](../../adapters/ranks.md). All run on one machine and share its {cores}
-cores, so that more processes do not run faster. "Load" is the machine's load average
-just before.
+cores, also with other work where "load", the machine's load average just before, is
+above their number: the clock then tells more of the machine than of the library.
 
 """
 
@@ -63,7 +64,8 @@ def markdown(record):
     lines = [row([*heads, "resident", "repeated", "load"]), row(["---"] * 10)]
     for result in results:
         cells = [f"{result['n']:,}", result["ranks"], result["mode"]]
-        cells.append(f"{result['mean seconds']:.3f} ± {result['sd']:.3f}")
+        used = f"{result['mean processor seconds']:.3f} ± {result['sd']:.3f}"
+        cells.append(f"{used} ({result['mean seconds']:.3f})")
         cells.append(result["collectives"])
         cells += [bytes_of(result[name]) for name in ("bytes", "largest")]
         cells.append(bytes_of(result["resident bytes"]))

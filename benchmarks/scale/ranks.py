@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
@@ -92,20 +92,23 @@ def closings(mode, n, count):
     """Close `count` pruned epochs: seconds of the slowest rank, collectives, bytes."""
     ted = make(mode, n)
     ted.set_epoch(0)
-    seconds = []
+    seconds, used = [], []
     for epoch in range(1, count + 2):
         train(ted, epoch - 1)
         dist.barrier()
-        meter, start = Meter(), perf_counter()
+        meter, start, busy = Meter(), perf_counter(), process_time()
         ted.set_epoch(epoch)
-        took = torch.tensor([perf_counter() - start], dtype=torch.float64)
+        both = [perf_counter() - start, process_time() - busy]
+        took = torch.tensor(both, dtype=torch.float64)
         meter.close()
         dist.all_reduce(took, op=dist.ReduceOp.MAX)
-        seconds.append(took.item())
+        seconds.append(took[0].item())
+        used.append(took[1].item())
     state = ted.state_dict()
     held = [value for name, value in state.items() if name.startswith("pruner.scores.")]
     return {
         "seconds": seconds[1:],  # the first closed a full epoch
+        "processor seconds": used[1:],
         "collectives": len(meter.sizes),
         "bytes": sum(meter.sizes),
         "largest": max(meter.sizes, default=0),
@@ -132,10 +135,11 @@ def measure(n, ranks, count):
         rows = json.loads(Path(folder, "rows.json").read_text(encoding="utf-8"))
     results = []
     for mode, row in rows.items():
-        seconds = row.pop("seconds")
+        seconds, used = row.pop("seconds"), row.pop("processor seconds")
         result = {"n": n, "ranks": ranks, "mode": mode, "closings": len(seconds)}
         result |= {"mean seconds": statistics.mean(seconds)}
-        result |= {"sd": statistics.stdev(seconds) if len(seconds) > 1 else 0.0}
+        result |= {"mean processor seconds": statistics.mean(used)}
+        result |= {"sd": statistics.stdev(used) if len(used) > 1 else 0.0}
         results.append({**result, **row, "load average": round(load, 1)})
         print(results[-1], flush=True)
     return results

@@ -176,6 +176,11 @@ def test_what_is_no_length_of_each_sample_is_refused(lengths, says):
         ted.Pruner(3, epochs=6, lengths=lengths, multiple_of=2)
 
 
+def test_lengths_beside_what_is_no_number_of_samples_are_refused_by_its_name():
+    with pytest.raises(TypeError, match="`n` must be an integer, got array"):
+        ted.Pruner(np.ones(3), epochs=5, multiple_of=2, lengths=[1, 2, 3])
+
+
 def test_lengths_without_a_batch_to_group_them_in_are_refused():
     with pytest.raises(
         ValueError, match="`multiple_of` must be the samples of a batch"
