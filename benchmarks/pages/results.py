@@ -1,7 +1,7 @@
 """Make the pages of ``docs/results`` from the records of the paper's comparisons.
 
-``python benchmarks/pages/results.py`` writes the summary, a page with a section for
-each record, and the pages that compare records.
+``python benchmarks/pages/results.py`` writes the summary, and a page with a section for
+each record.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "paper"))
 
-from harness.confirmed import confirmation_page  # noqa: E402 - the folder is known
-from harness.early import early_page  # noqa: E402
-from harness.tables import ALPHA, TRIED, section, summary_row  # noqa: E402
+from harness.tables import section  # noqa: E402 - the folder is known
 from harness.text_tables import text_index  # noqa: E402
 
 RECORDS = ROOT / "benchmarks" / "paper" / "records"
@@ -25,53 +23,34 @@ INDEX = """# Results
 
 <!-- made by benchmarks/pages/results.py -->
 
-A committed script wrote every number here into a record, and made every page from the
-records: n, standard deviations, machine and versions stand beside each number. What
-went against the method is there, too. `benchmarks/paper/README.md` has the
-configurations, and says how to repeat a run or to add one of your own.
+Scripts in the repository measured every number here, and other scripts made these pages
+from the records: n, standard deviations, machine and versions stand beside the numbers.
+What went against a method is there, too.
 
-## What was learnt
+- [Does the choice of samples pay?](evidence.md) compares methods with tuned baselines
+  on pictures and text. Read this page before you choose a method.
+- [Reliability](reliability/README.md) tells what happened to runs that were killed, to
+  files that were damaged and to calls with random input.
+- [What the core costs](scale/core.md) gives seconds and memory for up to 10^8 samples;
+  [many processes](scale/ranks.md) the same for distributed training.
 
-On pictures, small networks, against a random selection of as many samples, on seeds
-that had no part in choosing the methods ([confirmation](confirmation.md)):
+## The paper's comparisons at one learning rate
 
-- TED's default, the mask gradient at the logits, was above it on no data set by more
-  than chance, and below it on most.
-- Keeping the samples of highest loss was above it on none, and below it on some. The
-  first epochs give a sign of that: [early warning](early_warning.md).
-- `method="soft_margin"` was below it on none, and above it on one.
-
-On text:
-
-- On sentences, without full-data epochs at the end, keeping the hardest ended far below
-  full data on [MRPC](runs.md#cpu_mrpc).
-- On instructions, TED ended at a lower held-out loss than the random selection:
-  [LoRA](runs.md#cpu_lora).
-
-On the library:
-
-- Killed, damaged and fuzzed runs: [reliability](reliability/README.md). What planning
-  costs, [by samples](scale/core.md) and [by processes](scale/ranks.md).
-
-Each row of the tables is one record; its title leads to
-[all of its runs](runs.md).
-
-## Pictures
+These runs repeat comparisons of the paper on a small scale. Each has one learning rate
+for all methods. The rate changes the result more than the choice of samples, so these
+tables cannot tell which method is best; they show how a method of the paper behaves.
 
 {table}
 
-Losses are those of the training on all data: of its last epoch, augmented, and on the
-test pictures. "TED keeps" and "TED prunes" are the losses of the samples on either side
-of TED's last cutoff. The differences to Random, at the same r_t for all but InfoBatch,
-are in points of accuracy, with p as in the record's section. InfoBatch forwards as many
-samples as its scores say: see there.
-{text}
+The prune ratio is 0.7, for LoRA 0.3. "Over Random" is the difference to a random
+selection of as many samples, paired by seed, with its 95 % interval over 3 seeds. The
+title of a row leads to [all of its runs](runs.md). Static rankings of pictures, as in
+Tables 1 and 2 of the paper, are in [cpu_static](runs.md#cpu_static).
+
 ```{{toctree}}
 :hidden:
 evidence
 runs
-confirmation
-early_warning
 reliability/README
 scale/core
 scale/ranks
@@ -85,10 +64,10 @@ Each section is one record of `benchmarks/paper/records`, made by the configurat
 the same name in `benchmarks/paper/configs`. The [summary](README.md) says what was
 learnt.
 
-s: prune ratio; saved: counted, the first epoch and the full-data epochs at the end
-included; ±: standard deviation over the n seeds. Differences are paired by seed; p
-comes from the two-sided paired t-test, by Holm's method over all comparisons of a
-section, and is bold below {alpha}. The seconds include other work of the machine.
+s: prune ratio; saved: counted, the first epoch, the full-data epochs at the end and the
+run that ranks the samples of a static method included; ±: standard deviation over the n
+seeds. Differences are paired by seed, with the 95 % interval of their mean. All methods
+of a section train at one learning rate. The seconds include other work of the machine.
 
 A second table shows what is pruned: the mean loss of up to 512 of the samples that
 the next epoch keeps, and of those that it prunes, in evaluation mode without
@@ -99,29 +78,23 @@ that the least kept class keeps. Means over the seeds.
 
 def pages(records):
     """Return the text of each page by file name."""
-    pictures, texts = [], []
+    pictures, texts, majority = [], [], {}
     for path in sorted(records.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
+        if path.stem == "majority":
+            majority = record
         if "pruning" in record.get("config", ()):
             kind = record["config"]["data"].get("kind", "pictures")
             (pictures if kind == "pictures" else texts).append(record)
-    tried = [f"{method} over Random" for method in TRIED]
-    head = ["data", "s", "training loss", "test loss"]
-    head += ["TED keeps", "TED prunes", *tried]
-    lines = [head, ["---"] * len(head), *(summary_row(record) for record in pictures)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     sections = ""
     for heading, made in (("Pictures", pictures), ("Text", texts)):
         if made:
             sections += f"\n## {heading}\n"
         sections += "".join(f"\n{section(record)}" for record in made)
-    found = {"runs.md": RUNS.format(alpha=ALPHA, sections=sections)}
-    across = {"early_warning": early_page, "confirmation": confirmation_page}
-    for name, make in across.items():
-        text = make(pictures)
-        if text is not None:
-            found[f"{name}.md"] = text
-    return found | {"README.md": INDEX.format(table=table, text=text_index(texts))}
+    return {
+        "runs.md": RUNS.format(sections=sections),
+        "README.md": INDEX.format(table=text_index(texts, majority)),
+    }
 
 
 def main():

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "evidence"))
 
 from trials import networks, pictures, text, training  # noqa: E402 - the folder is known
-from trials.records import compared, look  # noqa: E402
+from trials.records import compared, look, refuse  # noqa: E402
 from trials.settings import SETTINGS  # noqa: E402
 
 SCRIPTS = ROOT / "benchmarks" / "pages"
@@ -97,12 +97,10 @@ def test_a_run_depends_on_its_seed_alone(setting, data):
     assert ted.savings().forwarded == ted.pruner.schedule_table()["kept"].sum()
 
 
-def test_a_comparison_is_read_from_its_record_without_training(
-    setting, data, tmp_path, page
-):
+def test_a_comparison_is_read_from_its_record_without_training(setting, data, tmp_path):
     record = tmp_path / "solved.json"
     made = compared(setting, partial(training.train, setting, data), record)
-    read = compared(setting, page.missing, record, progress=False)
+    read = compared(setting, refuse, record, progress=False)
     assert str(read) == str(made)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
@@ -11,10 +10,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "paper"
 sys.path.insert(0, str(FOLDER))
 
 from harness.configs import read_config, rows  # noqa: E402 - the folder is known now
-from harness.methods import pruner_options  # noqa: E402
+from harness.methods import pruner_options, ranking_samples  # noqa: E402
 from harness.networks import make_network  # noqa: E402
 from harness.optimizers import LARS, one_cycle  # noqa: E402
-from harness.paired import difference, holm  # noqa: E402
 
 CONFIGS = sorted((FOLDER / "configs").glob("*.toml"))
 
@@ -31,20 +29,17 @@ def test_every_method_of_a_configuration_has_its_options(path):
             assert options["schedule"].prune_ratio == ratio
 
 
-def test_paired_differences_have_students_p():
-    found = difference({0: 3.0, 1: 5.0, 2: 7.0, 9: 0.0}, {0: 2.0, 1: 3.0, 2: 4.0})
-    # differences 1, 2, 3: t = 2 / (1 / sqrt(3)), two degrees of freedom
-    t = 2 * math.sqrt(3)
-    assert found[:3] == (2.0, 1.0, 3)
-    assert found.p == pytest.approx(1 - t / math.sqrt(2 + t * t))
-    assert difference({0: 1.0}, {0: 0.0}).p == 1.0
-    assert difference({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}).p == 1.0
-
-
-def test_holm_multiplies_the_smallest_the_most_and_keeps_the_order():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []
+def test_a_static_methods_saving_counts_the_run_that_ranks():
+    config = read_config(FOLDER / "configs" / "cpu_static.toml")
+    specs = {name: spec for _, name, spec in rows(config)}
+    full = 32 * 5000
+    assert ranking_samples(config, specs["EL2N, static"], full) == 20 * 5000
+    assert ranking_samples(config, specs["margin, static"], full) == full
+    for name in ("Random, static", "Random", "full"):
+        assert ranking_samples(config, specs[name], full) == 0
+    ted = read_config(FOLDER / "configs" / "gpu_cifar10.toml")
+    spec = {name: spec for _, name, spec in rows(ted)}["TEDS"]
+    assert 0 < ranking_samples(ted, spec, full) < full
 
 
 def test_the_rate_is_that_of_pytorchs_one_cycle():

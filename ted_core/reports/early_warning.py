@@ -50,9 +50,9 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
 
     Notes
     -----
-    O(1); call it after each epoch. Where the bound comes from, how often it was right
-    on runs that had no part in choosing it, and where it says nothing, is on the page
-    "An early warning" of the results.
+    O(1); call it after each epoch. How often it was right on runs that had no part in
+    choosing the bound, and where it says nothing, is on the page "Does the choice of
+    samples pay?" of the results.
 
     Examples
     --------

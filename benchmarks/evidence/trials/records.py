@@ -11,7 +11,7 @@ from trials.training import measure, run
 
 import ted_core
 
-__all__ = ["compared", "look"]
+__all__ = ["compared", "look", "refuse"]
 
 
 def compared(setting, function, record, *, progress=True):
@@ -29,11 +29,17 @@ def compared(setting, function, record, *, progress=True):
     )
 
 
+def refuse(**_):
+    """Refuse to train: a record is read, and must be whole."""
+    message = "the record must be whole"
+    raise ValueError(message)
+
+
 def look(setting, data):
     """Return what tells the regime, of one full run, and where it was measured."""
     rate = sorted(setting.rates)[len(setting.rates) // 2]
     options = {"prune_ratio": 0.0, "method": "random"}
-    _, network = run(
+    _, network, _ = run(
         setting, data, seed=10**6, lr=rate, epochs=setting.epochs, **options
     )
     trained, tested = measure(network, data.train()), measure(network, data.test())

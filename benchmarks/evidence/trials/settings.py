@@ -20,6 +20,8 @@ UNSCALED = {
     "soft_margin, unscaled": {"method": "soft_margin", "scale_loss": False},
 }
 """The loss is not divided by r_t, which with AdamW changes nothing."""
+CURVE = (0.25, 0.5, 1.0)
+"""Shares of the full run's samples, where a setting is cheap enough for all three."""
 IMPORTANCE = {
     "importance": {
         "strategy": Importance(mix=0.5, correction=0.5),
@@ -78,8 +80,9 @@ SETTINGS = {
         load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
         network=partial(networks.dense, 196, 32, 10),
         epochs=16,
-        rates=(0.05, 0.1, 0.2, 0.4),
-        methods=BOTH | UNSCALED,
+        rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
+        methods=BOTH | UNSCALED | IMPORTANCE,
+        budgets=CURVE,
     ),
     "plenty_pooled": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, two convolutions, pooled",
@@ -108,6 +111,7 @@ SETTINGS = {
         epochs=8,
         rates=(0.1, 0.2, 0.4, 0.8),
         methods=BOTH | IMPORTANCE,
+        budgets=CURVE,
     ),
     "scarce": Setting(
         title="5,000 pictures of CIFAR-10 at 16 x 16, two hidden layers, 32 epochs",
@@ -115,7 +119,9 @@ SETTINGS = {
         load=partial(pictures.load, "cifar10", samples=5000, side=16, margin=1),
         network=partial(networks.dense, 768, 64, 10),
         epochs=32,
-        rates=(0.025, 0.05, 0.1, 0.2),
+        rates=(0.0125, 0.025, 0.05, 0.1, 0.2),
+        methods=BOTH | IMPORTANCE,
+        budgets=CURVE,
         batch=128,
     ),
     "solved": Setting(
@@ -125,19 +131,23 @@ SETTINGS = {
             pictures.load, "fashion_mnist", samples=5000, side=14, margin=0, flip=False
         ),
         network=partial(networks.dense, 196, 128, 10),
-        seeds=5,
+        seeds=8,
         epochs=40,
-        rates=(0.05, 0.1, 0.2, 0.4),
+        rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
+        methods=BOTH | IMPORTANCE,
+        budgets=CURVE,
     ),
     "sst2": Setting(
         title="SST-2, means of MiniLM's word vectors, two hidden layers",
         regime="text",
         load=partial(text.means, "sst2"),
         network=partial(networks.dense, 384, 16, 2),
-        epochs=6,
+        epochs=8,
         rates=(0.00025, 0.0005, 0.001, 0.002),
         optimizer="adamw",
         weight_decay=0.01,
+        methods=BOTH | IMPORTANCE,
+        budgets=CURVE,
     ),
     "qnli": Setting(
         title="QNLI, 4,463 pairs, features of a frozen MiniLM, two hidden layers",
@@ -149,5 +159,7 @@ SETTINGS = {
         batch=128,
         optimizer="adamw",
         weight_decay=0.01,
+        methods=BOTH | IMPORTANCE,
+        budgets=CURVE,
     ),
 }

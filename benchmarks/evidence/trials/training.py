@@ -16,12 +16,15 @@ SOLVED = 0.01
 
 def train(setting, data, *, seed, lr, epochs, **options):
     """Train one network; return its accuracy in % and the session."""
-    session, network = run(setting, data, seed=seed, lr=lr, epochs=epochs, **options)
+    session, network, _ = run(setting, data, seed=seed, lr=lr, epochs=epochs, **options)
     return measure(network, data.test())["accuracy"], session
 
 
-def run(setting, data, *, seed, lr, epochs, **options):
-    """Train one network; return the session and the network."""
+def run(setting, data, *, seed, lr, epochs, stop=None, **options):
+    """Train a network, its first `stop` epochs say; return session, network, losses.
+
+    The losses are the means of what each epoch trained on, before 1 / r_t.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = setting.network()
@@ -30,9 +33,11 @@ def run(setting, data, *, seed, lr, epochs, **options):
     dice = torch.Generator().manual_seed(seed)
     steps, step = ted.total_steps(setting.batch), 0
     config = ted.pruner.config
-    for epoch in range(epochs):
+    means = []
+    for epoch in range(epochs if stop is None else stop):
         ted.set_epoch(epoch)
         order = torch.tensor(list(ted.sampler))
+        total = 0.0
         for ids, x, y in data.batches(order, setting.batch, dice):
             for group in optimizer.param_groups:
                 group["lr"] = lr * one_cycle(step / steps)
@@ -46,9 +51,12 @@ def run(setting, data, *, seed, lr, epochs, **options):
             optimizer.zero_grad()
             ted.loss(losses, ids=ids, **inputs).backward()
             optimizer.step()
+            total += losses.detach().sum()
             step += 1
-    ted.finish()
-    return ted, network
+        means.append(float(total) / len(order))
+    if stop is None:
+        ted.finish()
+    return ted, network, means
 
 
 def make_optimizer(setting, network, lr):

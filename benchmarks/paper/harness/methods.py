@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ted_core
 
-__all__ = ["METHODS", "SCHEDULES", "pruner_options"]
+__all__ = ["METHODS", "SCHEDULES", "pruner_options", "ranking_samples"]
 
 STATIC = {"strategy": "Static", "schedule": "Constant", "anneal": 0.0}
 OF_LAYER = STATIC | {
@@ -89,3 +89,19 @@ def pruner_options(spec, *, labels=None, scores=None):
     if spec.get("class_floor"):
         options["labels"] = labels
     return options
+
+
+def ranking_samples(config, spec, full):
+    """Return how many samples the run forwards that ranks for a static method.
+
+    `full` is what full training forwards.
+    """
+    of = spec.get("scores of", "chance")
+    if of == "chance":
+        return 0
+    epochs = config["training"]["epochs"]
+    spec = config["pruning"] | {"prune_ratio": spec["prune_ratio"]} | of
+    schedule = pruner_options(spec)["schedule"]
+    options = {"epochs": spec.get("epochs", epochs), "schedule": schedule}
+    pruner = ted_core.Pruner(full // epochs, **options)
+    return int(pruner.schedule_table()["kept"].sum())

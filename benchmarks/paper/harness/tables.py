@@ -1,15 +1,17 @@
-"""A record as a section: its table, what it says after correction, what measured it."""
+"""A record as a section: its table, and what measured it."""
 
 from __future__ import annotations
 
 from statistics import fmean, stdev
 
+from harness.configs import rows
 from harness.cuts import cut_table
-from harness.paired import difference, holm
+from harness.methods import ranking_samples
 
-__all__ = ["comparisons", "group", "section", "shown", "summary_row"]
+from ted_core.comparison import paired_difference
 
-ALPHA = 0.05
+__all__ = ["comparisons", "group", "section", "shown"]
+
 FULL = "full"
 SHOWN = {
     "accuracy": ("accuracy, %", 100, "points"),
@@ -65,22 +67,31 @@ def values_of(record, runs):
 
 
 def comparisons(record, groups):
-    """Return {(key, reference): (difference, corrected p)}, one family a record."""
+    """Return {(key, reference): the values of both, paired by seed}."""
     found = {}
     for key, runs in groups.items():
         for name in record["config"].get("references", [FULL, "Random"]):
             others = reference(record, groups, key, name)
             if others is not None and runs[0]["method"] != FULL:
-                values = values_of(record, runs), values_of(record, others)
-                if values[0].keys() & values[1]:
-                    found[key, name] = difference(*values)
-    corrected = holm([each.p for each in found.values()])
-    return {k: (d, p) for (k, d), p in zip(found.items(), corrected, strict=True)}
+                mine, theirs = values_of(record, runs), values_of(record, others)
+                seeds = sorted(mine.keys() & theirs)
+                if seeds:
+                    found[key, name] = (
+                        [mine[s] for s in seeds],
+                        [theirs[s] for s in seeds],
+                    )
+    return found
 
 
-def saved(runs):
-    """Return the mean share of the samples of full training that was not forwarded."""
-    return fmean(1 - run["samples_forwarded"] / run["samples_full"] for run in runs)
+def saved(record, key, runs):
+    """Return the mean share of the samples of full training that was not forwarded.
+
+    What was forwarded to rank the samples of a static method counts.
+    """
+    config, full = record["config"], runs[0]["samples_full"]
+    specs = {(ratio, method): spec for ratio, method, spec in rows(config)}
+    ranking = ranking_samples(config, specs[key], full)
+    return 1 - (ranking + fmean(run["samples_forwarded"] for run in runs)) / full
 
 
 def table(record):
@@ -101,13 +112,13 @@ def table(record):
             key[1],
             plus_minus(values),
             str(len(runs)),
-            f"{100 * saved(runs):.1f}",
+            f"{100 * saved(record, key, runs):.1f}",
             f"{fmean(run['steps'] for run in runs):.0f}",
             f"{fmean(run['seconds'] for run in runs):.1f}",
         ]
         if published:
             line.insert(3, in_paper(record["config"], *key))
-        line += [cell(*compared.get((key, name), (None, None))) for name in names]
+        line += [cell(compared.get((key, name))) for name in names]
         lines.append(line)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -119,39 +130,21 @@ def in_paper(config, ratio, method):
     return f"{values[ratio]:g}" if ratio in values else ""
 
 
-def cell(found, p):
-    """Return a difference with its standard deviation and corrected p."""
-    if found is None:
+def cell(pairs):
+    """Return a mean difference with its 95 % interval."""
+    if pairs is None:
         return ""
-    if found.n < 2:
-        return f"{found.mean:+.2f}"
-    text = f"{found.mean:+.2f} ± {found.sd:.2f}, p {p:.2g}"
-    return f"**{text}**" if p < ALPHA else text
+    if len(pairs[0]) == 1:
+        return f"{pairs[0][0] - pairs[1][0]:+.2f}"
+    found = paired_difference(*pairs)
+    return f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
 
 
 def plus_minus(values):
     """Return mean ± standard deviation."""
-    if len(values) < 2:
+    if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{fmean(values):.2f} ± {stdev(values):.2f}"
-
-
-def verdicts(record):
-    """Return sentences: which method differs from which reference."""
-    compared = comparisons(record, group(record))
-    lines = []
-    for name in record["config"].get("references", [FULL, "Random"]):
-        here = {k[0]: v for k, v in compared.items() if k[1] == name}
-        if not any(found.n > 1 for found, _ in here.values()):
-            continue
-        for word, sign in (("above", 1), ("below", -1)):
-            hits = [
-                f"{method} (s = {ratio:g})"
-                for (ratio, method), (found, p) in here.items()
-                if p < ALPHA and sign * found.mean > 0
-            ]
-            lines.append(f"- {word} {name}: {', '.join(hits) or 'none'}")
-    return "\n".join(lines)
 
 
 def section(record):
@@ -170,8 +163,6 @@ def section(record):
         beta=pruning["beta"],
         gamma=pruning["anneal"],
         table=table(record),
-        tests=len(comparisons(record, group(record))),
-        verdicts=verdicts(record),
         cutoffs=f"{cutoffs}\n\n" if (cutoffs := cut_table(group(record))) else "",
         versions=", ".join(versions),
         made="{cpu}, {cores} cores, {threads} threads, {device}".format(**machine),
@@ -195,35 +186,5 @@ Training: {setup}. Pruning: beta {beta:g}, gamma {gamma:g}.
 
 {table}
 
-With p corrected over the {tests} comparisons of this section:
-
-{verdicts}
-
 {cutoffs}Measured with {versions}; {made}.
 """
-
-
-def summary_row(record):
-    """Return a record's row of the index: how far it fits, and who won."""
-    groups = group(record)
-    ratio = max(ratio for ratio, _ in groups)
-    picked = {m: groups.get((0.0 if m == FULL else ratio, m)) for m in HEADLINE}
-    full, compared = picked[FULL], comparisons(record, groups)
-    row = [f"[{record['config']['title']}](runs.md#{record['name']})", f"{ratio:g}"]
-    row.append(f"{fmean(r['epoch_loss'][-1] for r in full):.2f}" if full else "")
-    row.append(f"{fmean(r['test_loss'] for r in full):.2f}" if full else "")
-    row += [f"{loss:.2f}" if loss else "" for loss in cut(groups.get((ratio, "TED")))]
-    row += [cell(*compared.get(((ratio, m), "Random"), (None, None))) for m in TRIED]
-    return row
-
-
-def cut(runs):
-    """Return TED's mean losses of kept and pruned samples at the last probe."""
-    sides = "kept_loss", "pruned_loss"
-    if not runs or not all(run.get("pruned_loss") for run in runs):
-        return None, None
-    return tuple(fmean(run[side][-1][1] for run in runs) for side in sides)
-
-
-TRIED = ("full, equal steps", "TED", "TED-loss", "SoftTop 2, loss", "UCB", "InfoBatch")
-HEADLINE = (FULL, *TRIED)

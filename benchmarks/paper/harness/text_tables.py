@@ -6,42 +6,32 @@ from harness.tables import FULL, cell, comparisons, group, plus_minus, shown, va
 
 __all__ = ["text_index"]
 
-TRIED = (
-    "full, equal steps",
-    "TED",
-    "TED, feature",
-    "TED-loss",
-    "SoftTop 1, margin",
-    "InfoBatch",
-)
-INDEX = """
-## Text
-
-{table}
-
-The differences are to Random at the same s, paired by seed, with p as in the
-record's section.
-"""
+TRIED = ("full, equal steps", "TED", "TED-loss", "SoftTop 1, margin")
 
 
-def text_index(records):
-    """Return the section of the index; nothing if there are no records."""
-    head = ["data", "s", "metric", FULL, "Random"]
+def text_index(records, majority):
+    """Return the table of the records of text; nothing if there are none.
+
+    `majority` holds the share of the most frequent class by task.
+    """
+    head = ["data, metric", "most frequent class", FULL, "Random"]
     head += [f"{method} over Random" for method in TRIED]
-    lines = [head, ["---"] * len(head), *(row(record) for record in records)]
+    lines = [head, ["---"] * len(head), *(row(record, majority) for record in records)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return INDEX.format(table=table) if records else ""
+    return table if records else ""
 
 
-def row(record):
+def row(record, majority):
     """Return a record's row."""
-    groups, compared = group(record), comparisons(record, group(record))
+    config, groups = record["config"], group(record)
+    compared = comparisons(record, groups)
     ratio = max(ratio for ratio, _ in groups)
-    line = [f"[{record['config']['title']}](runs.md#{record['name']})", f"{ratio:g}"]
-    line.append(shown(record)[0])
+    heading, factor, _ = shown(record)
+    line = [f"[{config['title']}](runs.md#{record['name']}), {heading}"]
+    share = majority.get(config["data"]["set"]) if heading.startswith("acc") else None
+    line.append(f"{factor * share:.2f}" if share else "")
     for key in ((0.0, FULL), (ratio, "Random")):
         runs = groups.get(key)
         values = values_of(record, runs).values() if runs else ()
         line.append(plus_minus(list(values)) if values else "")
-    found = (compared.get(((ratio, m), "Random"), (None, None)) for m in TRIED)
-    return [*line, *(cell(*each) for each in found)]
+    return [*line, *(cell(compared.get(((ratio, m), "Random"))) for m in TRIED)]
