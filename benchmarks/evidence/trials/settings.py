@@ -133,6 +133,7 @@ SETTINGS = {
         network=partial(networks.dense, 196, 128, 10),
         seeds=8,
         epochs=40,
+        batch=250,
         rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
         methods=BOTH | IMPORTANCE,
         budgets=CURVE,

@@ -76,7 +76,8 @@ def features(name, folder, *, tests):
         np.save(kept, np.stack(vectors))
     u, v = torch.as_tensor(np.load(kept))
     x, y = torch.cat([u, v, (u - v).abs(), u * v], dim=1), labels(rows)
-    x = (x - x[:-tests].mean(0)) / x[:-tests].std(0)
+    sd = x[:-tests].std(0)
+    x = (x - x[:-tests].mean(0)) / torch.where(sd > 0, sd, 1)  # some never vary
     return Rows(x[:-tests], y[:-tests], x[-tests:], y[-tests:])
 
 
