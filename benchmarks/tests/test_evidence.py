@@ -39,6 +39,7 @@ def setting():
         epochs=6,
         rates=(0.05, 0.1),
         batch=32,
+        budgets=(0.5,),
         seeds=3,
     )
 
@@ -102,6 +103,13 @@ def test_a_comparison_is_read_from_its_record_without_training(setting, data, tm
     made = compared(setting, partial(training.train, setting, data), record)
     read = compared(setting, refuse, record, progress=False)
     assert str(read) == str(made)
+
+
+def test_a_last_sample_alone_joins_the_batch_before(setting, data):
+    options = {"lr": 0.1, "epochs": 4, "prune_ratio": 0.0, "method": "random"}
+    alone = replace(setting, batch=89)  # of 90 samples
+    _, ted = training.train(alone, data, seed=1, **options)
+    assert ted.savings().forwarded == 4 * 90
 
 
 def test_facts_tell_the_most_frequent_class(setting, data):

@@ -38,7 +38,7 @@ def run(setting, data, *, seed, lr, epochs, stop=None, **options):
         ted.set_epoch(epoch)
         order = torch.tensor(list(ted.sampler))
         total = 0.0
-        for ids, x, y in data.batches(order, setting.batch, dice):
+        for ids, x, y in joined(data.batches(order, setting.batch, dice)):
             for group in optimizer.param_groups:
                 group["lr"] = lr * one_cycle(step / steps)
             logits = network(x)
@@ -57,6 +57,20 @@ def run(setting, data, *, seed, lr, epochs, stop=None, **options):
     if stop is None:
         ted.finish()
     return ted, network, means
+
+
+def joined(batches):
+    """Join a last batch of one sample, which batch norm refuses, to the one before."""
+    before = None
+    for batch in batches:
+        if before is None:
+            before = batch
+        elif len(batch[0]) > 1:
+            yield before
+            before = batch
+        else:
+            before = tuple(map(torch.cat, zip(before, batch, strict=True)))
+    yield before
 
 
 def make_optimizer(setting, network, lr):
