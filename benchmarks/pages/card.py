@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evidence import FULL, HALF, load, table
+from evidence import FULL, HALF, RANDOM, load, table
 
 __all__ = ["CARD", "with_table"]
 
 CARD = Path(__file__).resolve().parents[2] / "docs" / "method" / "card.md"
 BEGIN, END = "<!-- made by benchmarks/pages/card.py -->", "<!-- end -->"
+SETTINGS = {
+    "plenty_pooled": "plenty of data, a small network",
+    "short": "few epochs",
+    "scarce": "scarce data",
+}
 ARMS = {
     "all data": (FULL, 1.0),
     "all data, half the epochs": (FULL, HALF),
-    "`soft_margin`": ("soft_margin", HALF),
-    "`ted_loss`": ("ted_loss", HALF),
+    "`random`, half the samples": (RANDOM, HALF),
+    "`soft_margin`, half": ("soft_margin", HALF),
+    "`ted_loss`, half": ("ted_loss", HALF),
 }
 
 
 def measured(found):
-    """Return the table: accuracy and seconds of each arm, one row a setting."""
-    rows = []
-    for name, (result, _) in found.items():
-        by = {(row.arm, row.budget): row for row in result.rows}
-        own = [by[key] for key in ARMS.values()]
-        cells = [f"{row.mean:.2f} %, {row.seconds:.0f} s" for row in own]
-        rows.append([f"[{name}](../results/evidence.md#evidence-{name})", *cells])
-    seeds = sorted({len(result.seeds) for result, _ in found.values()})
-    n = " or ".join(map(str, seeds))
-    return f"{table(['setting', *ARMS], rows)}\n\nMeans over {n} seeds."
+    """Return the table: accuracy and seconds, a row for each arm."""
+    results = [found[name][0] for name in SETTINGS]
+    by = [{(row.arm, row.budget): row for row in each.rows} for each in results]
+    rows = [
+        [arm, *(f"{rows[key].mean:.2f} %, {rows[key].seconds:.0f} s" for rows in by)]
+        for arm, key in ARMS.items()
+    ]
+    heads = [
+        f"[{words}](../results/evidence.md#evidence-{name})"
+        for name, words in SETTINGS.items()
+    ]
+    n = " or ".join(map(str, sorted({len(each.seeds) for each in results})))
+    return f"{table(['', *heads], rows)}\n\nMeans over {n} seeds."
 
 
 def with_table(text, found):
