@@ -24,14 +24,16 @@ ARMS = {
 }
 
 
+def cell(row):
+    """Return an arm's accuracy and seconds, which stay together on a phone."""
+    return f"{row.mean:.2f}&nbsp;%, {row.seconds:.0f}&nbsp;s"
+
+
 def measured(found):
     """Return the table: accuracy and seconds, a row for each arm."""
     results = [found[name][0] for name in SETTINGS]
     by = [{(row.arm, row.budget): row for row in each.rows} for each in results]
-    rows = [
-        [arm, *(f"{rows[key].mean:.2f} %, {rows[key].seconds:.0f} s" for rows in by)]
-        for arm, key in ARMS.items()
-    ]
+    rows = [[arm, *(cell(own[key]) for own in by)] for arm, key in ARMS.items()]
     heads = [
         f"[{words}](../results/evidence.md#evidence-{name})"
         for name, words in SETTINGS.items()
