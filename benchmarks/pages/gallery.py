@@ -44,8 +44,8 @@ CONFIG = TRAINING | {
         "starts": list(range(0, EPOCHS - 3, 4)),
     },
     "static_prune_ratio": 0.6,
-    "gradients": ["random", "TED on loss", "TED"],
-    "line": ["full", "random", "TED on loss", "TED", "TED reversed"],
+    "gradients": ["random", "ted_loss", "ted"],
+    "line": ["full", "random", "ted_loss", "ted", "ted, reversed"],
     "alphas": np.linspace(0, 1.5, 31).round(3).tolist(),
     "schedules": ["Constant", "Linear", "Cosine", "RollerCoaster", "InfoBatch", "full"],
 }
@@ -150,7 +150,7 @@ def schedules(train_set, test_set):
     """Accuracy and samples saved under each schedule (Fig. 7)."""
     x, y = test_set.tensors
     for name in CONFIG["schedules"]:
-        method = name if name in METHODS else "TED"
+        method = name if name in METHODS else "ted"
         own = None if name in METHODS else getattr(ted, name)(PRUNE_RATIO)
         for seed in range(CONFIG["seeds"]):
             run = train(train_set, method, seed, schedule=own)

@@ -16,9 +16,9 @@ BLUE, GREEN, ORANGE = "#0072B2", "#009E73", "#D55E00"
 PINK, SKY = "#CC79A7", "#56B4E9"
 COLOURS = {
     "random": (BLUE, "--"),
-    "TED on loss": (GREEN, "-."),
-    "TED": (ORANGE, "-"),
-    "TED reversed": (PINK, ":"),
+    "ted_loss": (GREEN, "-."),
+    "ted": (ORANGE, "-"),
+    "ted, reversed": (PINK, ":"),
     "full": ("ink", (0, (6, 1))),
 }
 MARKS = ("o", "s", "^", "D", "v", "P")

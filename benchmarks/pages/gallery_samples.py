@@ -42,7 +42,7 @@ CONFIG = {key: TRAINING[key] for key in ("data", "batch_size", "optimizer")} | {
     "epochs": EPOCHS,
     "prune_ratio": PRUNE_RATIO,
     "seeds": 5,
-    "methods": ["TED on loss", "TED"],
+    "methods": ["ted_loss", "ted"],
     "quantiles": [0.05, 0.25, 0.5, 0.75, 0.95],
     "pictures": 10,
     "top": 0.1,

@@ -42,9 +42,9 @@ METHODS = {
     "random": (ted.Random(), "loss", None),
     "ε-greedy": (ted.EpsilonGreedy(), "loss", None),
     "UCB": (ted.UCB(), "loss", None),
-    "TED on loss": (ted.TopScore(), "loss", None),
-    "TED": (ted.TopScore(), "mask_gradient", None),
-    "TED reversed": (ted.TopScore(), "mask_gradient", None),
+    "ted_loss": (ted.TopScore(), "loss", None),
+    "ted": (ted.TopScore(), "mask_gradient", None),
+    "ted, reversed": (ted.TopScore(), "mask_gradient", None),
     "full": (ted.Random(), "loss", ted.Constant(0)),
 }
 """Strategy (None: a ranking drawn by the seed), signal, and schedule (None: TED's)."""
@@ -112,7 +112,7 @@ def train(
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4
     )
-    sign = -1 if method == "TED reversed" else 1
+    sign = -1 if method == "ted, reversed" else 1
     while not pruner.finished:
         plan = pruner.plan()
         if each_epoch is not None:

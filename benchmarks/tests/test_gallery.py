@@ -26,7 +26,7 @@ def record():
 def scripts():
     sys.path.insert(0, str(SCRIPTS))
     try:
-        names = ("gallery", "gallery_samples", "gallery_rivals")
+        names = ("gallery", "gallery_samples")
         return [import_module(name) for name in names]
     finally:
         sys.path.remove(str(SCRIPTS))
@@ -55,12 +55,11 @@ def test_the_record_was_made_with_the_committed_configuration(script, record):
 
 
 def test_each_page_has_the_table_of_its_record(scripts, pages, record):
-    _, samples, rivals = scripts
+    _, samples = scripts
     shown = json.loads(samples.RECORD.read_text(encoding="utf-8"))
     made = {
         "gallery.py": pages.tables(record),
         samples.SCRIPT: samples.tables(shown),
-        rivals.SCRIPT: rivals.tables(rivals.read()),
     }
     with_a_table = [
         name
@@ -94,11 +93,11 @@ def test_what_is_said_of_pruned_samples_holds(record):
     def loss(method, part):
         return mean(record, "pruned_loss", {"method": method}, part)
 
-    for method in ("InfoBatch", "ε-greedy", "UCB", "TED on loss"):
+    for method in ("InfoBatch", "ε-greedy", "UCB", "ted_loss"):
         assert loss(method, "pruned") < loss(method, "retained")
-    assert loss("TED", "pruned") > loss("TED", "retained")
+    assert loss("ted", "pruned") > loss("ted", "retained")
     for part in ("pruned", "all", "test"):
-        assert loss("TED on loss", part) < loss("TED", part)
+        assert loss("ted_loss", part) < loss("ted", part)
     methods = {run["method"] for run in record["pruned_loss"]}
     assert max(methods, key=lambda m: loss(m, "test")) == "static random"
 
@@ -141,7 +140,7 @@ def test_what_is_said_of_gradients_holds(record):
     def curve(method, value):
         return mean(record, "gradients", {"method": method}, value)
 
-    methods = ("random", "TED on loss", "TED")
+    methods = ("random", "ted_loss", "ted")
     early = [curve(method, "correlation")[1:3].min() for method in methods]
     late = [curve(method, "correlation")[5:35].mean() for method in methods]
     assert min(early) > 0.9
@@ -149,7 +148,7 @@ def test_what_is_said_of_gradients_holds(record):
     lengths = [curve(method, "norm_ratio")[1:30].mean() for method in methods]
     assert abs(lengths[0] - 1) < 0.15
     assert lengths[1] > 1.2
-    np.testing.assert_allclose(curve("TED", "correlation")[35:], 1, atol=1e-6)
+    np.testing.assert_allclose(curve("ted", "correlation")[35:], 1, atol=1e-6)
 
 
 def test_what_is_said_of_schedules_holds(record):
@@ -169,8 +168,8 @@ def test_what_is_said_of_the_line_holds(record):
             method: mean(record, "line", {"method": method}, part, at)
             for method in record["config"]["line"]
         }
-        assert min(ends, key=ends.get) == "TED on loss"
-        assert ends["TED"] > ends["random"]
+        assert min(ends, key=ends.get) == "ted_loss"
+        assert ends["ted"] > ends["random"]
     beyond = [
         mean(record, "line", {"method": m}, "test", at + 2)
         < mean(record, "line", {"method": m}, "test", at)

@@ -1,4 +1,4 @@
-"""What the pages of kept samples and of rivals say in words, in their records."""
+"""What the pages of scores and of kept samples say in words, in their record."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ def record(samples):
     return json.loads(samples.RECORD.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def rivals():
-    return script("rivals")
-
-
 def script(name):
     sys.path.insert(0, str(FOLDER))
     try:
@@ -49,15 +44,15 @@ def test_the_record_of_samples_was_made_with_the_committed_configuration(
 
 
 def test_what_is_said_of_scores_holds(record):
-    for run in of(record, "TED on loss"):
+    for run in of(record, "ted_loss"):
         quantiles = np.array(run["quantiles"])
         assert (quantiles[0, 30] / run["cuts"][30]) > 0.9
         assert (quantiles[-1, 30] / run["cuts"][30]) < 1.1
-    for run in of(record, "TED"):
+    for run in of(record, "ted"):
         lowest = np.array(run["quantiles"])[0]
         assert (lowest[:34] == lowest[0]).all()
         assert lowest[0] < run["cuts"][30] / 3
-    for method in ("TED", "TED on loss"):
+    for method in ("ted", "ted_loss"):
         early = [run["to_last"][:20] for run in of(record, method)]
         assert np.mean(early, axis=0).max() < 0.6
 
@@ -66,46 +61,11 @@ def test_what_is_said_of_kept_samples_holds(record):
     def mean(method, value):
         return np.mean([run[value] for run in of(record, method)])
 
-    for method in ("TED", "TED on loss"):
+    for method in ("ted", "ted_loss"):
         assert mean(method, "fewest") == 6
         own = [set(run["highest"]) for run in of(record, method)]
         same = [len(a & b) / len(a) for i, a in enumerate(own) for b in own[i + 1 :]]
         assert 0.6 < np.mean(same) < 0.73
-    assert mean("TED on loss", "in_every_epoch") < 0.01
-    assert mean("TED", "in_every_epoch") > 0.05
-    assert mean("TED", "in_a_third") > 2 * mean("TED on loss", "in_a_third")
-
-
-def test_what_is_said_of_scarce_and_plenty_holds(rivals):
-    over = {
-        name: {method: np.mean(points) for method, points in methods.items()}
-        for name, methods in rivals.amounts(rivals.read()).items()
-    }
-    worst = min(over, key=lambda name: over[name]["TED"])
-    assert worst == "confirm_cifar10_1250"
-    for name, points in over.items():
-        assert points["TED"] < 0
-        soft = (points["margin"], points["SoftTop 1, margin"])
-        if name.startswith(("confirm_fashion", "confirm_plenty")):
-            assert points["TED-loss"] > 0
-            assert min(soft) > 0.5
-        else:
-            assert points["TED-loss"] < 0
-            assert max(np.abs(soft)) < 1
-
-
-def test_what_is_said_of_rivals_holds(rivals):
-    found = {
-        name: {method: np.mean(points) for method, (points, _) in methods.items()}
-        for name, methods in rivals.rivals(rivals.read()).items()
-    }
-    scarce, plenty = found["cpu_scarce"], found["cpu_plenty"]
-    assert max(scarce, key=scarce.get) == "full"
-    half = set(scarce) - {"full", "InfoBatch", "TEDS"}
-    assert max(half, key=scarce.get) == "Random"
-    assert plenty["TED-loss"] > max(plenty["Random"], plenty["full"])
-    assert plenty["TED"] < min(plenty["Random"], plenty["full"])
-    for accuracy in (scarce, plenty):
-        assert min(accuracy, key=accuracy.get) == "TEDS"
-    rest = half - {"Random", "TED-loss"}
-    assert plenty["Random"] > max(plenty[method] for method in rest)
+    assert mean("ted_loss", "in_every_epoch") < 0.01
+    assert mean("ted", "in_every_epoch") > 0.05
+    assert mean("ted", "in_a_third") > 2 * mean("ted_loss", "in_a_third")

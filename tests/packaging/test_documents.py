@@ -73,7 +73,7 @@ def test_each_thing_of_the_paper_has_one_row():
 
 
 def test_the_page_of_the_paper_names_what_can_be_imported_and_files_that_are_there():
-    names = set(re.findall(r"`(ted_\w+(?:\.\w+)+)", PAPER_TO_CODE))
+    names = set(re.findall(r"`~?(ted_\w+(?:\.\w+)+)", PAPER_TO_CODE))
     paths = set(re.findall(r"`((?:tests|benchmarks)/[\w/.]+)`", PAPER_TO_CODE))
     assert names
     assert paths

@@ -1,0 +1,53 @@
+"""Make the table of ``docs/method/card.md`` from the records of the evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evidence import FULL, HALF, RANDOM, load, table
+
+__all__ = ["CARD", "with_table"]
+
+CARD = Path(__file__).resolve().parents[2] / "docs" / "method" / "card.md"
+BEGIN, END = "<!-- made by benchmarks/pages/card.py -->", "<!-- end -->"
+SETTINGS = {
+    "plenty_pooled": "plenty of data, a small network",
+    "short": "few epochs",
+    "scarce": "scarce data",
+}
+ARMS = {
+    "all data": (FULL, 1.0),
+    "all data, half the epochs": (FULL, HALF),
+    "`random`, half the samples": (RANDOM, HALF),
+    "`soft_margin`, half": ("soft_margin", HALF),
+    "`ted_loss`, half": ("ted_loss", HALF),
+}
+
+
+def cell(row):
+    """Return an arm's accuracy and seconds, which stay together on a phone."""
+    return f"{row.mean:.2f}&nbsp;%, {row.seconds:.0f}&nbsp;s"
+
+
+def measured(found):
+    """Return the table: accuracy and seconds, a row for each arm."""
+    results = [found[name][0] for name in SETTINGS]
+    by = [{(row.arm, row.budget): row for row in each.rows} for each in results]
+    rows = [[arm, *(cell(own[key]) for own in by)] for arm, key in ARMS.items()]
+    heads = [
+        f"[{words}](../results/evidence.md#evidence-{name})"
+        for name, words in SETTINGS.items()
+    ]
+    n = " or ".join(map(str, sorted({len(each.seeds) for each in results})))
+    return f"{table(['', *heads], rows)}\n\nMeans over {n} seeds."
+
+
+def with_table(text, found):
+    """Return the page with its table made anew."""
+    before, rest = text.split(BEGIN, 1)
+    return f"{before}{BEGIN}\n\n{measured(found)}\n\n{rest[rest.index(END) :]}"
+
+
+if __name__ == "__main__":
+    page = with_table(CARD.read_text(encoding="utf-8"), load())
+    CARD.write_text(page, encoding="utf-8")
