@@ -49,7 +49,11 @@ _ALL = ["ted_core/*.py", "ted_core/*/*.py", "ted_core/*/*/*.py"]
 _ALL += ["adapters/*/*.py", "adapters/*/*/*.py"]
 pytest_collect_file = SybilCollection(
     [
-        Sybil(patterns=["README.md", "docs/**/*.md"], excludes=_PAGES, **_pages),
+        Sybil(
+            patterns=["README.md", "docs/*.md", "docs/**/*.md"],
+            excludes=_PAGES,
+            **_pages,
+        ),
         Sybil(patterns=_PAGES, setup=_stand_in, **_pages),
         Sybil(patterns=_ALL, excludes=_MODULES, **_docstrings),
         Sybil(patterns=_MODULES, setup=_stand_in, **_docstrings),

@@ -49,6 +49,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
+autosummary_generate = False  # numpydoc loads it; it would import every page's modules
 
 # What other libraries document; their inventories would need a network at build.
 nitpick_ignore_regex = [

@@ -55,7 +55,7 @@ SHOWN = {
     "plenty_pooled": "plenty of data, a small network",
     "scarce": "scarce data",
 }
-"""The settings of the README's table."""
+"""The settings of the table on the front pages."""
 TOLD = {
     (FULL, 1.0): "all data",
     (FULL, 0.5): "all data, half the epochs",
@@ -63,7 +63,7 @@ TOLD = {
     ("soft_margin", 0.5): "`soft_margin`",
     ("ted_loss", 0.5): "`ted_loss`",
 }
-README = HERE.parents[1] / "README.md"
+FRONT_PAGES = HERE.parents[1] / "README.md", HERE.parents[1] / "docs" / "index.md"
 MARK, END = "<!-- made by benchmarks/pages/evidence.py -->", "<!-- end -->"
 
 
@@ -435,7 +435,7 @@ def listed(rows):
 
 
 def opening(found):
-    """Return the README's table: accuracy of each arm in two settings."""
+    """Return the front pages' table: accuracy of each arm in two settings."""
     settings = [found[name][0] for name in SHOWN]
     rows = {}
     for result in settings:
@@ -455,8 +455,8 @@ def opening(found):
     return table(head, lines)
 
 
-def into_readme(found, text):
-    """Return the README with its table made from the records."""
+def into_front_page(found, text):
+    """Return a front page with its table made from the records."""
     before, rest = text.split(MARK, 1)
     return f"{before}{MARK}\n\n{opening(found)}\n{rest[rest.index(END) :]}"
 
@@ -510,8 +510,9 @@ def main():
         return
     (FOLDER / "evidence.md").write_text(page(found), encoding="utf-8")
     write_pictures(None, FOLDER, pictures)
-    text = into_readme(found, README.read_text(encoding="utf-8"))
-    README.write_text(text, encoding="utf-8")
+    for front in FRONT_PAGES:
+        text = into_front_page(found, front.read_text(encoding="utf-8"))
+        front.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Text of the API pages: a page for each package, a section for each module in it."""
+"""Text of the API pages: a page for each package, a section for each module in it.
+
+What a user calls stands on pages of its own, apart from what an adapter is made of.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,37 @@ from typing import Any
 from public_modules import PACKAGES, Name, modules, names
 
 __all__ = ["pages"]
+
+_FIRST = {"TED", "Pruner"}
+_BLOCKS = {
+    "ted_core.MeanAndVariance",
+    "ted_core.Request",
+    "ted_core.Selection",
+    "ted_core.cross_entropy_mask_gradient",
+    "ted_core.keep_count",
+    "ted_core.keep_ratios",
+    "ted_core.loss_scale",
+    "ted_core.mask_gradient",
+    "ted_core.polyak_update",
+    "ted_core.redundant_subset",
+    "ted_core.register_kind",
+    "ted_core.save_ratio",
+    "ted_core.segment_mask_gradient",
+    "ted_core.signals",
+    "ted_core.testing",
+    "ted_core.tie_hash",
+    "ted_core.top_ids",
+    "ted_torch.CollateWithIds",
+    "ted_torch.EpochBuffer",
+    "ted_torch.Ranks",
+    "ted_torch.TEDSampler",
+    "ted_torch.WithIds",
+    "ted_torch.record",
+    "ted_torch.tap",
+    "ted_keras.mask_gradient",
+    "ted_keras.pre_activation",
+}
+"""Modules and names for authors of adapters and methods; all others are for users."""
 
 
 def pages() -> dict[str, str]:
@@ -23,8 +57,16 @@ def pages() -> dict[str, str]:
     made = {}
     for module in modules():
         own = [name for name in names() if name.module == module]
-        if own and _has_page(module):
-            made[module] = _page(module, f"``{module}``", own)
+        if not _has_page(module):
+            continue
+        blocks = [name for name in own if _BLOCKS & {name.path, module}]
+        for_users = [name for name in own if name not in blocks]
+        if for_users:
+            made[f"users/{module}"] = _page(module, f"``{module}``", for_users)
+        if blocks:
+            title = f"Inside ``{module}``" if for_users else f"``{module}``"
+            package = None if for_users else module
+            made[f"authors/{module}"] = _page(package, title, blocks)
     for package in PACKAGES:
         rest = [
             name
@@ -32,7 +74,7 @@ def pages() -> dict[str, str]:
             if name.module.split(".")[0] == package and not _has_page(name.module)
         ]
         if rest:
-            made[f"{package}_modules"] = _page(
+            made[f"authors/{package}_modules"] = _page(
                 None, f"Modules inside ``{package}``", rest
             )
     return made
@@ -53,7 +95,8 @@ def _page(package: str | None, title: str, own: list[Name]) -> str:
     if package:
         lines += [f".. automodule:: {package}", "   :no-members:", ""]
     lines += list(_table(own))
-    own = sorted(own, key=_section)
+    first = {_section(name) for name in own if name.name in _FIRST}
+    own = sorted(own, key=lambda n: (_section(n) not in first, _section(n)))
     for module, group in groupby(own, _section):
         head = _first_line(modules()[module].__doc__).rstrip(".")
         lines += [head, "-" * len(head), ""]
@@ -72,7 +115,7 @@ def _section(name: Name) -> str:
 
 def _table(own: Iterable[Name]) -> Iterator[str]:
     yield from (".. list-table::", "   :class: names", "   :widths: auto", "")
-    for name in sorted(own, key=lambda n: n.name.lower()):
+    for name in sorted(own, key=lambda n: (n.name not in _FIRST, n.name.lower())):
         yield f"   * - :py:obj:`{name.name} <{name.path}>`"
         yield f"     - {_first_line(_text(name))}"
     yield ""

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import ted_torch
+
+from ted_core.config import RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -65,3 +69,13 @@ def test_a_link_that_leads_nowhere_is_told(link, tmp_path, check_site):
 def test_other_sites_are_not_asked(tmp_path, check_site):
     folder = site(tmp_path, a='<a href="https://example.org/none"></a>')
     assert check_site.broken_links(folder) == []
+
+
+def test_the_page_of_a_session_lists_every_option_of_a_run():
+    public_names = loaded(DOCS / "_ext", "public_names")
+    lines = inspect.getdoc(ted_torch.TED).splitlines()
+    public_names._spell_out(None, "class", "ted_torch.TED", None, None, lines)
+    section = "\n".join(lines).split("\n\n")[1]
+    listed = re.findall(r"^(\w[\w, ]*) : ", section, flags=re.MULTILINE)
+    names = {name for entry in listed for name in entry.split(", ")}
+    assert RunOptions.__annotations__.keys() <= names
