@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core import __version__
-from ted_core._files import read_states
+from ted_core._state import read_states
 from ted_core.checkpoint import atomic_write, current_state
 from ted_core.config import (
     make_config,

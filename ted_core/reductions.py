@@ -78,10 +78,6 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
     ValueError, TypeError
         `alpha` is out of range.
 
-    Notes
-    -----
-    Pure, in float32. Cost: O(m). Source: TED, ECAI 2024, Eq. 19.
-
     Examples
     --------
     >>> import numpy as np
@@ -116,7 +112,7 @@ class Polyak(Reduction):
     Notes
     -----
     With ``"zero"`` a sample pruned after k updates keeps a factor 1 - alpha^k and
-    ranks low for that alone. Source: TED, ECAI 2024, Eq. 19.
+    ranks low for that alone.
 
     Examples
     --------

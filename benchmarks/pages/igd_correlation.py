@@ -25,7 +25,7 @@ from ted_core.analysis import (
     logistic_objective,
     quadratic_igd,
 )
-from ted_core.analysis.logistic import (
+from ted_core.analysis.generalization import (
     logistic_gradients,
     logistic_hessian,
     logistic_losses,

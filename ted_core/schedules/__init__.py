@@ -201,16 +201,12 @@ class RollerCoaster(_Curve):
 
 @dataclass(frozen=True)
 class Linear(_Curve):
-    r"""Straight decline, r_t = 1 - s t/T.
+    r"""Straight decline, r_t = 1 - s t/T (Fig. 7, Linear).
 
     Parameters
     ----------
     prune_ratio, anneal, horizon, warmup : float, float, str and int
         As :class:`RollerCoaster` takes and refuses them.
-
-    Notes
-    -----
-    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Linear).
 
     Examples
     --------
@@ -225,16 +221,12 @@ class Linear(_Curve):
 
 @dataclass(frozen=True)
 class Cosine(_Curve):
-    r"""Half a cosine, r_t = 1 - s (1 - cos(pi t/T)) / 2.
+    r"""Half a cosine, r_t = 1 - s (1 - cos(pi t/T)) / 2 (Fig. 7, Cos).
 
     Parameters
     ----------
     prune_ratio, anneal, horizon, warmup : float, float, str and int
         As :class:`RollerCoaster` takes and refuses them.
-
-    Notes
-    -----
-    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Cos).
 
     Examples
     --------
@@ -249,7 +241,7 @@ class Cosine(_Curve):
 
 @dataclass(frozen=True)
 class Constant(_Curve):
-    r"""Fixed share from the first epoch on, r_t = 1 - s.
+    r"""Fixed share from the first epoch on, r_t = 1 - s (Fig. 7, Fix).
 
     Parameters
     ----------
@@ -257,10 +249,6 @@ class Constant(_Curve):
         s, in [0, 1): the share pruned in every epoch of the curve.
     anneal, horizon, warmup : float, str and int
         As :class:`RollerCoaster` takes and refuses them.
-
-    Notes
-    -----
-    Cost: O(size of `progress`). Source: TED, ECAI 2024, Fig. 7 (Fix).
 
     Examples
     --------

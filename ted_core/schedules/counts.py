@@ -149,10 +149,6 @@ def save_ratio(total_forward: int, real_forward: int) -> float:
     ValueError, TypeError
         An argument is not an integer in its range.
 
-    Notes
-    -----
-    Source: TED, ECAI 2024, Eq. 24.
-
     Examples
     --------
     >>> from ted_core import save_ratio
@@ -189,10 +185,6 @@ def planned_save_ratio(
     ------
     ValueError, TypeError
         An argument is out of its range or of a wrong type.
-
-    Notes
-    -----
-    O(`epochs`). Source: TED, ECAI 2024, Eq. 24.
 
     Examples
     --------

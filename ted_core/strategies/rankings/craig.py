@@ -8,8 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_bool
-from ted_core.strategies.rankings._last_layer import LastLayer
-from ted_core.strategies.rankings._parts import BLOCK, check_count, divide, ranked
+from ted_core.strategies.rankings._shared import (
+    BLOCK,
+    LastLayer,
+    check_count,
+    divide,
+    ranked,
+)
 from ted_core.typing import Ids, Scores
 
 __all__ = ["craig"]
