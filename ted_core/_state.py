@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ted_core import reductions, schedules, strategies
 from ted_core._scores import ScoreTable
 from ted_core._validation import MAX_EPOCHS
 from ted_core.checkpoint import (
@@ -35,34 +36,17 @@ from ted_core.config import InitialScores, RunConfig
 from ted_core.errors import CheckpointError
 from ted_core.history import Rows, counts_of, import_optional
 from ted_core.plan import EpochPlan, make_plan, whole_plan
-from ted_core.reductions import Count, Last, Mean, MeanAndVariance, Polyak
-from ted_core.schedules import (
-    Constant,
-    Cosine,
-    Linear,
-    RollerCoaster,
-    keep_ratios,
-)
-from ted_core.strategies import (
-    UCB,
-    EpsilonGreedy,
-    Importance,
-    InfoBatch,
-    Random,
-    SoftTop,
-    Static,
-    TopScore,
-)
 from ted_core.typing import State, id_dtype
 
 for _kind in (
-    *(Constant, Cosine, Linear, RollerCoaster),
-    *(UCB, EpsilonGreedy, Importance, InfoBatch),
-    *(Random, SoftTop, Static, TopScore),
-    *(Count, Last, Mean, MeanAndVariance, Polyak),
+    *(schedules.Constant, schedules.Cosine, schedules.Linear, schedules.RollerCoaster),
+    *(strategies.UCB, strategies.EpsilonGreedy, strategies.Importance),
+    *(strategies.InfoBatch, strategies.Random, strategies.SoftTop),
+    *(strategies.Static, strategies.TopScore),
+    *(reductions.Count, reductions.Last, reductions.Mean),
+    *(reductions.MeanAndVariance, reductions.Polyak),
 ):
     register_kind(_kind)
-
 
 _LATER = ("forwarded", "weightless")  # counts that version 1 does not have
 _OPEN = ("sums", "counts", "deliveries", "weightless")
@@ -173,8 +157,8 @@ def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> R
     delivered = np.array(rows["planned"], np.int64) - rows["missing"]
     rows.setdefault("forwarded", delivered.tolist())
     rows.setdefault("weightless", [0] * epochs)
-    planned_ratios = keep_ratios(config.schedule, max(state["epochs"], 1))[:epochs]
-    ratios = {"history.keep_ratio": planned_ratios, **state}
+    planned = schedules.keep_ratios(config.schedule, max(state["epochs"], 1))[:epochs]
+    ratios = {"history.keep_ratio": planned, **state}
     ran = array_field(ratios, "history.keep_ratio", np.empty(epochs, np.float64))
     if not np.all((ran > 0) & (ran <= 1)):
         msg = f"`history.keep_ratio` must be in (0, 1], saved {ran.min()}"
@@ -263,7 +247,7 @@ def read_scores(given: InitialScores, n: int) -> ArrayLike:
             return _by_id(*_columns(path), n)
         given = read_states(path)[1][0][1]
     if isinstance(given, Mapping):
-        ranking = Static.from_state(given).scores
+        ranking = strategies.Static.from_state(given).scores
         unknown = int(ranking.size - np.isfinite(ranking).sum())
         if unknown:
             msg = (

@@ -175,12 +175,14 @@ def check_ids(name: str, ids: object, n: int) -> NDArray[np.signedinteger[Any]]:
     return array
 
 
-def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
+def check_values(
+    name: str, values: object, size: int, *, like: str = " like `ids`"
+) -> NDArray[np.float32]:
     """Return `values` as float32 of shape (size,); not-finite values are allowed."""
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iu":
         values = values.astype(np.float32)
     array = as_array(name, values)
-    check_shape(name, array, (size,), " like `ids`")
+    check_shape(name, array, (size,), like)
     if array.dtype.kind not in "fiu" and size:
         msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -202,9 +204,7 @@ def check_mask(name: str, value: object, size: int) -> NDArray[np.bool_]:
 
 def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32, or refuse another shape and what is not finite."""
-    scores = as_array(name, values)
-    check_shape(name, scores, (size,))
-    scores = check_values(name, scores, size)
+    scores = check_values(name, values, size, like="")
     if not np.isfinite(scores).all():
         wrong = int(np.flatnonzero(~np.isfinite(scores))[0])
         msg = f"`{name}` must be finite, got {scores[wrong]} at {wrong}"

@@ -31,6 +31,7 @@ _SESSION = "pruner."
 
 Kind = TypeVar("Kind", bound=type)
 _KINDS: dict[str, type] = {}
+_UNREAD = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 @contextmanager
@@ -413,9 +414,7 @@ def load_state(path: str | os.PathLike[str]) -> State:
     try:
         with as_path(path).open("rb") as file:
             state = _read(file)
-    except (TypeError, CheckpointError):
-        raise
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
+    except (TypeError, CheckpointError, *_UNREAD):
         raise
     except Exception as error:
         msg = f"`{path}` must be a whole saved state, got: {error}"

@@ -27,8 +27,15 @@ from ted_core.config import (
 from ted_core.errors import CheckpointError, TedWarning
 from ted_core.history import HISTORY, TOKENS, savings_of
 from ted_core.reports.sample_table import ordered
-from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster
-from ted_core.schedules.counts import StepOptions, planned_save_ratio, steps_for
+from ted_core.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    RollerCoaster,
+    StepOptions,
+    planned_save_ratio,
+    steps_for,
+)
 
 __all__ = ["main"]
 

@@ -34,7 +34,7 @@ from ted_core.history import (
     times_in,
 )
 from ted_core.plan import EpochPlan, make_plan
-from ted_core.schedules.counts import Savings, StepOptions
+from ted_core.schedules import Savings, StepOptions
 from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Scores, State
 

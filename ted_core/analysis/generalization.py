@@ -315,28 +315,30 @@ def logistic_objective(
 
 
 def logistic_gradients(
-    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
+    theta: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.int64],
+    *,
+    l2: float,
 ) -> NDArray[np.float64]:
     """Return g_k, gradient of each sample's share of the objective, (n, classes d)."""
-    xs, ys = check_labelled(x, y)
-    residual = _softmax(xs @ theta.T)
-    residual[np.arange(len(ys)), ys] -= 1
-    data = residual[:, :, None] * xs[:, None, :]
-    return np.asarray((data + l2 * theta).reshape(len(xs), -1), np.float64)
+    residual = _softmax(x @ theta.T)
+    residual[np.arange(len(y)), y] -= 1
+    data = residual[:, :, None] * x[:, None, :]
+    return np.asarray((data + l2 * theta).reshape(len(x), -1), np.float64)
 
 
 def logistic_hessian(
-    theta: NDArray[np.float64], x: ArrayLike, *, l2: float
+    theta: NDArray[np.float64], x: NDArray[np.float64], *, l2: float
 ) -> NDArray[np.float64]:
     """Return H, the Hessian of the objective, shape (classes d, classes d)."""
-    xs = check_real_array("x", x)
-    (n, d), c = xs.shape, len(theta)
-    p = _softmax(xs @ theta.T)
-    weighted = (p[:, :, None] * xs[:, None, :]).reshape(n, c * d)
+    (n, d), c = x.shape, len(theta)
+    p = _softmax(x @ theta.T)
+    weighted = (p[:, :, None] * x[:, None, :]).reshape(n, c * d)
     hessian = weighted.T @ weighted / -n
     for j in range(c):  # the diagonal blocks have p_j (1 - p_j)
         block = slice(j * d, (j + 1) * d)
-        hessian[block, block] += weighted[:, block].T @ xs / n
+        hessian[block, block] += weighted[:, block].T @ x / n
     hessian[np.diag_indices(c * d)] += l2
     return np.asarray(hessian, np.float64)
 

@@ -38,7 +38,9 @@ def interpolate(
 
     Notes
     -----
-    One of them is in memory at a time. Source: TED, ECAI 2024, Sec. 4.5, Fig. 8.
+    One of them is in memory at a time. A network's ``flat_weights`` hold the statistics
+    of its batch norms, too; beyond [0, 1] a variance may turn negative.
+    Source: TED, ECAI 2024, Sec. 4.5, Fig. 8.
 
     References
     ----------

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import check_int
-from ted_core.schedules import Constant, Schedule, keep_ratios
-from ted_core.schedules.counts import keep_counts
+from ted_core.schedules import Constant, Schedule, keep_counts, keep_ratios
 
 __all__ = ["forwarded_samples", "prune_from"]
 

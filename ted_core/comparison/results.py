@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from ted_core.checkpoint import as_path, atomic_write
 from ted_core.comparison._arms import CONTROLS, FULL, Arm
-from ted_core.comparison.statistics import (
+from ted_core.comparison._statistics import (
     LEVEL,
     Difference,
     critical_t,
@@ -84,10 +84,6 @@ class Row:
         one of them. Corrected over all `p` and `p_over_all` of the comparison.
     p_over_all : float or None
         That a method is above full training on all samples, corrected likewise.
-
-    Examples
-    --------
-    See :func:`ted_core.compare`.
     """
 
     arm: str
@@ -132,10 +128,6 @@ class Comparison:
         shorter full run is as good, pruning loses, or the seeds are too few to say.
     notes : tuple of str
         What to bear in mind: rates at the edge of the grid, unequal samples.
-
-    Examples
-    --------
-    See :func:`ted_core.compare`.
     """
 
     rows: tuple[Row, ...]

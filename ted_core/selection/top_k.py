@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import as_scores, check_int
-from ted_core.selection.randomness import as_ids, tie_hash
+from ted_core.selection._randomness import as_ids, tie_hash
 from ted_core.typing import Ids, Scores, id_dtype
 
 __all__ = ["redundant_subset", "top_ids"]

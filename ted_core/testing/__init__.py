@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from ted_core.testing.conformance import (
     CHECKS,
+    PAIRS,
+    SIGNAL_PAIRS,
     Adapter,
     ConformanceError,
     LoopAdapter,
     check_resume,
+    trains_or_refuses,
 )
-from ted_core.testing.grid import PAIRS, SIGNAL_PAIRS, trains_or_refuses
 from ted_core.testing.strategies import run_options, schedules, values
 
 __all__ = [

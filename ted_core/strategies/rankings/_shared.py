@@ -1,4 +1,4 @@
-"""What a trained model's last layer gave for every sample: checks, and gradients."""
+"""What the rankings share: a last layer, classes and blocks, an order of all parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import as_array, check_int
-from ted_core.selection.randomness import tie_hash
+from ted_core.selection._randomness import tie_hash
 from ted_core.signals import _formulas
 from ted_core.typing import Ids, Scores
 
@@ -28,10 +28,7 @@ def check_matrix(
     name: str, value: object, shape: tuple[int | str, int | str]
 ) -> NDArray[np.float32]:
     """Return a finite float32 matrix of a shape, in which a letter fits any size."""
-    array = as_array(name, value)
-    if array.dtype.kind not in "fiu":
-        msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
-        raise TypeError(msg)
+    array = as_array(name, value, kinds="fiu")
     fits = array.ndim == len(shape) and all(
         size == wanted if isinstance(wanted, int) else size > 0
         for size, wanted in zip(array.shape, shape, strict=True)
@@ -176,11 +173,9 @@ def divide(
 
 
 def ranked(parts: list[NDArray[np.int64]], count: int, order: Order) -> Scores:
-    """Return `count` for the first sample of all parts down to 1; 0 for the others.
-
-    Every prefix of the ranking is shared among the parts in proportion to their sizes,
-    as Sainte-Lague shares seats: place i of m comes in at (i + 1/2) / m.
-    """
+    """Return `count` for the first sample of all parts down to 1; 0 for the others."""
+    # Every prefix of the ranking is shared among the parts in proportion to their
+    # sizes, as Sainte-Lague shares seats: place i of m comes in at (i + 1/2) / m.
     sizes = np.array([part.size for part in parts])
     comes_in = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes])
     owner = np.repeat(np.arange(sizes.size), sizes)

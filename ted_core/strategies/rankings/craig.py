@@ -116,11 +116,9 @@ def _distances(
 
 
 def _medoids(distances: NDArray[np.float64], number: int) -> NDArray[np.intp]:
-    """Return the greedy order of facility location: the largest gain, then the first.
-
-    A gain can only fall as samples are chosen, by its rounded sum too: each entry is
-    no larger than before. So an old gain that is below a new one need not be renewed.
-    """
+    """Return the greedy order of facility location: largest gain, then the first."""
+    # A gain can only fall as samples are chosen, by its rounded sum too: each entry is
+    # no larger than before. So an old gain that is below a new one need not be renewed.
     covered = np.full(len(distances), distances.max())
 
     def gain(at: int) -> float:
