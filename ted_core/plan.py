@@ -22,6 +22,9 @@ from ted_core.typing import Ids
 
 __all__ = ["EpochPlan", "loss_scale"]
 
+_MAX_BATCHES = 50  # of a megabatch: more would pad less, and shuffle less
+_MIN_MEGABATCHES = 4
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EpochPlan:
@@ -226,10 +229,6 @@ def whole_plan(
         weights=weights,
         kept_by_rank=kept_by_rank,
     )
-
-
-_MAX_BATCHES = 50  # of a megabatch: more would pad less, and shuffle less
-_MIN_MEGABATCHES = 4
 
 
 def group_by_length(lengths: NDArray[np.int32], batch_size: int) -> NDArray[np.int64]:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import (
+    as_array,
     check_broadcast,
     check_ids,
     check_int,
-    check_labelled,
     check_real,
     check_real_array,
     check_shape,
@@ -180,7 +180,7 @@ def leave_one_out_igd(
     Parameters
     ----------
     fit, objective, n : callable, callable and int
-        As :func:`retrained_igd` takes them.
+        As :func:`retrained_igd` takes and refuses them.
     ids : array_like of int, shape (m,), optional
         Samples to leave out, one at a time; all of them by default.
 
@@ -189,11 +189,6 @@ def leave_one_out_igd(
     ndarray of float64, shape (m,)
         IGD of each sample, >= 0 to the precision of `fit`; the lowest is the
         paper's redundant sample (Definition 2).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`retrained_igd`.
 
     Notes
     -----
@@ -272,7 +267,7 @@ def logistic_losses(
     theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike
 ) -> NDArray[np.float64]:
     """Return each sample's cross entropy, shape (n,), without the regulariser."""
-    xs, ys = check_labelled(x, y)
+    xs, ys = _check_labelled(x, y)
     z = xs @ theta.T
     top = z.max(axis=1)
     own = z[np.arange(len(ys)), ys]
@@ -402,7 +397,7 @@ def fit_logistic(
     >>> fit_logistic(x, [0, 0, 1, 1], l2=0.1).round(2).tolist()
     [[-0.92], [0.92]]
     """
-    xs, ys = check_labelled(x, y)
+    xs, ys = _check_labelled(x, y)
     l2 = check_real("l2", l2, low=0, high=np.inf, closed="neither")
     stop = check_real("tolerance", tolerance, low=0, high=np.inf, closed="neither")
     found = max(2, int(ys.max()) + 1)
@@ -427,3 +422,24 @@ def fit_logistic(
         f"is {np.abs(gradient).max():g}; scale the data or raise `tolerance`"
     )
     raise RuntimeError(msg)
+
+
+def _check_labelled(
+    x: object, y: object
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return inputs (n, d) and class indices (n,), or say what is wrong."""
+    xs = check_real_array("x", x)
+    ys = as_array("y", y)
+    if xs.ndim != 2 or 0 in xs.shape:  # noqa: PLR2004 - samples and features
+        msg = f"`x` must have shape (n, d) with n, d >= 1, got shape {xs.shape}"
+        raise ValueError(msg)
+    if ys.dtype.kind not in "iu":
+        msg = f"`y` must hold class indices, got dtype {ys.dtype}"
+        raise TypeError(msg)
+    if ys.shape != xs.shape[:1] or ys.min() < 0:
+        msg = (
+            f"`y` must have shape {xs.shape[:1]} and no negative index, got shape "
+            f"{ys.shape}"
+        )
+        raise ValueError(msg)
+    return xs, ys.astype(np.int64)

@@ -57,6 +57,7 @@ RATES = {
 WRONG_SHARE, SHOWN = 0.05, 24
 _WRONG_RATE = 0.1
 _PACKAGES = ("sklearn", "matplotlib", "tqdm")
+_COLUMNS = 8  # of the picture of suspects
 
 
 class Fit(Protocol):
@@ -262,9 +263,6 @@ def one_cycle(rate: float, steps: int) -> Callable[[int], float]:
         return rate * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
 
     return at
-
-
-_COLUMNS = 8
 
 
 def draw_suspects(

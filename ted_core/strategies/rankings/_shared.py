@@ -13,6 +13,14 @@ from ted_core.selection._randomness import tie_hash
 from ted_core.signals import _formulas
 from ted_core.typing import Ids, Scores
 
+BLOCK = 5000
+"""Samples of a block by default: pairs of them fit 200 MB, as a class of CIFAR-10."""
+
+_MAX_RANKS = 1 << 24  # float32 tells no more integers apart
+
+Order = Callable[[Ids, int], NDArray[np.intp]]
+"""Takes a part's ids, and how many to rank; returns their places in it, best first."""
+
 _MIN_CLASSES = 2
 _NUMBERS = 1 << 20  # float64 numbers, 8 MB, of a block of rows
 
@@ -125,15 +133,6 @@ class LastLayer:
     def blocks(self, n: int) -> Iterator[slice]:
         """Yield slices of n samples whose features are a block."""
         return row_blocks(n, self.width + self.classes)
-
-
-BLOCK = 5000
-"""Samples of a block by default: pairs of them fit 200 MB, as a class of CIFAR-10."""
-
-_MAX_RANKS = 1 << 24  # float32 tells no more integers apart
-
-Order = Callable[[Ids, int], NDArray[np.intp]]
-"""Takes a part's ids, and how many to rank; returns their places in it, best first."""
 
 
 def check_count(count: object, n: int) -> int:
