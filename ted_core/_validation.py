@@ -97,29 +97,23 @@ def check_kind(name: str, value: object, kind: type) -> None:
         raise TypeError(msg)
 
 
-def as_array(name: str, value: object, *, kinds: str = "") -> NDArray[Any]:
-    """Return `value` as NumPy, or say that it is no array, or of other dtype kinds."""
-    array = _as_array(name, value)
+def as_array(name: str, value: Any, *, kinds: str = "") -> NDArray[Any]:
+    """Return `value` as NumPy, masked numbers as NaN, or refuse other dtype kinds."""
+    masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
+    if masked and value.dtype.kind != "f":
+        hidden = int(np.ma.getmaskarray(value).sum())
+        msg = f"`{name}` must have a value everywhere, got {hidden} masked"
+        raise ValueError(msg)
+    try:
+        array: NDArray[Any] = value.filled(np.nan) if masked else to_numpy(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        msg = f"`{name}` must be an array, got {type(value).__name__}: {error}"
+        raise TypeError(msg) from None
     if kinds and array.dtype.kind not in kinds:
         numbers = "real numbers" if "f" in kinds else "integers"
         msg = f"`{name}` must hold {numbers}, got dtype {array.dtype}"
         raise TypeError(msg)
     return array
-
-
-def _as_array(name: str, value: object) -> NDArray[Any]:
-    """Return `value` as NumPy, or say that it is no array; a masked number is NaN."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        if value.dtype.kind != "f":
-            masked = int(np.ma.getmaskarray(value).sum())
-            msg = f"`{name}` must have a value everywhere, got {masked} masked"
-            raise ValueError(msg)
-        return value.filled(np.nan)
-    try:
-        return to_numpy(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        msg = f"`{name}` must be an array, got {type(value).__name__}: {error}"
-        raise TypeError(msg) from None
 
 
 def as_scores(name: str, value: object) -> NDArray[np.float32]:
