@@ -50,8 +50,8 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
     Notes
     -----
     ``numpy.partition`` finds the threshold, a hash decides among the scores that equal
-    it. O(n), in scratch space of a copy of the scores and two masks, and 24
-    bytes for each tied sample. Source: TED, ECAI 2024, Definition 3, Eq. 20.
+    it. O(n), in scratch space of a copy of the scores and two masks, and 24 bytes for
+    each tied sample. Source: TED, ECAI 2024, Definition 3, Eq. 20.
 
     Examples
     --------
