@@ -17,15 +17,18 @@ from ted_core.reductions import Count, Last, Mean, Polyak, polyak_update
 from ted_core.reports.early_warning import early_warning
 from ted_core.reports.metrics import run_metrics
 from ted_core.reports.sample_table import SampleTable, sample_table
-from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, keep_ratios
-from ted_core.schedules.counts import (
+from ted_core.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    RollerCoaster,
     Savings,
     keep_count,
+    keep_ratios,
     planned_save_ratio,
     save_ratio,
     steps_for,
 )
-from ted_core.selection.randomness import tie_hash
 from ted_core.selection.sharded import Shard
 from ted_core.selection.top_k import redundant_subset, top_ids
 from ted_core.signals.mask_gradient import (
@@ -38,7 +41,6 @@ from ted_core.strategies import (
     EpsilonGreedy,
     Importance,
     InfoBatch,
-    MeanAndVariance,
     Random,
     Request,
     Selection,
@@ -65,7 +67,6 @@ __all__ = [
     "Last",
     "Linear",
     "Mean",
-    "MeanAndVariance",
     "Polyak",
     "Pruner",
     "Random",
@@ -102,6 +103,5 @@ __all__ = [
     "segment_mask_gradient",
     "signals",
     "steps_for",
-    "tie_hash",
     "top_ids",
 ]

@@ -1,14 +1,19 @@
-"""The flat state of a run: written, and read back with every field checked."""
+"""The flat state of a run: written, read with every field checked, found in files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ted_core import reductions, schedules, strategies
 from ted_core._scores import ScoreTable
 from ted_core._validation import MAX_EPOCHS
 from ted_core.checkpoint import (
@@ -16,45 +21,32 @@ from ted_core.checkpoint import (
     ROLES,
     VERSION,
     array_field,
+    as_path,
     check_known,
     check_option,
     check_saveable,
     current_state,
+    is_session,
+    load_state,
     plain_field,
+    pruner_state,
     register_kind,
 )
-from ted_core.config import RunConfig
+from ted_core.config import InitialScores, RunConfig
 from ted_core.errors import CheckpointError
-from ted_core.history import Rows, counts_of
+from ted_core.history import Rows, counts_of, import_optional
 from ted_core.plan import EpochPlan, make_plan, whole_plan
-from ted_core.reductions import Count, Last, Mean, MeanAndVariance, Polyak
-from ted_core.schedules import (
-    Constant,
-    Cosine,
-    Linear,
-    RollerCoaster,
-    keep_ratios,
-)
-from ted_core.strategies import (
-    UCB,
-    EpsilonGreedy,
-    Importance,
-    InfoBatch,
-    Random,
-    SoftTop,
-    Static,
-    TopScore,
-)
 from ted_core.typing import State, id_dtype
 
 for _kind in (
-    *(Constant, Cosine, Linear, RollerCoaster),
-    *(UCB, EpsilonGreedy, Importance, InfoBatch),
-    *(Random, SoftTop, Static, TopScore),
-    *(Count, Last, Mean, MeanAndVariance, Polyak),
+    *(schedules.Constant, schedules.Cosine, schedules.Linear, schedules.RollerCoaster),
+    *(strategies.UCB, strategies.EpsilonGreedy, strategies.Importance),
+    *(strategies.InfoBatch, strategies.Random, strategies.SoftTop),
+    *(strategies.Static, strategies.TopScore),
+    *(reductions.Count, reductions.Last, reductions.Mean),
+    *(reductions.MeanAndVariance, reductions.Polyak),
 ):
     register_kind(_kind)
-
 
 _LATER = ("forwarded", "weightless")  # counts that version 1 does not have
 _OPEN = ("sums", "counts", "deliveries", "weightless")
@@ -165,8 +157,8 @@ def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> R
     delivered = np.array(rows["planned"], np.int64) - rows["missing"]
     rows.setdefault("forwarded", delivered.tolist())
     rows.setdefault("weightless", [0] * epochs)
-    planned_ratios = keep_ratios(config.schedule, max(state["epochs"], 1))[:epochs]
-    ratios = {"history.keep_ratio": planned_ratios, **state}
+    planned = schedules.keep_ratios(config.schedule, max(state["epochs"], 1))[:epochs]
+    ratios = {"history.keep_ratio": planned, **state}
     ran = array_field(ratios, "history.keep_ratio", np.empty(epochs, np.float64))
     if not np.all((ran > 0) & (ran <= 1)):
         msg = f"`history.keep_ratio` must be in (0, 1], saved {ran.min()}"
@@ -242,3 +234,124 @@ def _read_plan(state: Mapping[str, Any], config: RunConfig, epoch: int) -> Epoch
 
 def _little(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("<"), copy=True)
+
+
+def read_scores(given: InitialScores, n: int) -> ArrayLike:
+    """Return the scores of samples 0 ... n - 1 out of whatever holds them."""
+    if isinstance(given, str | os.PathLike):
+        path = as_path(given)
+        if path.suffix == ".npy":
+            scores: NDArray[Any] = np.load(path, allow_pickle=False)
+            return scores
+        if path.suffix == ".csv":
+            return _by_id(*_columns(path), n)
+        given = read_states(path)[1][0][1]
+    if isinstance(given, Mapping):
+        ranking = strategies.Static.from_state(given).scores
+        unknown = int(ranking.size - np.isfinite(ranking).sum())
+        if unknown:
+            msg = (
+                f"`initial_scores` must come from a run that has a value of each "
+                f"sample, got {unknown} of {ranking.size} never seen, or with weight 0 "
+                "alone; train its first epoch on all"
+            )
+            raise ValueError(msg)
+        return ranking
+    if hasattr(given, "ids") and hasattr(given, "scores"):
+        return _by_id(given.ids, given.scores, n)
+    return given
+
+
+def _columns(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return ids and scores of a table that `SampleTable.to_csv` wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        if not {"id", "score"} <= set(rows.fieldnames or ()):
+            msg = (
+                f"`initial_scores` must be a table with the columns 'id' and 'score', "
+                f"got {rows.fieldnames} in {path.name!r}"
+            )
+            raise ValueError(msg)
+        try:
+            pairs = [(int(row["id"]), float(row["score"])) for row in rows]
+        except (TypeError, ValueError) as error:
+            msg = f"`initial_scores` must hold numbers, got {error} in {path.name!r}"
+            raise ValueError(msg) from None
+    ids, scores = zip(*pairs, strict=True) if pairs else ((), ())
+    return np.array(ids, np.int64), np.array(scores, np.float64)
+
+
+def _by_id(ids: NDArray[Any], scores: NDArray[Any], n: int) -> NDArray[Any]:
+    """Return the scores in the order of their ids, which must be 0 ... n - 1."""
+    order = np.argsort(ids)
+    if not np.array_equal(ids[order], np.arange(n)):
+        msg = (
+            f"`initial_scores` must have one row for each of {n} samples, got "
+            f"{ids.size} rows, {np.unique(ids).size} ids"
+        )
+        raise ValueError(msg)
+    return scores[order]
+
+
+States = list[tuple[tuple[str, ...] | None, Mapping[str, Any]]]
+"""Pruners' states, each with the names that lead there; None in a file of ours."""
+
+
+def read_states(path: Path) -> tuple[Path, States]:
+    """Return the states in any file that the pages say how to write, and the file."""
+    if path.is_dir():
+        path = _session_of(path)
+    if not _is_of_torch(path):
+        return path, [(None, load_state(path))]
+    torch = import_optional("torch", needed_by=path.name)
+    try:
+        read = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        msg = (
+            f"`{path}` must hold tensors and plain values, which are all that is read "
+            f"from a file of torch.save, got: {str(error).splitlines()[0]}"
+        )
+        raise CheckpointError(msg) from error
+    found: States = list(_sessions(read))
+    if not found:
+        inside = sorted(map(str, read)) if isinstance(read, Mapping) else type(read)
+        msg = f"`{path}` must hold what `ted.state_dict()` returned, got {inside}"
+        raise CheckpointError(msg)
+    return path, found
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Tell a file of torch.save, a zip with other members than ours has."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _session_of(folder: Path) -> Path:
+    """Return the session's file in the folder of a checkpoint."""
+    files = [*sorted(folder.glob("ted*.pt")), *sorted(folder.glob("*.pkl"))]
+    if not files:
+        there = sorted(path.name for path in folder.iterdir())
+        msg = (
+            f"`{folder}` must be a file or a checkpoint's folder with a session, "
+            f"`ted.pt` or `custom_checkpoint_0.pkl`, got {there}"
+        )
+        raise CheckpointError(msg)
+    return files[0]
+
+
+def _sessions(
+    value: object, where: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Yield the pruners' states in nested mappings, and the names that lead there."""
+    if not isinstance(value, Mapping):
+        return
+    if is_session(value):
+        yield where, pruner_state(value)
+    elif value.get("format") == FORMAT:
+        yield where, value
+    else:
+        for name, inner in value.items():
+            yield from _sessions(inner, (*where, str(name)))

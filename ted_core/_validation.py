@@ -97,29 +97,23 @@ def check_kind(name: str, value: object, kind: type) -> None:
         raise TypeError(msg)
 
 
-def as_array(name: str, value: object, *, kinds: str = "") -> NDArray[Any]:
-    """Return `value` as NumPy, or say that it is no array, or of other dtype kinds."""
-    array = _as_array(name, value)
+def as_array(name: str, value: Any, *, kinds: str = "") -> NDArray[Any]:
+    """Return `value` as NumPy, masked numbers as NaN, or refuse other dtype kinds."""
+    masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
+    if masked and value.dtype.kind != "f":
+        hidden = int(np.ma.getmaskarray(value).sum())
+        msg = f"`{name}` must have a value everywhere, got {hidden} masked"
+        raise ValueError(msg)
+    try:
+        array: NDArray[Any] = value.filled(np.nan) if masked else to_numpy(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        msg = f"`{name}` must be an array, got {type(value).__name__}: {error}"
+        raise TypeError(msg) from None
     if kinds and array.dtype.kind not in kinds:
         numbers = "real numbers" if "f" in kinds else "integers"
         msg = f"`{name}` must hold {numbers}, got dtype {array.dtype}"
         raise TypeError(msg)
     return array
-
-
-def _as_array(name: str, value: object) -> NDArray[Any]:
-    """Return `value` as NumPy, or say that it is no array; a masked number is NaN."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        if value.dtype.kind != "f":
-            masked = int(np.ma.getmaskarray(value).sum())
-            msg = f"`{name}` must have a value everywhere, got {masked} masked"
-            raise ValueError(msg)
-        return value.filled(np.nan)
-    try:
-        return to_numpy(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        msg = f"`{name}` must be an array, got {type(value).__name__}: {error}"
-        raise TypeError(msg) from None
 
 
 def as_scores(name: str, value: object) -> NDArray[np.float32]:
@@ -175,12 +169,14 @@ def check_ids(name: str, ids: object, n: int) -> NDArray[np.signedinteger[Any]]:
     return array
 
 
-def check_values(name: str, values: object, size: int) -> NDArray[np.float32]:
+def check_values(
+    name: str, values: object, size: int, *, like: str = " like `ids`"
+) -> NDArray[np.float32]:
     """Return `values` as float32 of shape (size,); not-finite values are allowed."""
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iu":
         values = values.astype(np.float32)
     array = as_array(name, values)
-    check_shape(name, array, (size,), " like `ids`")
+    check_shape(name, array, (size,), like)
     if array.dtype.kind not in "fiu" and size:
         msg = f"`{name}` must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -202,9 +198,7 @@ def check_mask(name: str, value: object, size: int) -> NDArray[np.bool_]:
 
 def check_finite(name: str, values: object, size: int) -> NDArray[np.float32]:
     """Return `values` as float32, or refuse another shape and what is not finite."""
-    scores = as_array(name, values)
-    check_shape(name, scores, (size,))
-    scores = check_values(name, scores, size)
+    scores = check_values(name, values, size, like="")
     if not np.isfinite(scores).all():
         wrong = int(np.flatnonzero(~np.isfinite(scores))[0])
         msg = f"`{name}` must be finite, got {scores[wrong]} at {wrong}"
@@ -237,3 +231,23 @@ def check_samples(n: object) -> int:
     remedy = "an empty data set cannot be pruned"
     number = check_int("n", n, minimum=1, remedy=remedy)
     return check_int("n", number, minimum=1, maximum=MAX_SAMPLES)
+
+
+def check_real_array(name: str, value: object) -> NDArray[np.float64]:
+    """Return `value` as a finite float64 array, or say why it is not one."""
+    array = as_array(name, value, kinds="fiu")
+    if not np.isfinite(array).all():
+        msg = f"`{name}` must be finite, got {array[~np.isfinite(array)].flat[0]}"
+        raise ValueError(msg)
+    return array.astype(np.float64)
+
+
+def check_broadcast(**arrays: NDArray[Any]) -> None:
+    """Refuse two arrays whose shapes do not broadcast."""
+    shapes = [array.shape for array in arrays.values()]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        names = " and ".join(f"`{name}`" for name in arrays)
+        msg = f"{names} must broadcast, got shapes {shapes[0]} and {shapes[1]}"
+        raise ValueError(msg) from None

@@ -31,6 +31,7 @@ _SESSION = "pruner."
 
 Kind = TypeVar("Kind", bound=type)
 _KINDS: dict[str, type] = {}
+_UNREAD = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 @contextmanager
@@ -262,16 +263,9 @@ def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(state, Mapping):
         msg = f"`state` must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
-    saved = plain_field(state, "format", str)
-    if saved != FORMAT:
-        msg = f"`format` must be {FORMAT!r}, saved {saved!r}"
-        raise CheckpointError(msg)
-    version = plain_field(state, "version", int)
-    if version == VERSION:
+    _check_format(state)
+    if state["version"] == VERSION:
         return state
-    if version != 1:
-        msg = f"`version` must be in [1, {VERSION}], saved {version}"
-        raise CheckpointError(msg)
     later = ("scores.", "open.", *(f"{role}." for role in ROLES))
     check_known(state, [name for name in state if not str(name).startswith(later)])
     found: State = {}
@@ -283,6 +277,20 @@ def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
         elif name not in ROLES:
             found[_RENAMED.get(name, name)] = value
     return found | {"version": VERSION}
+
+
+def _check_format(state: Mapping[str, Any], where: str = "") -> None:
+    """Refuse another thing than a pruner's state, and one of a newer version."""
+    saved, version = state.get("format"), state.get("version")
+    if not isinstance(saved, str) or saved != FORMAT:
+        msg = f"`format` must be {FORMAT!r}, saved {saved!r}{where}"
+        raise CheckpointError(msg)
+    if type(version) is not int or not 1 <= version <= VERSION:
+        msg = (
+            f"`version` must be in [1, {VERSION}], saved {version!r}{where}; update "
+            "ted-core to read a newer state"
+        )
+        raise CheckpointError(msg)
 
 
 def _fields_of_repr(role: str, text: str) -> State:
@@ -413,21 +421,12 @@ def load_state(path: str | os.PathLike[str]) -> State:
     try:
         with as_path(path).open("rb") as file:
             state = _read(file)
-    except (TypeError, CheckpointError):
-        raise
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
+    except (TypeError, CheckpointError, *_UNREAD):
         raise
     except Exception as error:
         msg = f"`{path}` must be a whole saved state, got: {error}"
         raise CheckpointError(msg) from error
-    if state.get("format") != FORMAT:
-        msg = f"`format` must be {FORMAT!r}, got {state.get('format')!r} in {path}"
-        raise CheckpointError(msg)
-    version = state.get("version")
-    if type(version) is not int or not 1 <= version <= VERSION:
-        msg = f"`version` must be in [1, {VERSION}], got {version!r} in {path}; "
-        msg += "update ted-core to read a newer state"
-        raise CheckpointError(msg)
+    _check_format(state, f" in {path}")
     return state
 
 

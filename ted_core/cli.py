@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core import __version__
-from ted_core._files import read_states
+from ted_core._state import read_states
 from ted_core.checkpoint import atomic_write, current_state
 from ted_core.config import (
     make_config,
@@ -27,8 +27,15 @@ from ted_core.config import (
 from ted_core.errors import CheckpointError, TedWarning
 from ted_core.history import HISTORY, TOKENS, savings_of
 from ted_core.reports.sample_table import ordered
-from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster
-from ted_core.schedules.counts import StepOptions, planned_save_ratio, steps_for
+from ted_core.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    RollerCoaster,
+    StepOptions,
+    planned_save_ratio,
+    steps_for,
+)
 
 __all__ = ["main"]
 

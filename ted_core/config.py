@@ -25,10 +25,12 @@ from ted_core._validation import (
 from ted_core.checkpoint import kind_fields
 from ted_core.errors import TedWarning
 from ted_core.reductions import Count, Polyak, Reduction
-from ted_core.schedules import RollerCoaster, Schedule, keep_ratios
-from ted_core.schedules.counts import (
+from ted_core.schedules import (
+    RollerCoaster,
+    Schedule,
     StepOptions,
     keep_counts,
+    keep_ratios,
     planned_save_ratio,
     steps_for,
 )
@@ -58,16 +60,6 @@ METHODS: Mapping[str, tuple[str, Strategy]] = MappingProxyType(
 """
 
 _FEW_EPOCHS = 5
-
-_TABLE = np.dtype(
-    [
-        ("epoch", np.int64),
-        ("keep_ratio", np.float64),
-        ("kept", np.int64),
-        ("keep_fraction", np.float64),
-        ("loss_scale", np.float64),
-    ]
-)
 
 
 class _Scored(Protocol):
@@ -144,15 +136,6 @@ class RunConfig:
             msg = (
                 "`multiple_of` must be the samples of a batch, of all processes "
                 "together, for `lengths` to be grouped in batches, got 1"
-            )
-            raise ValueError(msg)
-        labels = self.labels
-        if labels is not None and (
-            labels.shape != (self.n,) or labels.dtype.kind not in "iu"
-        ):
-            msg = (
-                f"`labels` must hold integers of shape ({self.n},), got {labels.dtype} "
-                f"of shape {labels.shape}"
             )
             raise ValueError(msg)
         self.layout.check(self.strategy)
@@ -255,16 +238,13 @@ def single_sample_epochs(
     batch_size: int,
     *,
     first: int = 0,
-    accumulation: int = 1,
-    world_size: int = 1,
-    drop_last: bool = False,
+    **options: Unpack[StepOptions],
 ) -> list[int]:
     """Return the pruned epochs, from `first` on, with a last batch of one sample."""
-    del accumulation
-    if drop_last or batch_size == 1:
+    if options.get("drop_last") or batch_size == 1:
         return []
     # Plain integers: they may be larger than those of an array.
-    processes = int(world_size) if run.layout.shares_order else 1
+    processes = int(options.get("world_size", 1)) if run.layout.shares_order else 1
     return [
         epoch
         for epoch, count in enumerate(visited.tolist())
@@ -306,11 +286,16 @@ def table_of(
     run: RunConfig, ratios: NDArray[np.float64], kept: NDArray[np.int64]
 ) -> NDArray[np.void]:
     """Return the schedule table of epochs with these ratios and counts."""
-    table = np.empty(ratios.size, _TABLE)
-    table["epoch"] = np.arange(ratios.size)
-    table["keep_ratio"], table["kept"] = ratios, kept
-    table["keep_fraction"] = kept / run.n
-    table["loss_scale"] = 1 / ratios if run.divides_loss else 1.0
+    columns = {
+        "epoch": np.arange(ratios.size, dtype=np.int64),
+        "keep_ratio": ratios,
+        "kept": kept,
+        "keep_fraction": kept / run.n,
+        "loss_scale": 1 / ratios if run.divides_loss else np.ones_like(ratios),
+    }
+    table = np.empty(ratios.size, [(name, row.dtype) for name, row in columns.items()])
+    for name, row in columns.items():
+        table[name] = row
     return table
 
 
@@ -326,7 +311,6 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
     if reduction is None:
         own = SIGNALS.get(str(signal), Polyak)
         reduction = getattr(strategy, "reduction", None) or own()
-    labels, lengths = options.get("labels"), options.get("lengths")
     return RunConfig(
         n=n,
         epochs=epochs,
@@ -337,8 +321,8 @@ def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig
         seed=options.get("seed", 0),
         multiple_of=options.get("multiple_of", 1),
         scale_loss=options.get("scale_loss", True),
-        labels=None if labels is None else as_array("labels", labels).copy(),
-        lengths=None if lengths is None else check_lengths(lengths, check_samples(n)),
+        labels=_integers("labels", options.get("labels"), n),
+        lengths=check_lengths(options.get("lengths"), n),
         shard=options.get("shard"),
     )
 
@@ -405,17 +389,27 @@ def _check_reduction(signal: str, strategy: Strategy, reduction: Reduction) -> N
     raise ValueError(msg)
 
 
-def check_lengths(lengths: ArrayLike, n: int) -> NDArray[np.int32]:
+def check_lengths(lengths: ArrayLike | None, n: int) -> NDArray[np.int32] | None:
     """Return the length of each sample, or refuse what is none."""
-    array = as_array("lengths", lengths)
-    if array.shape != (n,) or array.dtype.kind not in "iu":
-        msg = (
-            f"`lengths` must hold integers of shape ({n},), got {array.dtype} of shape "
-            f"{array.shape}"
-        )
-        raise ValueError(msg)
+    array = _integers("lengths", lengths, n)
+    if array is None:
+        return None
     wrong = np.flatnonzero((array < 0) | (array > np.iinfo(np.int32).max))
     if wrong.size:
         msg = f"`lengths` must be in [0, 2^31), got {array[wrong[0]]} at {wrong[0]}"
         raise ValueError(msg)
     return array.astype(np.int32)
+
+
+def _integers(name: str, value: ArrayLike | None, n: int) -> NDArray[Any] | None:
+    """Return a copy of one integer for each sample, if they are given."""
+    if value is None:
+        return None
+    array, n = as_array(name, value), check_samples(n)
+    if array.shape != (n,) or array.dtype.kind not in "iu":
+        msg = (
+            f"`{name}` must hold integers of shape ({n},), got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+        raise ValueError(msg)
+    return array.copy()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core.config import RunConfig
-from ted_core.schedules.counts import Savings
+from ted_core.schedules import Savings
 from ted_core.typing import Counts, Ids
 
 __all__ = ["Report"]

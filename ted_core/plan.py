@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from ted_core._scores import ScoreTable
 from ted_core._validation import check_real
 from ted_core.config import RunConfig
-from ted_core.schedules.counts import StepOptions, steps_for
-from ted_core.selection._lengths import group_by_length
-from ted_core.selection.randomness import ORDER, stream
+from ted_core.schedules import StepOptions, steps_for
+from ted_core.selection._randomness import ORDER, stream
 from ted_core.selection.sharded import loss_factor
 from ted_core.selection.top_k import pieces
 from ted_core.strategies import Request
 from ted_core.typing import Ids
 
 __all__ = ["EpochPlan", "loss_scale"]
+
+_MAX_BATCHES = 50  # of a megabatch: more would pad less, and shuffle less
+_MIN_MEGABATCHES = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -227,3 +229,18 @@ def whole_plan(
         weights=weights,
         kept_by_rank=kept_by_rank,
     )
+
+
+def group_by_length(lengths: NDArray[np.int32], batch_size: int) -> NDArray[np.int64]:
+    """Return the order (k,) that puts samples of like lengths into the same batches."""
+    # The shuffled samples are cut into megabatches of up to 50 batches, and each is
+    # sorted, the longest first; the first batch has the longest sample of all, so that
+    # memory fails in the first step or never. Pure, O(k log k).
+    k = lengths.size
+    batches = min(max(k // (batch_size * _MIN_MEGABATCHES), 1), _MAX_BATCHES)
+    order = np.arange(k)
+    longest = int(lengths.argmax())
+    order[[0, longest]] = longest, 0
+    megabatch = np.arange(k) // (batches * batch_size)
+    grouped: NDArray[np.int64] = order[np.lexsort((-lengths[order], megabatch))]
+    return grouped

@@ -10,9 +10,8 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._files import read_scores
 from ted_core._scores import Received, ScoreTable
-from ted_core._state import Progress, read_state, write_state
+from ted_core._state import Progress, read_scores, read_state, write_state
 from ted_core._validation import MAX_SAMPLES, check_epochs, check_int
 from ted_core.config import (
     RunOptions,
@@ -35,7 +34,7 @@ from ted_core.history import (
     times_in,
 )
 from ted_core.plan import EpochPlan, make_plan
-from ted_core.schedules.counts import Savings, StepOptions
+from ted_core.schedules import Savings, StepOptions
 from ted_core.selection.sharded import repeat_order
 from ted_core.typing import Scores, State
 

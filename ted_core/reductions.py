@@ -18,7 +18,6 @@ __all__ = [
     "Count",
     "Last",
     "Mean",
-    "MeanAndVariance",
     "Polyak",
     "Reduction",
     "polyak_update",
@@ -78,10 +77,6 @@ def polyak_update(score: Scores, value: Scores, *, alpha: float = 0.9) -> Scores
     ValueError, TypeError
         `alpha` is out of range.
 
-    Notes
-    -----
-    Pure, in float32. Cost: O(m). Source: TED, ECAI 2024, Eq. 19.
-
     Examples
     --------
     >>> import numpy as np
@@ -116,7 +111,7 @@ class Polyak(Reduction):
     Notes
     -----
     With ``"zero"`` a sample pruned after k updates keeps a factor 1 - alpha^k and
-    ranks low for that alone. Source: TED, ECAI 2024, Eq. 19.
+    ranks low for that alone.
 
     Examples
     --------
@@ -215,31 +210,10 @@ class Count(Reduction):
 
 @dataclass(frozen=True)
 class MeanAndVariance(Reduction):
-    r"""Averages over time of a sample's value x and of its squared distance.
+    """Averages of a value and of its squared distance from the mean, for `UCB`."""
 
-    ``v = alpha v + (1 - alpha) (x - mu)^2``, then ``mu = alpha mu + (1 - alpha) x``;
-    the first value sets mu, and v = 0.
-
-    Parameters
-    ----------
-    alpha : float, default 0.9
-        Share of the past, in [0, 1).
-
-    Raises
-    ------
-    ValueError, TypeError
-        `alpha` is out of range.
-
-    References
-    ----------
-    R. S. Raju et al., Accelerating deep learning with dynamic data pruning, 2021.
-
-    Examples
-    --------
-    >>> from ted_core.strategies import MeanAndVariance
-    >>> MeanAndVariance(0.8)
-    MeanAndVariance(alpha=0.8)
-    """
+    # v = alpha v + (1 - alpha) (x - mu)^2, then mu = alpha mu + (1 - alpha) x; the
+    # first value sets mu, and v = 0 (Raju et al. 2021).
 
     alpha: float = 0.9
 

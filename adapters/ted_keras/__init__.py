@@ -12,8 +12,8 @@ except ModuleNotFoundError as error:
 
 from ted_keras.callbacks import TED
 from ted_keras.data import Pipeline
-from ted_keras.masks import Mask, mask_gradient, pre_activation
+from ted_keras.masks import Mask
 
-__all__ = ["TED", "Mask", "Pipeline", "mask_gradient", "pre_activation"]
+__all__ = ["TED", "Mask", "Pipeline"]
 
 del _keras

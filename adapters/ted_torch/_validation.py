@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
 import torch
@@ -15,7 +16,8 @@ from ted_core import Pruner
 Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
 
-
+# What PyTorch raises of a file that is damaged, and what lacks one of its parts.
+DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, UnpicklingError)
 _COLLATE = (
     "; batches are (ids, items), and a collate function of your own goes in as "
     "`collate_fn=ted.collate(fn)`"
@@ -207,6 +209,25 @@ def check_no_shard(options: Mapping[str, Any], framework: str) -> None:
             "whole data set, or train the shards in a loop of your own"
         )
         raise ValueError(msg)
+
+
+def check_trainer_options(
+    ted: object, taken: Collection[str], *, framework: str, remedy: str
+) -> dict[str, Any]:
+    """Return a copy of the user's options; some of them a trainer gives itself."""
+    if ted is not None and not isinstance(ted, Mapping):
+        msg = f"`ted` must be a mapping of options of a run, got {type(ted).__name__}"
+        raise TypeError(msg)
+    options = dict(ted or {})
+    for name in taken:
+        if name in options:
+            msg = (
+                f"`ted` must leave {name!r} to the trainer, got {options[name]!r}; "
+                f"{remedy}"
+            )
+            raise TypeError(msg)
+    check_no_shard(options, framework)
+    return options
 
 
 def check_prunes(name: str, pruner: Pruner, step: int) -> None:

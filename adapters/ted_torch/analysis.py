@@ -167,11 +167,6 @@ def load_flat_weights(model: nn.Module, theta: ArrayLike) -> None:
     ValueError
         `theta` has another shape.
 
-    Notes
-    -----
-    On the line from theta_1 to theta_T (Fig. 8) the statistics of batch norms are
-    interpolated, too; beyond [0, 1] a variance may turn negative.
-
     Examples
     --------
     >>> import torch

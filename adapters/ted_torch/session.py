@@ -14,7 +14,7 @@ from ted_core import CheckpointError, Pruner, Report, Savings, TedWarning
 from ted_core._validation import check_choice, check_int
 from ted_core.config import RunOptions
 from ted_core.reports import Preflight
-from ted_core.schedules.counts import StepOptions
+from ted_core.schedules import StepOptions
 from ted_torch import _closing, _state
 from ted_torch._check import check_run
 from ted_torch._step import SignalInputs, StepRecorder

@@ -23,8 +23,7 @@ from gallery_themes import write_pictures, write_previews  # noqa: E402
 from trials.records import compared, refuse  # noqa: E402
 from trials.settings import SETTINGS  # noqa: E402
 
-from ted_core.comparison import holm  # noqa: E402
-from ted_core.comparison.statistics import critical_t  # noqa: E402
+from ted_core.comparison._statistics import critical_t, holm  # noqa: E402
 from ted_core.errors import ComparisonError, TedWarning  # noqa: E402
 from ted_core.reports.early_warning import LOSS_LEFT, early_warning  # noqa: E402
 

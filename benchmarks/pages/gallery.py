@@ -30,7 +30,7 @@ from torch.utils.data import Subset
 
 import ted_core as ted
 from ted_core.analysis import gradient_correlation, loss_along, prune_from, split_losses
-from ted_core.demo.results import machine
+from ted_core.demo.engine import machine
 
 __all__ = ["CONFIG", "RECORD"]
 

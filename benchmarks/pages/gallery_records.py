@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import version
 
 from ted_core import __version__
-from ted_core.demo.results import machine
+from ted_core.demo.engine import machine
 
 __all__ = ["write_record"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import time
 from importlib.metadata import version
@@ -25,11 +24,12 @@ from ted_core.analysis import (
     logistic_objective,
     quadratic_igd,
 )
-from ted_core.analysis.logistic import (
+from ted_core.analysis.generalization import (
     logistic_gradients,
     logistic_hessian,
     logistic_losses,
 )
+from ted_core.demo.engine import machine
 
 __all__ = ["PAGE", "RECORD", "page", "table"]
 
@@ -147,17 +147,6 @@ def measure():
     }
     RECORD.parent.mkdir(parents=True, exist_ok=True)
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def machine():
-    """Return the processor's name and its cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-    }
 
 
 def table(record):

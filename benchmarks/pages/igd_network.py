@@ -29,8 +29,8 @@ from ted_core.analysis import (
     logistic_objective,
     quadratic_igd,
 )
-from ted_core.analysis.logistic import logistic_gradients, logistic_hessian
-from ted_core.demo.results import machine
+from ted_core.analysis.generalization import logistic_gradients, logistic_hessian
+from ted_core.demo.engine import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "paper"))

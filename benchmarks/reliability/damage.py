@@ -32,7 +32,7 @@ import fuzz_states  # noqa: E402 - the folder is known now
 import fuzz_torch  # noqa: E402
 
 import ted_core as ted  # noqa: E402
-from ted_core.demo.results import machine  # noqa: E402
+from ted_core.demo.engine import machine  # noqa: E402
 
 FOREIGN = [b"", b"no state at all", b"PK\x03\x04", bytes(4096), b"\x89PNG\r\n\x1a\n"]
 

@@ -31,7 +31,7 @@ import fuzz_torch  # noqa: E402
 import fuzzing  # noqa: E402
 
 from ted_core import __version__  # noqa: E402
-from ted_core.demo.results import machine  # noqa: E402
+from ted_core.demo.engine import machine  # noqa: E402
 
 HANGS = 60
 """Seconds after which one example counts as hanging."""

@@ -28,7 +28,7 @@ import ray  # noqa: E402 - the folder is known now
 from ray_run import WORKERS, fit, read  # noqa: E402
 
 from ted_core import __version__  # noqa: E402
-from ted_core.demo.results import machine  # noqa: E402
+from ted_core.demo.engine import machine  # noqa: E402
 
 
 def main():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own habit
 
-from ted_core.analysis.logistic import logistic_gradients, logistic_hessian
+from ted_core.analysis.generalization import logistic_gradients, logistic_hessian
 
 ROOT = Path(__file__).resolve().parents[2]
 

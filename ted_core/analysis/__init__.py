@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from ted_core.analysis.generalization import (
+    fit_logistic,
     internal_generalization,
     internal_generalization_distance,
     leave_one_out_igd,
+    logistic_objective,
     quadratic_igd,
     retrained_igd,
 )
-from ted_core.analysis.gradients import gradient_correlation
-from ted_core.analysis.interpolation import interpolate, loss_along
-from ted_core.analysis.logistic import fit_logistic, logistic_objective
+from ted_core.analysis.landscape import gradient_correlation, interpolate, loss_along
 from ted_core.analysis.loss_split import LossSummary, SplitLosses, split_losses
 from ted_core.analysis.timing import forwarded_samples, prune_from
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core._validation import as_array, check_ids
-from ted_core.analysis._validation import check_real_array
+from ted_core._validation import as_array, check_ids, check_real_array
 
 __all__ = ["LossSummary", "SplitLosses", "split_losses"]
 

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import check_int
-from ted_core.schedules import Constant, Schedule, keep_ratios
-from ted_core.schedules.counts import keep_counts
+from ted_core.schedules import Constant, Schedule, keep_counts, keep_ratios
 
 __all__ = ["forwarded_samples", "prune_from"]
 
@@ -68,19 +67,14 @@ def forwarded_samples(
     Parameters
     ----------
     schedule, epochs : Schedule and int
-        As of :func:`ted_core.keep_ratios`.
+        As :func:`ted_core.keep_ratios` takes and refuses them.
     n, multiple_of : int
-        As of :func:`ted_core.keep_count`.
+        As :func:`ted_core.keep_count` takes and refuses them.
 
     Returns
     -------
     ndarray of int64, shape (epochs,)
         Running total; the last is RFS, and TFS is ``n * epochs`` (Eq. 24).
-
-    Raises
-    ------
-    ValueError, TypeError
-        An argument is out of its range or of a wrong type.
 
     Notes
     -----

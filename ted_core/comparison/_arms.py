@@ -21,8 +21,7 @@ from ted_core.config import (
     resolve_method,
     resolve_schedule,
 )
-from ted_core.schedules import Schedule, keep_ratios
-from ted_core.schedules.counts import keep_count
+from ted_core.schedules import Schedule, keep_count, keep_ratios
 from ted_core.strategies import Random
 
 FULL, PRUNED_RATE, RANDOM = CONTROLS = ("full", "full, pruned rate", "random")

@@ -7,12 +7,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median, stdev
-from typing import Any
+from typing import Any, TypeAlias
 
 from ted_core.checkpoint import as_path, atomic_write
 from ted_core.comparison._arms import CONTROLS, FULL, Arm
-from ted_core.comparison._record import Run
-from ted_core.comparison.statistics import (
+from ted_core.comparison._statistics import (
     LEVEL,
     Difference,
     critical_t,
@@ -28,6 +27,29 @@ ALL = "full on all"
 _UNEQUAL = 0.05  # share of the samples by which arms of a budget differ without a note
 _COLOURS = ("#000000", "#999999", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _MARKERS = ("s", "D", "v", "o", "^", "P", "X")
+
+Key: TypeAlias = tuple[str, float, int, float | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, measured."""
+
+    arm: str
+    budget: float
+    epochs: int
+    seed: int
+    rate: float | None  # None where `train` has a rate of its own
+    sweep: bool  # whether it chooses a rate, and judges nothing
+    metric: float
+    planned: int  # samples
+    samples: int  # forwarded
+    seconds: float
+
+    @property
+    def key(self) -> Key:
+        """What tells this run from the others of a comparison."""
+        return self.arm, self.budget, self.seed, self.rate
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,10 +84,6 @@ class Row:
         one of them. Corrected over all `p` and `p_over_all` of the comparison.
     p_over_all : float or None
         That a method is above full training on all samples, corrected likewise.
-
-    Examples
-    --------
-    See :func:`ted_core.compare`.
     """
 
     arm: str
@@ -110,10 +128,6 @@ class Comparison:
         shorter full run is as good, pruning loses, or the seeds are too few to say.
     notes : tuple of str
         What to bear in mind: rates at the edge of the grid, unequal samples.
-
-    Examples
-    --------
-    See :func:`ted_core.compare`.
     """
 
     rows: tuple[Row, ...]

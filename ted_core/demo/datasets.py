@@ -21,21 +21,41 @@ _KEPT, _FEATURES = 16_000, 20  # of the generated samples; the others are for th
 
 
 @dataclass(frozen=True, eq=False)
-class Digits:
-    """Handwritten digits: 8 x 8 pixels, flat and in [0, 1], and their classes."""
+class Images:
+    """Pictures (n, H, W), (n, H, W, 3) or flat, and their classes from 0 on, split."""
 
-    x_train: NDArray[np.float64]
+    x_train: NDArray[Any]
     y_train: NDArray[np.int64]
-    x_test: NDArray[np.float64]
+    x_test: NDArray[Any]
     y_test: NDArray[np.int64]
 
+    @property
+    def classes(self) -> int:
+        """Number of classes: the largest label, plus 1."""
+        return 1 + int(max(self.y_train.max(), self.y_test.max()))
 
-def load_digits() -> Digits:
+    @property
+    def batch_size(self) -> int:
+        """Samples of a step: an epoch has 40 steps or more, save of the fewest data."""
+        size = MAX_BATCH
+        while size > _MIN_BATCH and 40 * size > len(self.y_train):
+            size //= 2
+        return size
+
+
+@dataclass(frozen=True, eq=False)
+class Task(Images):
+    """What the demos learn: flat standardised features in float32, and classes."""
+
+    name: str
+
+
+def load_digits() -> Images:
     """Load scikit-learn's digits in a fixed random split.
 
     Returns
     -------
-    Digits
+    Images
         The 1,797 pictures, of which a quarter is held out: ``x_train`` and ``x_test``,
         float64 of shape (n, 64) in [0, 1], ``y_train`` and ``y_test``, int64 (n,).
 
@@ -59,7 +79,7 @@ def load_digits() -> Digits:
     order = np.random.default_rng(0).permutation(len(loaded.target))
     kept = len(order) - round(len(order) / 4)
     x, y = loaded.data[order] / 16, loaded.target[order]
-    return Digits(x[:kept], y[:kept], x[kept:], y[kept:])
+    return Images(x[:kept], y[:kept], x[kept:], y[kept:])
 
 
 def _sklearn_datasets() -> Any:
@@ -69,45 +89,6 @@ def _sklearn_datasets() -> Any:
         msg = "the demo needs scikit-learn: pip install 'ted-core[demo]'"
         raise ModuleNotFoundError(msg, name="sklearn") from None
     return datasets
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Pictures, grey (n, H, W) or RGB (n, H, W, 3), and classes from 0 on, split."""
-
-    x_train: NDArray[np.uint8]
-    y_train: NDArray[np.int64]
-    x_test: NDArray[np.uint8]
-    y_test: NDArray[np.int64]
-
-    @property
-    def classes(self) -> int:
-        """Number of classes: the largest label, plus 1."""
-        return 1 + int(max(self.y_train.max(), self.y_test.max()))
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What the demos learn: flat standardised features, and classes from 0 on."""
-
-    name: str
-    x_train: NDArray[np.float32]
-    y_train: NDArray[np.int64]
-    x_test: NDArray[np.float32]
-    y_test: NDArray[np.int64]
-
-    @property
-    def classes(self) -> int:
-        """Number of classes: the largest label, plus 1."""
-        return 1 + int(self.y_train.max())
-
-    @property
-    def batch_size(self) -> int:
-        """Samples of a step: an epoch has 40 steps or more, save of the fewest data."""
-        size = MAX_BATCH
-        while size > _MIN_BATCH and 40 * size > len(self.y_train):
-            size //= 2
-        return size
 
 
 def make_task() -> Task:
@@ -124,9 +105,8 @@ def make_task() -> Task:
     )
     mean, sd = x[:_KEPT].mean(axis=0), x[:_KEPT].std(axis=0)
     scaled = ((x - mean) / sd).astype(np.float32)
-    return Task(
-        "generated clusters", scaled[:_KEPT], y[:_KEPT], scaled[_KEPT:], y[_KEPT:]
-    )
+    first, last = slice(_KEPT), slice(_KEPT, None)
+    return Task(scaled[first], y[first], scaled[last], y[last], "generated clusters")
 
 
 def task_of(images: Images, name: str) -> Task:
@@ -139,7 +119,7 @@ def task_of(images: Images, name: str) -> Task:
         / np.float32(scale)
         for x in (images.x_train, images.x_test)
     )
-    return Task(name, x_train, images.y_train, x_test, images.y_test)
+    return Task(x_train, images.y_train, x_test, images.y_test, name)
 
 
 def digits_as_images() -> Images:
@@ -176,21 +156,17 @@ def load_images(path: str | Path) -> Images:
 
 
 def _read(where: Path) -> dict[str, NDArray[Any]]:
-    if where.is_dir():
-        rule = "the folder must hold {}.npy"
-        return {name: _read_array(where, name, rule.format(name)) for name in _NAMES}
     try:
-        root, rule = zipfile.Path(where), f"the file must hold {', '.join(_NAMES)}"
-        return {name: _read_array(root, name, rule) for name in _NAMES}
+        root = where if where.is_dir() else zipfile.Path(where)
+        return {name: _read_array(root / f"{name}.npy", name) for name in _NAMES}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         msg = f"`data` must be a .npz file that can be read, got {where}: {error}"
         raise ValueError(msg) from None
 
 
-def _read_array(root: Path | zipfile.Path, name: str, rule: str) -> NDArray[Any]:
-    file = root / f"{name}.npy"
+def _read_array(file: Path | zipfile.Path, name: str) -> NDArray[Any]:
     if not file.is_file():
-        msg = f"`{name}` is missing; {rule}"
+        msg = f"`{name}` is missing; `data` must hold {', '.join(_NAMES)}"
         raise ValueError(msg)
     try:
         with file.open("rb") as stream:

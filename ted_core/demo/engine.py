@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import platform
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core.checkpoint import atomic_write
 from ted_core.comparison import Comparison, compare
 from ted_core.demo.datasets import (
     MAX_BATCH,
@@ -27,7 +30,6 @@ from ted_core.demo.datasets import (
     make_task,
     task_of,
 )
-from ted_core.demo.pictures import draw_suspects
 from ted_core.errors import ComparisonError
 from ted_core.reports import sample_table
 from ted_core.schedules import RollerCoaster, keep_ratios
@@ -55,6 +57,7 @@ RATES = {
 WRONG_SHARE, SHOWN = 0.05, 24
 _WRONG_RATE = 0.1
 _PACKAGES = ("sklearn", "matplotlib", "tqdm")
+_COLUMNS = 8  # of the picture of suspects
 
 
 class Fit(Protocol):
@@ -260,3 +263,36 @@ def one_cycle(rate: float, steps: int) -> Callable[[int], float]:
         return rate * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
 
     return at
+
+
+def draw_suspects(
+    path: Path,
+    images: NDArray[np.uint8],
+    given: NDArray[np.int64],
+    true: NDArray[np.int64],
+    title: str,
+) -> None:
+    """Write a grid of pictures; above each the label it had, and the true one."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+
+    rows = -(-len(images) // _COLUMNS)
+    figure = Figure(figsize=(9, 0.6 + 1.3 * rows), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid: Any = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, image, label, right in zip(grid, images, given, true, strict=False):
+        axes.imshow(image, cmap="gray_r", interpolation="nearest")
+        planted = label != right
+        text = f"given {label}, true {right}" if planted else f"given {label}"
+        axes.set_title(text, fontsize=8, color="#D55E00" if planted else "#000000")
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=130, format=path.suffix[1:] or "png")
+
+
+def machine() -> dict[str, Any]:
+    """Return the processor's name and its cores."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count()}

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_choice, check_int, check_kind
 from ted_core.selection import top_k
-from ted_core.selection.randomness import SHARD, first_word, tie_hash
+from ted_core.selection._randomness import SHARD, first_word, tie_hash
 from ted_core.typing import Ids, Scores, State, id_dtype
 
 __all__ = ["AllSum", "Shard"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core._validation import as_scores, check_int
-from ted_core.selection.randomness import as_ids, tie_hash
+from ted_core.selection._randomness import as_ids, tie_hash
 from ted_core.typing import Ids, Scores, id_dtype
 
 __all__ = ["redundant_subset", "top_ids"]
@@ -49,9 +49,9 @@ def top_ids(scores: Scores, count: int, *, seed: int = 0, epoch: int = 0) -> Ids
 
     Notes
     -----
-    ``numpy.partition`` finds the threshold, :func:`tie_hash` decides among the scores
-    that equal it. O(n), in scratch space of a copy of the scores and two masks, and 24
-    bytes for each tied sample. Source: TED, ECAI 2024, Definition 3, Eq. 20.
+    ``numpy.partition`` finds the threshold, a hash decides among the scores that equal
+    it. O(n), in scratch space of a copy of the scores and two masks, and 24 bytes for
+    each tied sample. Source: TED, ECAI 2024, Definition 3, Eq. 20.
 
     Examples
     --------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ted_core.reductions import MeanAndVariance
 from ted_core.strategies import rankings
 from ted_core.strategies.base import Request, Selection, Strategy
 from ted_core.strategies.epsilon_greedy import EpsilonGreedy
@@ -19,7 +18,6 @@ __all__ = [
     "EpsilonGreedy",
     "Importance",
     "InfoBatch",
-    "MeanAndVariance",
     "Random",
     "Request",
     "Selection",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ted_core._validation import check_real
 from ted_core.reductions import Reduction
-from ted_core.selection.randomness import SELECT, first_word, stream, tie_hash
+from ted_core.selection._randomness import SELECT, first_word, stream, tie_hash
 from ted_core.selection.sharded import Selector
 from ted_core.typing import Ids, Scores, id_dtype
 
@@ -210,15 +210,11 @@ class StrategyDefaults(Strategy):
     """A strategy that chooses over shards."""
 
     over_shards: bool = True
+    weighs_losses: bool = False  # whether the kept samples have weights of their own
 
     @property
     def needs_planned_counts(self) -> bool:
         """Whether the state counts how often each sample was planned."""
-        return False
-
-    @property
-    def weighs_losses(self) -> bool:
-        """Whether the kept samples have weights of their own."""
         return False
 
 

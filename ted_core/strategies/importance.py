@@ -89,6 +89,8 @@ class Importance(StrategyDefaults):
     True
     """
 
+    weighs_losses = True  # the kept samples' weights make up for their chances
+
     _: KW_ONLY
     mix: float = 0.2
     correction: float = 0.5
@@ -98,11 +100,6 @@ class Importance(StrategyDefaults):
         for name in ("mix", "correction"):
             share = check_real(name, getattr(self, name), low=0, high=1)
             object.__setattr__(self, name, share)
-
-    @property
-    def weighs_losses(self) -> bool:
-        """The kept samples have weights that make up for their chances."""
-        return True
 
     def select(self, request: Request) -> Selection:
         """Return the samples drawn, and their weights."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core.reductions import Last
-from ted_core.schedules.counts import keep_count
+from ted_core.schedules import keep_count
 from ted_core.strategies.base import Request, Selection, StrategyDefaults, pick
 from ted_core.typing import Ids, id_dtype
 

@@ -60,6 +60,8 @@ class Random(StrategyDefaults):
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
+    uses_scores = False
+
     _: KW_ONLY
     balanced: bool = False
 
@@ -71,11 +73,6 @@ class Random(StrategyDefaults):
     def needs_planned_counts(self) -> bool:
         """How often each sample was planned is what balances them."""
         return self.balanced
-
-    @property
-    def uses_scores(self) -> bool:
-        """No values are needed."""
-        return False
 
     def select(self, request: Request) -> Selection:
         """Select `request.count` ids."""

@@ -5,9 +5,16 @@ Needs the extra ``testing``.
 
 from __future__ import annotations
 
-from ted_core.testing.adapter import Adapter, LoopAdapter
-from ted_core.testing.conformance import CHECKS, ConformanceError, check_resume
-from ted_core.testing.grid import PAIRS, SIGNAL_PAIRS, trains_or_refuses
+from ted_core.testing.conformance import (
+    CHECKS,
+    PAIRS,
+    SIGNAL_PAIRS,
+    Adapter,
+    ConformanceError,
+    LoopAdapter,
+    check_resume,
+    trains_or_refuses,
+)
 from ted_core.testing.strategies import run_options, schedules, values
 
 __all__ = [

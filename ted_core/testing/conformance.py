@@ -1,23 +1,159 @@
-"""What every adapter must do: checks to parametrise a test over."""
+"""What an adapter is, the plainest one, and checks to parametrise a test over."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core import strategies
 from ted_core.errors import TedWarning
 from ted_core.plan import EpochPlan
 from ted_core.pruner import Pruner
-from ted_core.schedules import Constant, Cosine, RollerCoaster
+from ted_core.schedules import Constant, Cosine, Linear, RollerCoaster, Schedule
+from ted_core.signals import SIGNALS
 from ted_core.strategies import InfoBatch, Random, TopScore
-from ted_core.testing.adapter import Adapter
+from ted_core.typing import State
 
-__all__ = ["CHECKS", "ConformanceError", "check_resume"]
+__all__ = [
+    "CHECKS",
+    "PAIRS",
+    "SIGNAL_PAIRS",
+    "Adapter",
+    "ConformanceError",
+    "LoopAdapter",
+    "check_resume",
+    "trains_or_refuses",
+]
+
+
+class Adapter(Protocol):
+    """One training session of an adapter, as the suite drives it.
+
+    The model behind it is the author's choice: all that counts is that sample k
+    yields the value it is given, through the adapter's real step.
+    """
+
+    def start(self, n: int, *, batch_size: int, **options: Any) -> None:
+        """Begin a session over samples 0 ... n - 1.
+
+        Parameters
+        ----------
+        n : int
+            Samples.
+        batch_size : int
+            Samples of one step.
+        **options : options of :class:`ted_core.Pruner`
+            The run, ``epochs`` included.
+        """
+
+    def run_epoch(
+        self, epoch: int, values: NDArray[np.float32], *, steps: int | None = None
+    ) -> list[NDArray[np.int64]]:
+        """Train one epoch, or the rest of one that was interrupted.
+
+        Parameters
+        ----------
+        epoch : int
+            Epoch; the adapter closes the one before.
+        values : ndarray of float32, shape (n,)
+            Value that each sample's step must yield.
+        steps : int, optional
+            Stop after as many steps, in mid-epoch.
+
+        Returns
+        -------
+        list of ndarray of int64
+            Ids of each step, in order.
+        """
+
+    def finish(self) -> None:
+        """Close the last epoch."""
+
+    def total_steps(self) -> int:
+        """Return the optimizer steps of the run, known at its start."""
+
+    def loss_scale(self) -> float:
+        """Return what the last step's total was, divided by the mean of its losses."""
+
+    def save(self) -> Any:
+        """Return the state as the adapter's users save it."""
+
+    def restore(self, saved: Any) -> None:
+        """Take over a state in a session just started alike."""
+
+    def core_state(self) -> State:
+        """Return ``Pruner.state_dict()`` of the session's core."""
+
+
+class LoopAdapter:
+    """A loop of one's own with NumPy alone: the reference of the suite.
+
+    Examples
+    --------
+    >>> from ted_core.testing import CHECKS, LoopAdapter
+    >>> for check in CHECKS.values():
+    ...     check(LoopAdapter)
+    """
+
+    pruner: Pruner
+
+    def start(self, n: int, *, batch_size: int, **options: Any) -> None:
+        """Begin a session; see :class:`Adapter`."""
+        self.pruner = Pruner(n, **options)
+        self.batch_size = batch_size
+        self.position = 0
+
+    def run_epoch(
+        self, epoch: int, values: NDArray[np.float32], *, steps: int | None = None
+    ) -> list[NDArray[np.int64]]:
+        """Train one epoch; see :class:`Adapter`."""
+        if epoch == self.pruner.epoch + 1:
+            self.pruner.advance()
+            self.position = 0
+        plan = self.pruner.plan()
+        trained: list[NDArray[np.int64]] = []
+        while self.position < len(plan) and len(trained) != steps:
+            ids = plan.order[self.position : self.position + self.batch_size]
+            self.pruner.observe(ids, values[ids])
+            self.scale = plan.loss_scale
+            if plan.weights is not None:
+                weights = plan.weights[self.position : self.position + ids.size]
+                self.scale *= float(weights.mean())
+            self.position += ids.size
+            trained.append(ids.astype(np.int64))
+        return trained
+
+    def finish(self) -> None:
+        """Close the last epoch."""
+        self.pruner.finish()
+
+    def total_steps(self) -> int:
+        """Return the optimizer steps of the run."""
+        return self.pruner.total_steps(self.batch_size)
+
+    def loss_scale(self) -> float:
+        """Return the plan's factor, times the mean of the last step's weights."""
+        return self.scale
+
+    def save(self) -> Any:
+        """Return the core's state and the position in the epoch."""
+        return {**self.pruner.state_dict(), "position": self.position}
+
+    def restore(self, saved: Any) -> None:
+        """Take over what :meth:`save` returned."""
+        state = dict(saved)
+        self.position = state.pop("position")
+        self.pruner.load_state_dict(state)
+
+    def core_state(self) -> State:
+        """Return the core's state."""
+        return self.pruner.state_dict()
+
 
 MakeAdapter: TypeAlias = Callable[[], Adapter]
 
@@ -297,3 +433,97 @@ def _announced(adapter: Adapter) -> int:
         # The samples of the suite leave a last batch of one in some epochs.
         warnings.simplefilter("ignore", TedWarning)
         return adapter.total_steps()
+
+
+_STRATEGIES: tuple[strategies.Strategy, ...] = (
+    strategies.TopScore(),
+    strategies.SoftTop(),
+    strategies.Random(),
+    strategies.EpsilonGreedy(epsilon=0.25),
+    strategies.UCB(),
+    strategies.InfoBatch(),
+    strategies.Importance(),
+    strategies.Static(np.arange(SAMPLES) * 5 % 11),
+)
+_SCHEDULES: tuple[Schedule, ...] = (
+    RollerCoaster(0.7),
+    Linear(0.7, warmup=1),
+    Cosine(0.5, anneal=0),
+    Constant(0.6),
+)
+
+
+def _named(**options: Any) -> tuple[str, dict[str, Any]]:
+    parts = [v if isinstance(v, str) else type(v).__name__ for v in options.values()]
+    return " x ".join(parts), options
+
+
+PAIRS: dict[str, dict[str, Any]] = dict(
+    _named(strategy=strategy, schedule=schedule)
+    for strategy in _STRATEGIES
+    for schedule in _SCHEDULES
+)
+"""Options of a run by name, every strategy with every schedule."""
+
+SIGNAL_PAIRS: dict[str, dict[str, Any]] = dict(
+    _named(strategy=strategy, signal=signal)
+    for strategy in _STRATEGIES
+    for signal in SIGNALS
+)
+"""Options of a run by name, every strategy with every signal, some of them refused."""
+
+
+def trains_or_refuses(make: MakeAdapter, options: dict[str, Any]) -> bool:
+    """Check that an adapter trains a run as the core plans it, or refuses it alike.
+
+    Parameters
+    ----------
+    make : callable
+        Makes an adapter.
+    options : dict
+        Options of :class:`ted_core.Pruner`, without n and epochs: an entry of
+        :data:`PAIRS` or :data:`SIGNAL_PAIRS`, or one of your own for 37 samples.
+
+    Returns
+    -------
+    bool
+        True if the run is trained, and all of :data:`CHECKS` hold; False if it is
+        refused with the core's message.
+
+    Raises
+    ------
+    ConformanceError
+        A check fails, or only one of the two refuses.
+
+    Examples
+    --------
+    >>> from ted_core.testing import PAIRS, SIGNAL_PAIRS, LoopAdapter
+    >>> from ted_core.testing import trains_or_refuses
+    >>> trains_or_refuses(LoopAdapter, PAIRS["InfoBatch x Constant"])
+    True
+    >>> trains_or_refuses(LoopAdapter, SIGNAL_PAIRS["UCB x forgetting"])
+    False
+    """
+    core = _refusal(lambda: planned(options))
+    found = _refusal(
+        lambda: make().start(SAMPLES, batch_size=BATCH, epochs=EPOCHS, **options)
+    )
+    if core is not None:
+        if found is None or core not in found:
+            msg = f"{options} must be refused with {core!r}, got {found!r}"
+            raise ConformanceError(msg)
+        return False
+    if found is not None:
+        msg = f"{options} must be trained, got {found!r}"
+        raise ConformanceError(msg)
+    for check in CHECKS.values():
+        check(make, [options])
+    return True
+
+
+def _refusal(start: Any) -> str | None:
+    try:
+        start()
+    except (TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -11,6 +11,7 @@ from oracles.algorithm1 import kept_by_definition_3
 
 import ted_core as ted
 from ted_core._scores import ScoreTable
+from ted_core.reductions import MeanAndVariance
 from ted_core.strategies.base import pick
 
 few = settings(max_examples=40, deadline=None)
@@ -98,7 +99,7 @@ def test_epsilon_zero_is_top_score_and_epsilon_one_looks_at_no_score():
     st.floats(0, 0.99),
 )
 def test_mean_and_variance_are_those_of_a_loop_over_the_values(epochs, alpha):
-    table = ScoreTable(3, reduction=ted.MeanAndVariance(alpha))
+    table = ScoreTable(3, reduction=MeanAndVariance(alpha))
     slow = [oracle.MeanAndVariance(alpha) for _ in range(3)]
     for values in epochs:
         table.buffer.observe([0, 1, 2], values)
@@ -172,7 +173,7 @@ def test_a_bound_beyond_float32_stays_below_a_sample_never_presented(confidence)
 
 
 def test_huge_values_leave_a_finite_variance():
-    table = ScoreTable(1, reduction=ted.MeanAndVariance(0.5))
+    table = ScoreTable(1, reduction=MeanAndVariance(0.5))
     for value in (3e38, -3e38, 3e38):
         table.buffer.observe([0], [value])
         table.close()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from oracles import rivals as oracle
 
 import ted_core as ted
+from ted_core.selection._randomness import tie_hash
 from ted_core.strategies.base import keep_highest
 
 SAMPLES = st.lists(
@@ -23,7 +24,7 @@ SAMPLES = st.lists(
 
 def by_rank(score, *, seed, epoch):
     """Give the ids from best to worst."""
-    hashes = ted.tie_hash(np.arange(len(score)), seed=seed, epoch=epoch).tolist()
+    hashes = tie_hash(np.arange(len(score)), seed=seed, epoch=epoch).tolist()
     best = [math.inf if s is None else s for s in score]
     return sorted(range(len(score)), key=lambda k: (best[k], hashes[k]), reverse=True)
 

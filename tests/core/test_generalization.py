@@ -14,7 +14,7 @@ from ted_core.analysis import (
     quadratic_igd,
     retrained_igd,
 )
-from ted_core.analysis.logistic import (
+from ted_core.analysis.generalization import (
     logistic_gradients,
     logistic_hessian,
     logistic_losses,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ted_core as ted
-from ted_core.selection.randomness import ORDER, SELECT, stream
+from ted_core.selection._randomness import ORDER, SELECT, stream
 
 
 def run(pruner, signal=np.sin, until=None):

@@ -118,7 +118,7 @@ def broken(name, value):
     [
         ("format", "other", "`format` must be 'ted_core.Pruner', saved 'other'"),
         ("version", 3, r"`version` must be in \[1, 2\], saved 3"),
-        ("version", "1", "`version` must be int, saved '1'"),
+        ("version", "1", r"`version` must be in \[1, 2\], saved '1'"),
         ("epoch", None, "`state` must have 'epoch'"),
         ("epoch", -1, r"`epoch` must be in \[0, 8\], saved -1"),
         ("epoch", 4, "`history.planned` must be int64 of shape"),

@@ -12,7 +12,9 @@ from hypothesis.extra import numpy as hnp
 import ted_core as ted
 from ted_core import analysis, signals
 from ted_core._scores import ScoreTable
+from ted_core.reductions import MeanAndVariance
 from ted_core.schedules import anneal_epochs
+from ted_core.selection._randomness import tie_hash
 from ted_core.selection.top_k import highest_hashes
 from ted_core.testing.strategies import schedules
 
@@ -209,7 +211,7 @@ CASES = {
         ted.Polyak,
         {"alpha": st.floats(0, 0.99), "start": st.sampled_from(["first", "zero"])},
     ),
-    "MeanAndVariance": (ted.MeanAndVariance, {"alpha": st.floats(0, 0.99)}),
+    "MeanAndVariance": (MeanAndVariance, {"alpha": st.floats(0, 0.99)}),
     "Pruner": (pruner, PRUNER),
     "observe": (
         observed,
@@ -269,7 +271,7 @@ CASES = {
         highest_hashes,
         {"ids": st.just(np.arange(9)), "count": st.integers(0, 9), **KEY},
     ),
-    "tie_hash": (ted.tie_hash, {"ids": st.just(np.arange(9)), **KEY}),
+    "tie_hash": (tie_hash, {"ids": st.just(np.arange(9)), **KEY}),
     "polyak_update": (
         ted.polyak_update,
         {"score": SCORES, "value": SCORES, "alpha": st.floats(0, 0.99)},

@@ -8,7 +8,7 @@ from fuzz_states import bits
 from fuzzing import judge_load, junk
 from hypothesis import strategies as st
 from keras import ops
-from ted_keras import TED, Mask, mask_gradient, pre_activation
+from ted_keras import TED, Mask
 
 __all__ = ["CASES", "judge_state", "part_way", "session", "things"]
 
@@ -65,15 +65,6 @@ CASES = {
             "prune_ratio": st.floats(0, 0.9),
             "seed": st.integers(0, 9),
             "scale_loss": st.booleans(),
-        },
-    ),
-    "mask_gradient": (mask_gradient, {"hidden": P, "gradient": P}),
-    "pre_activation": (
-        pre_activation,
-        {
-            "outputs": P,
-            "gradient": P,
-            "activation": st.sampled_from(["softmax", "sigmoid"]),
         },
     ),
 }

@@ -12,6 +12,7 @@ import numpy as np
 from saved_runs import EPOCHS, N, values
 
 import ted_core as ted
+from ted_core.reductions import MeanAndVariance
 
 __all__ = ["CORE", "HOSTS", "KERAS", "RANKS", "SHARDS", "TORCH", "Kind"]
 
@@ -141,9 +142,7 @@ CORE = {
     ),
     **_both("count", {**FORGETTING, "schedule": HALF}),
     **_both("started", {"initial_scores": SCORES, "schedule": HALF}),
-    "ucb_mean": Kind(
-        {"reduction": ted.MeanAndVariance(0.6), "schedule": HALF}, epoch=5
-    ),
+    "ucb_mean": Kind({"reduction": MeanAndVariance(0.6), "schedule": HALF}, epoch=5),
     "fresh": Kind({}, epoch=0),
     "first_epoch": Kind({}, epoch=0, seen=9),
     "finished": Kind({"prune_ratio": 0.6}, epoch=EPOCHS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, assert_type
 
 import numpy as np
@@ -71,8 +70,3 @@ def data_may_be_a_pipeline(model: Any) -> None:
     pipeline = ted_keras.Pipeline(rows, batched=True, num_parallel_calls=2)
     assert_type(pipeline, ted_keras.Pipeline)
     assert_type(ted_keras.TED(model, pipeline, n=3, epochs=5), ted_keras.TED)
-
-
-def the_parts_stand_alone(layers: Sequence[Any]) -> None:
-    outputs, gradient = ted_keras.pre_activation(layers[0], layers[1])
-    assert_type(ted_keras.mask_gradient(outputs, gradient), Any)

@@ -44,11 +44,9 @@ class Store:
         self._n, self._waiting = n, list[Any]()
 
     def add(self, ids: Any, rows: Any) -> Any:
-        """Send rows of shape (B, 2) for the samples `ids`, shape (B,); return 0.
-
-        A function without effects stays on JAX's fast path: it is called because the
-        step's result needs what it returns.
-        """
+        """Send rows of shape (B, 2) for the samples `ids`, shape (B,); return 0."""
+        # A function without effects stays on JAX's fast path: it is called because the
+        # step's result needs what it returns.
         # One array: a callback's cost grows with the number of its arguments.
         indices = jax.lax.bitcast_convert_type(ids.astype(np.int32), np.float32)
         packed = jax.numpy.concatenate([indices[:, None], rows], axis=1)

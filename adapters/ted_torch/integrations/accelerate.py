@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from ted_core._validation import check_int, check_kind
 from ted_core.config import RunOptions
-from ted_core.schedules.counts import StepOptions
+from ted_core.schedules import StepOptions
 from ted_torch._state import check_saved, gather_state, is_open, own_state
 from ted_torch._validation import check_even_batches, check_no_shard
 from ted_torch.session import TED

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import pickle
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -34,21 +34,13 @@ from ted_core import (
     atomic_write,
 )
 from ted_core.config import RunOptions
-from ted_torch._validation import check_no_shard
+from ted_torch._validation import DAMAGE, check_no_shard
 from ted_torch.session import TED
 
 __all__ = ["SaveTEDCallback", "TEDCallback"]
 
 # What of a loader chooses its samples and counts its batches.
-_CHOOSING = (
-    "__iter__",
-    "__len__",
-    "get_idxs",
-    "shuffle_fn",
-    "sample",
-    "create_batches",
-    "chunkify",
-)
+_CHOOSING = "__iter__ __len__ get_idxs shuffle_fn sample create_batches chunkify"
 _MIN_EPOCHS = 2
 _TOLERANCE = 1e-3
 
@@ -174,13 +166,7 @@ class TEDCallback(Callback):  # type: ignore[misc]
         self._fits = False
 
     def before_train(self) -> None:
-        """Open the session's epoch, and read its samples.
-
-        Raises
-        ------
-        TypeError, ValueError, EpochError
-            See :class:`TEDCallback`.
-        """
+        """Open the session's epoch, and read its samples."""
         loader = self.learn.dl
         if not self._fits:
             self._begin(loader)
@@ -254,18 +240,7 @@ class TEDCallback(Callback):  # type: ignore[misc]
         self.learn._split(batch[:-1])  # noqa: SLF001 - as it split the longer one
 
     def after_loss(self) -> None:
-        """Have the learner differentiate the mean loss over r_t, which records.
-
-        Raises
-        ------
-        TypeError, ValueError
-            The loss can't be had for each sample, or is not what the signal needs.
-
-        Warns
-        -----
-        TedWarning
-            At the first step: the learner's loss is not the mean of the samples'.
-        """
+        """Have the learner differentiate the mean loss over r_t, which records."""
         if not self.learn.yb:
             return
         pred, (target, *others), ids = self.learn.pred, self.learn.yb, self._ids
@@ -399,15 +374,7 @@ class TEDCallback(Callback):  # type: ignore[misc]
             saved = torch.load(path, weights_only=True, map_location="cpu")
             model, session = int(saved["model"]), dict(saved["session"])
             int(session["pruner.epoch"])
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            pickle.UnpicklingError,
-        ) as error:
+        except (OSError, *DAMAGE) as error:
             msg = (
                 f"{path.name!r} must be a session saved beside a model, by "
                 f"`SaveTEDCallback` or `ted.save`, got {type(error).__name__}: {error}"
@@ -473,29 +440,13 @@ class SaveTEDCallback(SaveModelCallback):  # type: ignore[misc]
         self.learn.ted.save(name)
 
 
-class _Given:
-    """A function that returns the ids of an epoch."""
-
-    def __init__(self, ids: list[int]) -> None:
-        self.ids = ids
-
-    def __call__(self) -> list[int]:
-        return self.ids
-
-
-class _BatchesWithIds:
+def _with_ids(loader: Any, samples: Iterable[int]) -> Iterator[tuple[Tensor, Any]]:
     """Make batches as a loader does, each beside the ids of its samples."""
-
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
-
-    def __call__(self, samples: Iterable[int]) -> Iterator[tuple[Tensor, Any]]:
-        loader = self.loader
-        read = ((k, loader.do_item(k)) for k in samples)
-        # An item that is skipped leaves its batch to the next ones.
-        for pairs in loader.chunkify(pair for pair in read if pair[1] is not None):
-            ids, items = zip(*pairs, strict=True)
-            yield torch.tensor(ids), loader.do_batch(list(items))
+    read = ((k, loader.do_item(k)) for k in samples)
+    # An item that is skipped leaves its batch to the next ones.
+    for pairs in loader.chunkify(pair for pair in read if pair[1] is not None):
+        ids, items = zip(*pairs, strict=True)
+        yield torch.tensor(ids), loader.do_batch(list(items))
 
 
 class _PastIds(Pipeline):  # type: ignore[misc]
@@ -512,8 +463,9 @@ class _PastIds(Pipeline):  # type: ignore[misc]
 def _planned(loader: Any, ids: list[int]) -> Any:
     """Return a loader like the learner's, of these samples, whose batches have ids."""
     kind = {} if isinstance(loader, TfmdDL) else {"cls": TfmdDL}
-    planned = loader.new(shuffle=False, n=len(ids), get_idxs=_Given(ids), **kind)
-    planned.create_batches = _BatchesWithIds(planned)
+    given: Any = partial(list, ids)
+    planned = loader.new(shuffle=False, n=len(ids), get_idxs=given, **kind)
+    planned.create_batches = partial(_with_ids, planned)
     planned.after_batch = _PastIds(planned.after_batch)
     return planned
 
@@ -529,7 +481,7 @@ def _check_loader(loader: Any) -> None:
         raise TypeError(msg)
     own = [
         name
-        for name in _CHOOSING
+        for name in _CHOOSING.split()
         if getattr(getattr(loader, name), "__func__", None)
         is not getattr(DataLoader, name)
     ]

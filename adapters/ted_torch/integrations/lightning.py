@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from ted_core import EpochError, Pruner, Report, Savings, TedWarning, run_metrics
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
-from ted_core.schedules.counts import StepOptions
+from ted_core.schedules import StepOptions
 from ted_torch._state import gather_state, own_state
 from ted_torch._step import LossInputs
 from ted_torch._validation import check_no_shard
@@ -41,10 +41,9 @@ _NEEDED = (
 
 
 class _EpochSampler(DistributedSampler[Any]):
-    """Visit this process's share of the epoch, as the session's sampler does.
+    """Visit this process's share of the epoch, as the session's sampler does."""
 
-    Lightning lets a ``DistributedSampler`` share the data out by itself.
-    """
+    # Lightning lets a `DistributedSampler` share the data out by itself.
 
     def __init__(self, dataset: WithIds[Any]) -> None:
         super().__init__(dataset, num_replicas=1, rank=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from ted_core import CheckpointError, atomic_write, run_metrics
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import closed_metrics
-from ted_torch._validation import check_no_shard, check_prunes
+from ted_torch._validation import DAMAGE, check_prunes, check_trainer_options
 from ted_torch.data import CollateWithIds
 from ted_torch.integrations._loaders import options_of
 from ted_torch.session import TED
@@ -118,7 +117,9 @@ class TEDTrainerMixin(_Trainer):
     def __init__(
         self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
     ) -> None:
-        self._options = _check_options(ted)
+        self._options = check_trainer_options(
+            ted, _TAKEN, framework="Ultralytics", remedy="give it to `train`"
+        )
         super().__init__(*args, **kwargs)
         _check_arguments(self)
         # States before and after the epoch closed last, and what is logged of it.
@@ -128,7 +129,7 @@ class TEDTrainerMixin(_Trainer):
             ("on_pretrain_routine_end", self._start),
             ("on_train_epoch_start", self._open_epoch),
             ("on_train_epoch_end", self._close_epoch),
-            ("on_train_end", self._finish),
+            ("on_train_end", lambda _: self.ted.finish()),
         ):
             self.add_callback(event, act)
 
@@ -163,10 +164,6 @@ class TEDTrainerMixin(_Trainer):
         self._logged |= closed_metrics(self.ted.pruner)
         before = {k: v for k, v in self._states.items() if k == self.epoch}
         self._states = {**before, self.epoch + 1: self.ted.state_dict()}
-
-    def _finish(self, _: Any) -> None:
-        """End the run, with a warning where it ends early."""
-        self.ted.finish()
 
     def _accumulation(self, batch_size: int) -> int:
         """Return the batches of an optimizer step, as the trainer counts them."""
@@ -278,10 +275,9 @@ class _Collate(CollateWithIds[Any, Any]):
 
 
 class _EpochLoader(DataLoader[Any]):
-    """The batches of the current epoch, by workers that live on.
+    """The batches of the current epoch, by workers that live on."""
 
-    Its length is that of all data: the trainer asks once, for its warm-up.
-    """
+    # Its length is that of all data: the trainer asks once, for its warm-up.
 
     def __init__(self, like: DataLoader[Any], ted: TED[Any]) -> None:
         collate: Callable[..., Any] = like.collate_fn
@@ -327,10 +323,8 @@ class _ImageLosses:
 
     def _weighted_classes(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def weighted(*args: Tensor) -> Tensor:
-            losses = loss(*args)
-            if self._weights is None:
-                return losses
-            return losses * self._weights.view(-1, 1, 1)
+            losses, weights = loss(*args), self._weights
+            return losses if weights is None else losses * weights.view(-1, 1, 1)
 
         return weighted
 
@@ -356,10 +350,8 @@ class _ImageLosses:
             total = ted.loss(losses, ids=ids, logits=logits, labels=batch["cls"])
             return total, {"loss": losses.detach().mean()}
         losses, items = self._image_losses(preds, batch)
-        found = self._parts[0].parse_output(preds)
-        heads = [found]
-        if len(self._parts) > 1:
-            heads = [found["one2many"], found["one2one"]]
+        found, two = self._parts[0].parse_output(preds), len(self._parts) > 1
+        heads = [found["one2many"], found["one2one"]] if two else [found]
         masks = [head[name] for head in heads for name in ("boxes", "scores")]
         # The trainer trains on the sum over the images of a batch, and logs the mean.
         return ted.loss(losses, ids=ids, mask=masks) * len(ids), items
@@ -393,9 +385,8 @@ def _parts_of(criterion: Any) -> list[Any]:
     """Return the detection losses of a criterion, none of a classifier's."""
     if type(criterion) is v8ClassificationLoss:
         return []
-    parts = [criterion]
-    if type(criterion) is E2ELoss:
-        parts = [criterion.one2many, criterion.one2one]
+    two = type(criterion) is E2ELoss
+    parts = [criterion.one2many, criterion.one2one] if two else [criterion]
     for part in parts:
         if type(part) is not v8DetectionLoss:
             msg = (
@@ -404,23 +395,6 @@ def _parts_of(criterion: Any) -> list[Any]:
             )
             raise TypeError(msg)
     return parts
-
-
-def _check_options(ted: object) -> dict[str, Any]:
-    """Return a copy of the user's options; some of them the trainer gives itself."""
-    if ted is not None and not isinstance(ted, Mapping):
-        msg = f"`ted` must be a mapping of options of a run, got {type(ted).__name__}"
-        raise TypeError(msg)
-    options = dict(ted or {})
-    for name in _TAKEN:
-        if name in options:
-            msg = (
-                f"`ted` must leave {name!r} to the trainer, got {options[name]!r}; "
-                "give it to `train`"
-            )
-            raise TypeError(msg)
-    check_no_shard(options, "Ultralytics")
-    return options
 
 
 def _check_arguments(trainer: Any) -> None:
@@ -455,13 +429,7 @@ def _read_state(checkpoint: Path, epoch: int) -> Mapping[str, Any]:
         raise CheckpointError(msg)
     try:
         states = dict(torch.load(path, weights_only=True, map_location="cpu"))
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        TypeError,
-        pickle.UnpicklingError,
-    ) as error:
+    except DAMAGE as error:
         msg = f"{path.name!r} must be a state of TED, got {type(error).__name__}"
         raise CheckpointError(msg) from error
     if epoch not in states:
@@ -470,5 +438,4 @@ def _read_state(checkpoint: Path, epoch: int) -> Mapping[str, Any]:
             f"{sorted(states)}; resume from `last.pt`"
         )
         raise CheckpointError(msg)
-    state: Mapping[str, Any] = states[epoch]
-    return state
+    return states[epoch]  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ted_core import __version__
-from ted_core.demo.results import machine
+from ted_core.demo.engine import machine
 
 __all__ = ["PARTS", "open_record", "take_run", "write"]
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ted_core.strategies.rankings._last_layer import (
+from ted_core.strategies.rankings._shared import (
+    BLOCK,
+    check_count,
     check_labels,
     check_logits,
+    divide,
     log_softmax,
+    ranked,
 )
-from ted_core.strategies.rankings._parts import BLOCK, check_count, divide, ranked
 from ted_core.typing import Ids, Scores
 
 __all__ = ["contextual_diversity"]
@@ -31,30 +34,18 @@ def contextual_diversity(
 
     Parameters
     ----------
-    logits : array_like of float, shape (n, C)
-        Logits of all samples, taken as float32.
-    count : int
-        Samples to rank, in [1, n] and at most 2^24: as many as will be kept.
+    logits, count : array_like of float, shape (n, C), and int
+        As of :func:`craig`.
     labels : array_like of int, shape (n,), optional
         Class of each sample. With them every class is covered by itself, in proportion
         to its size; without, as in the paper, all samples are covered together.
-    block : int, default 5000
-        Larger classes are divided at random into blocks of at most so many samples,
-        each with its share.
-    seed : int, default 0
-        Key of the blocks, of the first sample of each and of ties, in [0, 2^64).
+    block, seed : int
+        As of :func:`craig`; `seed` chooses the first sample of each block, too.
 
     Returns
     -------
     ndarray of float32, shape (n,)
-        `count` for the first, 1 for the last, 0 for all that are not ranked; for
-        :class:`ted_core.Static`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An array has another shape, is empty, is not real or not finite in float32, or a
-        number is out of range.
+        As of :func:`craig`, which refuses the same.
 
     Notes
     -----

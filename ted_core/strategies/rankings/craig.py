@@ -8,8 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_bool
-from ted_core.strategies.rankings._last_layer import LastLayer
-from ted_core.strategies.rankings._parts import BLOCK, check_count, divide, ranked
+from ted_core.strategies.rankings._shared import (
+    BLOCK,
+    LastLayer,
+    check_count,
+    divide,
+    ranked,
+)
 from ted_core.typing import Ids, Scores
 
 __all__ = ["craig"]
@@ -111,11 +116,9 @@ def _distances(
 
 
 def _medoids(distances: NDArray[np.float64], number: int) -> NDArray[np.intp]:
-    """Return the greedy order of facility location: the largest gain, then the first.
-
-    A gain can only fall as samples are chosen, by its rounded sum too: each entry is
-    no larger than before. So an old gain that is below a new one need not be renewed.
-    """
+    """Return the greedy order of facility location: largest gain, then the first."""
+    # A gain can only fall as samples are chosen, by its rounded sum too: each entry is
+    # no larger than before. So an old gain that is below a new one need not be renewed.
     covered = np.full(len(distances), distances.max())
 
     def gain(at: int) -> float:

@@ -6,8 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_bool, check_real
-from ted_core.strategies.rankings._last_layer import LastLayer, log_softmax
-from ted_core.strategies.rankings._parts import BLOCK, check_kept, divide, ranked
+from ted_core.strategies.rankings._shared import (
+    BLOCK,
+    LastLayer,
+    check_kept,
+    divide,
+    log_softmax,
+    ranked,
+)
 from ted_core.typing import Ids, Scores
 
 __all__ = ["dataset_pruning"]
@@ -33,12 +39,8 @@ def dataset_pruning(
 
     Parameters
     ----------
-    features : array_like of float, shape (n, D)
-        Inputs h of the last layer, taken as float32.
-    logits : array_like of float, shape (n, C)
-        Its outputs, taken as float32.
-    labels : array_like of int, shape (n,)
-        Class indices in [0, C).
+    features, logits, labels : array_like
+        As of :func:`craig`.
     count : int, optional
         Samples that will be kept, in [1, n]; n - count, at most 2^24, are ranked.
     bound : float, optional
@@ -48,7 +50,7 @@ def dataset_pruning(
         What is added to the diagonal of both factors of H, as a share of their mean
         eigenvalue; above 0.
     bias : bool, default True
-        Whether the last layer has a bias; without one the gradient is ``(p - y) h'``.
+        As of :func:`craig`.
     block : int, default 5000
         Larger data sets are divided at random into blocks of at most so many samples,
         each of which prunes its share by a sum of its own.

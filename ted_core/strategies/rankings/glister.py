@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_bool, check_int, check_real
-from ted_core.strategies.rankings._last_layer import LastLayer
-from ted_core.strategies.rankings._parts import check_count, hash_order
+from ted_core.strategies.rankings._shared import LastLayer, check_count, hash_order
 from ted_core.typing import Scores
 
 __all__ = ["glister"]
@@ -35,14 +34,8 @@ def glister(
 
     Parameters
     ----------
-    features : array_like of float, shape (n, D)
-        Inputs h of the last layer, taken as float32.
-    logits : array_like of float, shape (n, C)
-        Its outputs, taken as float32.
-    labels : array_like of int, shape (n,)
-        Class indices in [0, C).
-    count : int
-        Samples to rank, in [1, n] and at most 2^24: as many as will be kept.
+    features, logits, labels, count : array_like and int
+        As of :func:`craig`.
     held_out : tuple of three array_like, optional
         Features (m, D), logits (m, C) and labels (m,) of other samples; the training
         samples themselves by default, as the paper allows.
@@ -52,22 +45,13 @@ def glister(
     refreshes : int, default 20
         Times that V is computed, at least 1; between two of them count / `refreshes`
         samples are chosen. From `count` on each is chosen by a V of its own.
-    bias : bool, default True
-        Whether the last layer has a bias; without one the gradient is ``(p - y) h'``.
-    seed : int, default 0
-        Key of ties, in [0, 2^64).
+    bias, seed : bool and int
+        As of :func:`craig`.
 
     Returns
     -------
     ndarray of float32, shape (n,)
-        `count` for the first, 1 for the last, 0 for all that are not ranked; for
-        :class:`ted_core.Static`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An array has another shape, is empty, is not real or not finite in float32, or a
-        number is out of range.
+        As of :func:`craig`, which refuses the same.
 
     Notes
     -----

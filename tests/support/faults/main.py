@@ -20,7 +20,7 @@ from pathlib import Path
 from faults.trials import draw, reference, trial
 
 from ted_core import __version__
-from ted_core.demo.results import machine
+from ted_core.demo.engine import machine
 
 __all__ = ["main", "measure"]
 

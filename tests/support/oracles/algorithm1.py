@@ -7,7 +7,7 @@ import statistics
 
 import numpy as np
 
-from ted_core import tie_hash
+from ted_core.selection._randomness import tie_hash
 
 
 def r(t, T, s, beta):  # noqa: N803 - the paper's letter

@@ -9,8 +9,7 @@ from fractions import Fraction
 import numpy as np
 from oracles.algorithm1 import kept_by_definition_3
 
-from ted_core import tie_hash
-from ted_core.selection.randomness import SELECT, stream
+from ted_core.selection._randomness import SELECT, stream, tie_hash
 
 
 def nearest(x):

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from ted_core import CheckpointError, atomic_write
 from ted_torch._state import check_saved
+from ted_torch._validation import DAMAGE
 
 NAME = "ted.pt"
-# What PyTorch raises of a file that is damaged, and what lacks one of its parts.
-_DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, UnpicklingError)
 
 
 def write(
@@ -49,7 +47,7 @@ def read(
         file = torch.load(target, weights_only=True, map_location="cpu")
         session, saved = dict(file["session"]), dict(file["facts"])
         found = {name: int(saved[name]) for name in (*facts, "updates")}
-    except _DAMAGE as error:
+    except DAMAGE as error:
         msg = f"{target.name!r} must be a state of TED, got {type(error).__name__}"
         raise CheckpointError(msg) from error
     for name, here in facts.items():

@@ -16,7 +16,7 @@ from ted_core.config import (
     max_visited,
     steps_of,
 )
-from ted_core.schedules.counts import StepOptions
+from ted_core.schedules import StepOptions
 
 
 def planned_length(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import warnings
-from collections.abc import Mapping
 from types import CodeType
 from typing import Any
 
@@ -14,7 +13,7 @@ from transformers import Trainer
 
 from ted_core import TedWarning
 from ted_core.config import RunConfig
-from ted_torch._validation import check_even_batches, check_no_shard
+from ted_torch._validation import check_even_batches, check_trainer_options
 
 _HOOKS = (
     "_init_training_state",
@@ -90,19 +89,8 @@ def _goes_on(method: object) -> bool:
 
 def check_options(ted: object) -> dict[str, Any]:
     """Return a copy of the user's options; some of them the trainer gives itself."""
-    if ted is not None and not isinstance(ted, Mapping):
-        msg = f"`ted` must be a mapping of options of a run, got {type(ted).__name__}"
-        raise TypeError(msg)
-    options = dict(ted or {})
-    taken = [name for name in _TAKEN if name in options]
-    if taken:
-        msg = (
-            f"`ted` must leave {taken[0]!r} to the trainer, got {options[taken[0]]!r}; "
-            "set it in `TrainingArguments`"
-        )
-        raise TypeError(msg)
-    check_no_shard(options, "a trainer")
-    return options
+    remedy = "set it in `TrainingArguments`"
+    return check_trainer_options(ted, _TAKEN, framework="a trainer", remedy=remedy)
 
 
 def check_arguments(trainer: Any) -> None:

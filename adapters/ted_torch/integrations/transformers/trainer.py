@@ -17,7 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 
 from ted_core import run_metrics, steps_for
 from ted_core.config import RunOptions
-from ted_core.schedules.counts import StepOptions
+from ted_core.schedules import StepOptions
 from ted_torch._losses import mean_loss, per_sample
 from ted_torch._state import gather_state, own_state
 from ted_torch._validation import check_prunes, count_items

@@ -1,4 +1,4 @@
-"""Random streams: one for each purpose and epoch, none of them global."""
+"""Random streams and hashes: one for each purpose and epoch, none of them global."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from ted_core._validation import as_array, check_int
 from ted_core.typing import Ids
-
-__all__ = ["tie_hash"]
 
 # Purpose numbers of the streams: the shuffle of an epoch, a strategy's random
 # selection, and the seed of one process, whose index then stands for the epoch.
@@ -35,44 +33,9 @@ def first_word(seed: int, *, purpose: int, epoch: int) -> int:
 
 
 def tie_hash(ids: Ids, *, seed: int = 0, epoch: int = 0) -> NDArray[np.uint64]:
-    """Hash (seed, epoch, id) to 64 bits, one to one in the id.
-
-    Among equal scores the higher hash is kept, so that neither the position in the
-    data set nor the same samples every epoch decide.
-
-    Parameters
-    ----------
-    ids : ndarray of int, shape (m,)
-        Sample ids, at least 0.
-    seed, epoch : int, default 0
-        Seed of the run and epoch, both in [0, 2^64).
-
-    Returns
-    -------
-    ndarray of uint64, shape (m,)
-        Distinct for distinct ids.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An argument is not an integer in its range.
-
-    Notes
-    -----
-    The finaliser of SplitMix64, twice over the key. Cost: O(m).
-
-    References
-    ----------
-    G. L. Steele, D. Lea, C. H. Flood, Fast splittable pseudorandom number
-    generators, OOPSLA 2014.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ted_core import tie_hash
-    >>> len(set(tie_hash(np.arange(1000), seed=1, epoch=2).tolist()))
-    1000
-    """
+    """Hash (seed, epoch, id) to 64 bits: SplitMix64, one to one in the id, O(m)."""
+    # Among equal scores the higher hash is kept, so that neither the position in the
+    # data set nor the same samples every epoch decide (Steele, Lea, Flood 2014).
     seed = check_int("seed", seed, minimum=0, maximum=_MASK)
     epoch = check_int("epoch", epoch, minimum=0, maximum=_MASK)
     key = _mix_int(_mix_int(seed) ^ epoch)
