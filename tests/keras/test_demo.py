@@ -34,7 +34,7 @@ def test_the_budget_curve_is_measured_and_drawn(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(engine, "BUDGETS", (0.5, 1.0))
     data, picture = tmp_path / "pictures.npz", tmp_path / "curve.svg"
     np.savez(data, **arrays())
-    line = ["--data", str(data), "--seeds", "3", "--epochs", "8"]
+    line = ["--data", str(data), "--seeds", "2", "--epochs", "4"]
     assert main([*line, "--out", str(picture)]) == 0
     printed = capsys.readouterr().out
     assert "\nsoft_margin " in printed
