@@ -13,12 +13,7 @@ import numpy as np
 from keras import tree
 from numpy.typing import NDArray
 
-from ted_core._validation import (
-    as_array,
-    as_scores,
-    check_bool,
-    check_real,
-)
+from ted_core._validation import as_array, as_scores, check_bool, check_real
 from ted_core.typing import Ids
 from ted_keras._batch_columns import pack, pack_parts, sample_weights
 from ted_keras._validation import check_count
@@ -142,9 +137,9 @@ class Source:
         if isinstance(self._data, Pipeline):
             return next(self._run(self._data, ids, ids.size))[0]
         if not callable(self._data):
-            given = [part for part in self._data if part is not None]
-            rows = tree.map_structure(lambda leaf: leaf.take(ids, axis=0), given)
-            return *rows[:2], rows[2] if len(rows) > len(_ARRAYS) else None, None
+            take = partial(tree.map_structure, lambda leaf: leaf.take(ids, axis=0))
+            x, y, weights, _ = self._data
+            return take(x), take(y), None if weights is None else take(weights), None
         return self._check("data(ids)", self._data(ids), ids)
 
     @property
@@ -178,7 +173,7 @@ class Source:
             )
             raise TypeError(msg)
         *found, _ = _check_parts(name, parts[:3], self._classes, size=ids.size)
-        pairs = parts[3] if len(parts) > len(found) else None
+        pairs = parts[3] if len(parts) == _PARTS[-1] else None
         return *found, None if pairs is None else _check_pairs(pairs, ids, self.n)
 
     def misplaced(self, ids: NDArray[np.int64], batch: Parts) -> bool:
