@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from keras.optimizers import schedules
@@ -48,13 +49,13 @@ def _restarts(schedule: Any, steps: int) -> tuple[int, str]:
     return round(end), "cycles that end with ted.total_steps"
 
 
-_ENDS = {
+_ENDS: dict[type, Callable[[Any, int], tuple[int | None, str]]] = {
     schedules.CosineDecay: _decay,
     schedules.PolynomialDecay: _decay,
     schedules.CosineDecayRestarts: _restarts,
 }
 # Their `decay_steps` are no end, but a run of fewer is not meant.
-_CHANGES = {
+_CHANGES: dict[type, Callable[[Any], tuple[str, int]]] = {
     schedules.ExponentialDecay: lambda one: ("first", one.decay_steps),
     schedules.InverseTimeDecay: lambda one: ("first", one.decay_steps),
     schedules.PiecewiseConstantDecay: lambda one: ("last", max(one.boundaries)),

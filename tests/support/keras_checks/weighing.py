@@ -56,7 +56,7 @@ CASES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(seed=st.integers(0, 99), case=CASES)
 def weights_of_elements_weigh_within_their_samples(seed, case):
     rng = np.random.default_rng(seed)
@@ -176,7 +176,7 @@ class OwnStep(keras.Model):
         super().__init__()
         self.last = keras.layers.Dense(3)
 
-    def call(self, x):
+    def call(self, x, training=False):
         return self.last(x)
 
     def train_step(self, *arguments):
