@@ -113,9 +113,10 @@ class Objective:
 
         One of them is None, or both.
         """
+        if weights is None:
+            return None, None
         picked = self.pick(weights) if tree.is_nested(weights) else weights
-        of_elements = picked is not None and len(picked.shape) > 1
-        return (None, picked) if of_elements else (picked, None)
+        return (None, picked) if len(picked.shape) > 1 else (picked, None)
 
     def tokens(self, y: Any, outputs: Any, weights: Any) -> tuple[Any, Any]:
         """Return which elements of the loss count, and what each weighs.

@@ -32,15 +32,15 @@ def here(monkeypatch):
 @pytest.mark.usefixtures("here")
 def test_the_budget_curve_is_measured_and_drawn(capsys, monkeypatch, tmp_path):
     # Each fit is traced anew: one budget and one method are enough for the wiring.
-    monkeypatch.setattr(engine, "BUDGETS", (0.5,))
+    monkeypatch.setattr(engine, "BUDGETS", (1.0,))
     monkeypatch.setattr(engine, "METHODS", ("soft_margin",))
     data, picture = tmp_path / "pictures.npz", tmp_path / "curve.svg"
     np.savez(data, **arrays())
-    line = ["--data", str(data), "--seeds", "3", "--epochs", "8"]
+    line = ["--data", str(data), "--seeds", "3", "--epochs", "4"]
     assert main([*line, "--out", str(picture)]) == 0
     printed = capsys.readouterr().out
     assert "\nsoft_margin " in printed
-    assert "At 50 % of the samples" in printed
+    assert "At 100 % of the samples" in printed
     drawn = picture.read_text(encoding="utf-8")
     for words in ("Budget curve: pictures.npz, 40 samples", "test accuracy, %"):
         assert f"<!-- {words} -->" in drawn

@@ -291,7 +291,10 @@ class Halving(schedules.LearningRateSchedule):
     [
         (0.1, "learning rate: no schedule"),
         (Halving(), "learning rate: Halving, 0.05 in the last of 30 steps"),
-        (schedules.CosineDecay(0.0, 20, 0, None, 0.1, 10), "CosineDecay, "),
+        (
+            schedules.CosineDecay(0.0, 20, warmup_target=0.1, warmup_steps=10),
+            "CosineDecay, 0.000616 in the last of 30 steps",
+        ),
         (schedules.CosineDecayRestarts(0.1, 10, t_mul=1.0), "CosineDecayRestarts, "),
         (schedules.CosineDecayRestarts(0.1, 10), "CosineDecayRestarts, "),
         (schedules.PiecewiseConstantDecay([10, 20], [0.1, 0.01, 0.001]), ", 0.001 in"),
