@@ -61,7 +61,7 @@ def expected_activation(loss: Any, y: Any, outputs: Any) -> str | None:
 
 
 def per_sample(loss: Any, y: Any, outputs: Any, tokens: Any) -> Any:
-    """Return losses (B,), unweighted; further axes are averaged over `tokens`."""
+    """Return losses (B,); further axes are averaged with the weights of `tokens`."""
     values = _elements(loss, y, outputs)
     axes = tuple(range(1, len(values.shape)))
     if not axes:

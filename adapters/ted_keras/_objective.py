@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -80,26 +79,57 @@ class Objective:
             return names
         return [str(index) for index in range(len(values))]
 
-    def broadcast_weights(self, y: Any, y_pred: Any, weights: Any) -> Any:
-        """Return weights (B,) with as many axes as the losses of each output have."""
-        if weights is None or self.overridden:
-            return weights
-        names: Sequence[str | None] = self._names(y_pred) or [self._output]
-        parts = []
-        for name in names:
+    def weigh(self, y: Any, y_pred: Any, scale: Any, given: Any) -> Any:
+        """Return `scale` (B,) times the weights given, as the losses' axes need them.
+
+        Either may be None. The weights given are one array (B, ...), or one for each
+        output; a `compute_loss` of the model's own gets them in the form given.
+        """
+        if given is None and (scale is None or self.overridden):
+            return scale
+        if self.overridden:
+            return tree.map_structure(lambda one: _times(scale, one), given)
+
+        def weights(name: str | None) -> Any:
             found = (self._pick(part, name) for part in (self._model.loss, y, y_pred))
             loss, target, outputs = found
+            one = self._pick(given, name) if tree.is_nested(given) else given
             axes = 1 if loss is None else _losses.num_axes(loss, target, outputs)
-            parts.append(_broadcast(weights, outputs, axes))
-        if all(part is weights for part in parts):
-            return weights
-        return tree.pack_sequence_as(y_pred, parts)
+            return _broadcast(_times(scale, one), outputs, axes)
 
-    def tokens(self, y: Any, outputs: Any) -> Any:
-        """Return which elements of the loss count, or None for all."""
+        names = self._names(y_pred)
+        if names is None:
+            return weights(self._output)
+        if isinstance(y_pred, dict):
+            return {name: weights(name) for name in names}
+        return [weights(name) for name in names]
+
+    def relative(self, weights: Any) -> Any:
+        """Return weights of elements divided by their mean in each sample; or None."""
+        return None if weights is None else tree.map_structure(_relative, weights)
+
+    def given(self, weights: Any) -> tuple[Any, Any]:
+        """Return the scored output's weights: of samples (B,), of elements (B, ...).
+
+        One of them is None, or both.
+        """
+        if weights is None:
+            return None, None
+        picked = self.pick(weights) if tree.is_nested(weights) else weights
+        return (None, picked) if len(picked.shape) > 1 else (picked, None)
+
+    def tokens(self, y: Any, outputs: Any, weights: Any) -> tuple[Any, Any]:
+        """Return which elements of the loss count, and what each weighs.
+
+        Both are None where all count alike; `weights` are those of elements, or None.
+        """
         if self.overridden:
-            return None
-        return _losses.tokens_of(self._loss(), self.pick(y), outputs)
+            tokens = None if weights is None else ops.ones_like(weights)
+        else:
+            tokens = _losses.tokens_of(self._loss(), self.pick(y), outputs)
+        if weights is None:
+            return tokens, tokens
+        return tokens, tokens * _with_axes(weights, len(tokens.shape))
 
     def losses(self, y: Any, outputs: Any, tokens: Any) -> Any:
         """Return each sample's loss of the scored output, shape (B,)."""
@@ -150,9 +180,38 @@ def _last_activation(model: Any, output: str | None = None) -> str:
     return f"a {name} of its own" if name in known else name or "an activation"
 
 
+def _times(scale: Any, weights: Any) -> Any:
+    """Return the product of factors (B,) and weights (B, ...), either of them None."""
+    if scale is None or weights is None:
+        return weights if scale is None else scale
+    return ops.reshape(scale, (-1, *[1] * (len(weights.shape) - 1))) * weights
+
+
 def _broadcast(weights: Any, outputs: Any, axes: int) -> Any:
-    """Return weights (B,) as (B, ...) with so many axes."""
+    """Return weights (B, ...) with so many axes, those of the outputs."""
+    shape, wanted = tuple(weights.shape), tuple(outputs.shape)[:axes]
+    fits = all(
+        k in {1, None, m} or m is None for k, m in zip(shape, wanted, strict=False)
+    )
+    if len(shape) > axes or not fits:
+        msg = (
+            f"`weights` must have the losses' shape {wanted}, or their first axes, got "
+            f"shape {shape}; with several targets give weights for each"
+        )
+        raise ValueError(msg)
     if axes == 1:
         return weights
-    weights = ops.reshape(weights, (-1, *[1] * (axes - 1)))
+    weights = _with_axes(weights, axes)
     return ops.broadcast_to(weights, ops.shape(outputs)[:axes]) * 1.0
+
+
+def _with_axes(weights: Any, axes: int) -> Any:
+    """Return weights with further axes of length 1."""
+    more = [1] * (axes - len(weights.shape))
+    return ops.reshape(weights, (*ops.shape(weights), *more)) if more else weights
+
+
+def _relative(weights: Any) -> Any:
+    """Return weights of elements divided by their mean in each sample; 1 of samples."""
+    axes = tuple(range(1, len(weights.shape)))
+    return ops.divide_no_nan(weights, ops.mean(weights, axis=axes, keepdims=True))

@@ -34,14 +34,13 @@ def override(model: Any, recorder: Recorder) -> Callable[[], None]:
             return objective.total(x, y, y_pred, sample_weight, training)
         if training and recorder.recording:
             return recorder.step(x, y, y_pred, columns)
-        weights = objective.broadcast_weights(y, y_pred, columns.weights)
+        weights = objective.weigh(y, y_pred, columns.scale, columns.given)
         return objective.total(x, y, y_pred, weights, training)
 
     def metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         columns = read_columns(sample_weight)
         if columns is not None:
-            given = columns.user_weights
-            sample_weight = objective.broadcast_weights(y, y_pred, given)
+            sample_weight = objective.weigh(y, y_pred, None, columns.given)
         return compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def undo() -> None:

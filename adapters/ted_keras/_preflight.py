@@ -13,20 +13,17 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops, tree
+from keras.optimizers import schedules
 
 from ted_core import TedWarning
 from ted_core.config import single_sample_epochs
 from ted_core.reports.preflight import Preflight
 from ted_keras._backends import adapt
 from ted_keras._objective import ACTIVATIONS
+from ted_keras._schedules import schedule_problem
 from ted_keras._session import Session
 from ted_keras._validation import own_train_step
-
-# Schedules of Keras that end at a step, and the options whose sum it is.
-_ENDS = {
-    "CosineDecay": ("decay_steps", "warmup_steps"),
-    "PolynomialDecay": ("decay_steps",),
-}
+from ted_keras.data import Parts
 
 
 class Check:
@@ -81,7 +78,7 @@ class Check:
             warnings.warn(problem, TedWarning, stacklevel=4)
 
     @cached_property
-    def _batch(self) -> tuple[Any, Any, Any]:
+    def _batch(self) -> Parts:
         return self._data.source(self._ids)
 
     @cached_property
@@ -133,22 +130,20 @@ class Check:
     def _learning_rate(self) -> None:
         optimizer = self._model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        config = {} if optimizer is None else optimizer.get_config()
-        schedule = config.get("learning_rate")
-        if not isinstance(schedule, dict) or schedule["class_name"] not in _ENDS:
-            self.lines.append("learning rate: no schedule with an end of its own")
+        # The attribute is Keras' own; one's own schedule may have no `get_config`.
+        schedule = getattr(optimizer, "_learning_rate", None)
+        if not isinstance(schedule, schedules.LearningRateSchedule):
+            self.lines.append("learning rate: no schedule")
             return
-        kind, options = schedule["class_name"], schedule["config"]
-        end = sum(options.get(name) or 0 for name in _ENDS[kind])
         steps = self._pruner.max_total_steps(self._data.batch_size)
-        if end == steps:
-            self.lines.append(f"learning rate: {kind} ends with the run at {end}")
+        kind = type(schedule).__name__
+        problem = schedule_problem(schedule, steps)
+        if problem is not None:
+            self.problems.append(f"the learning rate's {kind} must {problem}")
             return
-        warmup = end - options["decay_steps"]
-        less = f" - {warmup}, after as many of warm-up" if warmup else ""
-        self.problems.append(
-            f"the learning rate's {kind} must end with the run after {steps} steps, "
-            f"got {end}; give decay_steps=ted.total_steps{less}"
+        last = float(ops.convert_to_numpy(schedule(steps - 1)))
+        self.lines.append(
+            f"learning rate: {kind}, {last:.3g} in the last of {steps} steps"
         )
 
     def _compute_loss(self) -> None:
@@ -193,10 +188,15 @@ class Check:
 
     def _totals(self) -> set[float]:
         """Return the model's own total at weights of 1, of 2 and of 2**20."""
-        weights = (ops.full((self._ids.size,), 2.0**k) for k in (0, 1, 20))
-        passed = self._passed
+        given, passed = self._batch[2], self._passed
+        given = np.ones(self._ids.size, np.float32) if given is None else given
+
+        def total(weight: float) -> Any:
+            weights = tree.map_structure(lambda w: ops.full(w.shape, weight), given)
+            return self._objective.total(*passed, weights)
+
         with keras.StatelessScope():
-            found = [self._objective.total(*passed, weight) for weight in weights]
+            found = [total(2.0**k) for k in (0, 1, 20)]
         return {float(ops.convert_to_numpy(total)) for total in found}
 
     def _site(self) -> None:

@@ -14,12 +14,13 @@ from ted_core.history import EpochAccounts
 from ted_core.typing import Counts
 from ted_keras._objective import Objective
 from ted_keras._overrides import find_mask, override
-from ted_keras._step import VALID, Recorder
+from ted_keras._step import WEIGHTLESS, Recorder
 from ted_keras._validation import probes_data
 from ted_keras.data import TEDData
 from ted_keras.masks import Mask
 
 _SEEN, _ORDER = "ted_keras.seen", "ted_keras.order"
+_MAX_TIMES = 255
 
 
 class Session:
@@ -109,10 +110,18 @@ class Session:
         """Bring what the steps have written to the pruner; waits for the device."""
         if self.recorder is None or self.pruner.finished:
             return
-        table = self.recorder.store.take()
-        counts, deliveries = np.divmod(table[:, 1].astype(np.int64), VALID)
-        times = {"deliveries": deliveries, "weightless": deliveries - counts}
-        self.pruner.observe_sums(table[:, 0], counts, **times)
+        sums, codes, shares = self.recorder.store.take().T
+        weightless, deliveries = np.divmod(codes.astype(np.int64), WEIGHTLESS)
+        # A mixed sample's values weigh as much as its part in them; a partner comes any
+        # number of times, so that its count is no more than a weight.
+        counts = np.minimum(np.ceil(shares), _MAX_TIMES)
+        sums = np.divide(sums, shares, out=sums.copy(), where=shares > 0) * counts
+        self.pruner.observe_sums(
+            sums,
+            counts.astype(np.uint8),
+            deliveries=deliveries,
+            weightless=weightless,
+        )
 
     def begin(self, epoch: int) -> None:
         """Open an epoch, or go on with one; repeated calls are harmless."""

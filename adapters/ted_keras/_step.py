@@ -16,16 +16,16 @@ from ted_keras._signals import signal_values
 from ted_keras._validation import own_train_step
 from ted_keras.masks import Mask, mask_gradient, pre_activation
 
-SEEN, VALID = 1, 256
-"""What a sample adds to its code: when it comes by, and when its value counts."""
+SEEN, WEIGHTLESS = 1, 256
+"""What a sample adds to its code: when it comes by, and when it has no value."""
 
 
 class Recorder:
     """Write each sample's value to the store, from within the compiled step.
 
-    The store holds a sum of values and a code that counts, 8 bytes a sample. A strategy
-    that ranks nothing keeps values too, for reports. Without a `mask` the site is the
-    pre-activation of the scored output.
+    The store holds a sum of values, a code that counts and the sum of the values'
+    weights, 12 bytes a sample. A strategy that ranks nothing keeps values too, for
+    reports. Without a `mask` the site is the pre-activation of the scored output.
     """
 
     def __init__(
@@ -67,14 +67,20 @@ class Recorder:
             raise EpochError(msg)
         self._last_rows = columns.rows
         objective, outputs = self.objective, self.objective.pick(y_pred)
-        weights = objective.broadcast_weights(y, y_pred, columns.weights)
+        weights = objective.weigh(y, y_pred, columns.scale, columns.given)
         made = objective.total(x, y, y_pred, weights)
-        tokens = objective.tokens(y, outputs)
+        of_samples, of_elements = objective.given(columns.given)
+        tokens, weighed = objective.tokens(y, outputs, of_elements)
+        sums = None if weighed is None else _sums(weighed)
+        heavy = [ops.not_equal(w, 0) for w in (of_samples, sums) if w is not None]
         if not self._inner:
-            zero = self._write(columns, self._values(x, y, y_pred, tokens), tokens)
-            return made + ops.cast(zero, made.dtype)
-        factor = ops.cast(columns.weights, "float32")
-        self._open = columns, factor * self._share(factor, tokens), tokens
+            # Weights of samples stand in no sample's own loss, those of elements do.
+            own = None if of_elements is None else columns.given
+            values = self._values(x, y, y_pred, weighed, own)
+            return made + ops.cast(self._write(columns, values, heavy), made.dtype)
+        factor = columns.scale * self._share(columns.scale, tokens, sums)
+        factor = factor if of_samples is None else factor * of_samples
+        self._open = columns, ops.cast(factor, "float32"), heavy
         return self._backend.tap(made, self._see_total)
 
     def tap(self, hidden: Any) -> Any:
@@ -106,7 +112,7 @@ class Recorder:
             )
         return "`fit` must call the model's `compute_loss` with its data's weights"
 
-    def _values(self, x: Any, y: Any, y_pred: Any, tokens: Any) -> Any:
+    def _values(self, x: Any, y: Any, y_pred: Any, tokens: Any, own: Any) -> Any:
         """Return the signal at the scored output, shape (B,)."""
         objective, picked = self.objective, self.objective.pick(y_pred)
         outputs = _wide(picked)
@@ -124,7 +130,7 @@ class Recorder:
                 return ops.sum(objective.losses(y, at, tokens))
             batch = ops.cast(ops.shape(at)[0] * self._replicas, at.dtype)
             made = tree.map_structure(lambda z: at if z is picked else z, y_pred)
-            return objective.total(x, y, made, None) * batch
+            return objective.total(x, y, made, objective.relative(own)) * batch
 
         at, gradient = self._backend.gradient(scored, outputs)
         kind = objective.activation(y, at)
@@ -132,14 +138,13 @@ class Recorder:
             at, gradient = pre_activation(at, gradient, activation=kind)
         return mask_gradient(at, gradient)
 
-    def _share(self, rows: Any, tokens: Any) -> Any:
+    def _share(self, rows: Any, tokens: Any, sums: Any) -> Any:
         """Return what the total's reduction multiplies each sample's loss with."""
         if self._sums:
-            return 1.0
-        if tokens is None:
+            return 1.0 if sums is None else sums
+        if sums is None:
             return 1 / ops.cast(ops.shape(rows)[0] * self._replicas, "float32")
-        counts = _counted(tokens)
-        return counts / (ops.sum(counts) * self._replicas)
+        return sums / (ops.sum(tokens) * self._replicas)
 
     def _see_total(self, total: Any, upstream: Any) -> Any:
         del total
@@ -149,32 +154,43 @@ class Recorder:
     def _see_mask(self, hidden: Any, gradient: Any) -> Any:
         if self._open is None:
             return 0.0  # not a step of a session
-        columns, weights, tokens = self._open
-        factor = weights * ops.cast(self._upstream, "float32")
+        columns, factor, heavy = self._open
+        factor = factor * ops.cast(self._upstream, "float32")
         some = ops.not_equal(factor, 0)
         values = mask_gradient(hidden, gradient)
         values = values / ops.where(some, ops.absolute(factor), 1.0)
-        return self._write(columns, values, tokens)
+        return self._write(columns, values, heavy)
 
-    def _write(self, columns: Columns, values: Any, tokens: Any) -> Any:
+    def _write(self, columns: Columns, values: Any, heavy: list[Any]) -> Any:
         """Write values to the store; return a 0 for the step's result to depend on.
 
-        A sample of weight 0, or without a token that counts, comes without a value.
+        A sample that is not `heavy` everywhere, for its weight is 0 or none of its
+        tokens counts, comes without a value. A mixed value goes to all of its parts.
         """
         values = ops.cast(values, "float32")
-        code = ops.ones_like(values) * (SEEN + VALID)
-        given = columns.user_weights, None if tokens is None else _counted(tokens)
-        for weight in given:
-            if weight is not None:
-                some = ops.not_equal(weight, 0)
-                values = ops.where(some, values, 0.0)
-                code = ops.where(some, code, float(SEEN))
-        return self.store.add(columns.ids, ops.stack([values, code], axis=1))
+        counted, code = ops.ones_like(values), ops.ones_like(values) * SEEN
+        for some in heavy:
+            values, counted = (ops.where(some, v, 0.0) for v in (values, counted))
+        if heavy:
+            code = code + WEIGHTLESS * (1 - counted)
+        ids, rows = [], []
+        for part, share in columns.parts:
+            found = [values, code, counted]
+            if share is not None:
+                drawn = ops.not_equal(share, 0)
+                found[0] = ops.where(drawn, values * share, 0.0)
+                found[2] = counted * share
+                code = ops.zeros_like(code)  # a partner was not forwarded for itself
+            ids.append(part)
+            rows.append(ops.stack(found, axis=1))
+        if len(ids) > 1:
+            ids, rows = [ops.concatenate(ids)], [ops.concatenate(rows)]
+        return self.store.add(ids[0], rows[0])
 
 
-def _counted(tokens: Any) -> Any:
-    """Return how many tokens of each sample count, shape (B,)."""
-    return ops.sum(tokens, axis=tuple(range(1, len(tokens.shape))))
+def _sums(weights: Any) -> Any:
+    """Return the sum of each sample's weights, shape (B,)."""
+    return ops.sum(weights, axis=tuple(range(1, len(weights.shape))))
 
 
 def _wide(values: Any) -> Any:

@@ -54,6 +54,7 @@ def _may_call_compute_loss(model: Any) -> bool:
             found = inspect.getattr_static(type(model), name, None)
             found = function.__globals__.get(name) if found is None else found
             found = getattr(found, "__func__", found)
+            found = inspect.unwrap(found) if callable(found) else found
             home = getattr(found, "__module__", None) or ""
             if inspect.isfunction(found) and home.partition(".")[0] != "keras":
                 waiting.append(found)

@@ -53,10 +53,13 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Sequential, Functional or subclassed; compiled before or after.
     data : tuple of arrays, callable or Pipeline
         ``(x, y)`` or ``(x, y, weights)``, nested as Keras takes them, rows along the
-        first axis; a function of ids, shape (B,), that gives such a tuple: row j is
-        sample ids[j]; or a ``tf.data`` pipeline as a :class:`Pipeline`.
+        first axis; a function of ids, shape (B,), that gives such a tuple, with row j
+        sample ids[j], or ``(x, y, weights, pairs)`` of a mixed batch; or a ``tf.data``
+        pipeline as a :class:`Pipeline`. Weights are of shape (n,), or of tokens and
+        pixels, (n, ...); ``pairs`` has (ids, weights) for each part, the batch's first.
     epochs : int
-        T, epochs of the run, at least 2: the same as in ``fit``.
+        T, epochs of the run, the same as in ``fit``: at least 2, or 1 with
+        `initial_scores`.
     batch_size : int, default 32
         Samples of a batch.
     n : int, optional
@@ -95,7 +98,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
     Notes
     -----
-    8 bytes a sample on the device (in NumPy with JAX), read once an epoch. `logs` gets
+    12 bytes a sample on the device (in NumPy with JAX), read once an epoch. `logs` gets
     `ted_core.run_metrics`. The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED:
     Accelerate Model Training by Internal Generalization, ECAI 2024.
 

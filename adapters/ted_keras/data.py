@@ -15,19 +15,21 @@ from numpy.typing import NDArray
 
 from ted_core._validation import as_array, as_scores, check_bool, check_real
 from ted_core.typing import Ids
-from ted_keras._batch_columns import add_weights, pack
+from ted_keras._batch_columns import pack, pack_parts, sample_weights
 from ted_keras._validation import check_count
 
 __all__ = ["Pipeline", "TEDData"]
 
 Fetch: TypeAlias = Callable[[NDArray[np.int64]], Any]
-"""Takes ids, shape (B,), and gives ``(x, y)`` or ``(x, y, weights)`` of B rows."""
+"""Takes ids, shape (B,), and gives ``(x, y)``, ``(x, y, weights)`` or, where they are
+mixed, ``(x, y, weights, pairs)``, of B rows."""
 
-_PARTS = (2, 3)  # (x, y), (x, y, weights)
+_ARRAYS = (2, 3)  # (x, y), (x, y, weights)
+_PARTS = (2, 3, 4)  # and (x, y, weights, pairs)
 _STREAMS = {"Dataset", "DataLoader", "IterableDataset", "PyDataset", "Sequence"}
 
-Parts: TypeAlias = tuple[Any, Any, NDArray[np.float32] | None]
-"""Inputs, targets and weights, float32, of as many rows each."""
+Parts: TypeAlias = tuple[Any, Any, Any, NDArray[np.float32] | None]
+"""Inputs, targets, weights and the columns of mixed parts, of as many rows each."""
 
 
 class Pipeline:
@@ -37,7 +39,9 @@ class Pipeline:
     ----------
     load : callable
         Takes the id of a sample, an int64 tensor of shape (), and gives ``(x, y)`` or
-        ``(x, y, weight)`` in TensorFlow's operations, as for ``Dataset.map``.
+        ``(x, y, weight)`` in TensorFlow's operations, as for ``Dataset.map``. A mixed
+        sample comes as ``(x, y, weight or None, pairs)`` with a pair (id, weight) for
+        each of its parts, its own first.
     batched : bool, default False
         Whether `load` takes the ids of a batch instead, shape (B,), and gives B rows:
         row j is sample ids[j].
@@ -117,7 +121,7 @@ class Pipeline:
         import tensorflow as tf  # noqa: PLC0415
 
         load = tf.function(self._load)
-        return lambda k, place: (load(k), place)
+        return lambda k, place: (_as_tuples(load(k)), place)
 
 
 class Source:
@@ -133,10 +137,10 @@ class Source:
         if isinstance(self._data, Pipeline):
             return next(self._run(self._data, ids, ids.size))[0]
         if not callable(self._data):
-            x, y, weights = self._data
-            rows = tree.map_structure(lambda leaf: leaf.take(ids, axis=0), (x, y))
-            return *rows, None if weights is None else weights[ids]
-        return self._check("data(ids)", self._data(ids), ids.size)
+            take = partial(tree.map_structure, lambda leaf: leaf.take(ids, axis=0))
+            x, y, weights, _ = self._data
+            return take(x), take(y), None if weights is None else take(weights), None
+        return self._check("data(ids)", self._data(ids), ids)
 
     @property
     def by_pipeline(self) -> bool:
@@ -157,15 +161,20 @@ class Source:
     ) -> Iterator[tuple[Parts, Ids]]:
         name = "load(ids)" if pipeline.batched else "load(id)"
         for parts, places in pipeline.batches(order, batch_size):
-            yield self._check(name, parts, places.size), places
+            yield self._check(name, parts, order[places]), places
 
-    def _check(self, name: str, parts: Any, size: int) -> Parts:
-        """Return what a user's function gave as NumPy, of `size` rows each."""
+    def _check(self, name: str, parts: Any, ids: Ids) -> Parts:
+        """Return what a user's function gave for `ids`, as NumPy."""
         if not isinstance(parts, tuple) or len(parts) not in _PARTS:
             got = _type_name(parts)
-            msg = f"`{name}` must be (x, y) or (x, y, weights), got {got}"
+            msg = (
+                f"`{name}` must be (x, y), (x, y, weights) or (x, y, weights, pairs), "
+                f"got {got}"
+            )
             raise TypeError(msg)
-        return _check_parts(name, parts, self._classes, size=size)
+        *found, _ = _check_parts(name, parts[:3], self._classes, size=ids.size)
+        pairs = parts[3] if len(parts) == _PARTS[-1] else None
+        return *found, None if pairs is None else _check_pairs(pairs, ids, self.n)
 
     def misplaced(self, ids: NDArray[np.int64], batch: Parts) -> bool:
         """Return whether a function gives `batch` in another order than that of `ids`.
@@ -192,7 +201,7 @@ def make_source(
 ) -> Source:
     """Check what a user gave as data: arrays, a function of ids, or a pipeline."""
     classes = _check_class_weight(class_weight)
-    if isinstance(data, tuple) and len(data) in _PARTS:
+    if isinstance(data, tuple) and len(data) in _ARRAYS:
         parts = _check_parts("data", data, classes)
         size = len(tree.flatten(parts[0])[0])
         if n is not None and check_count("n", n) != size:
@@ -228,10 +237,10 @@ def _check_parts(
         if leaf.ndim == 0 or len(leaf) != size:
             msg = f"`{name}` must have {size} rows everywhere, got shape {leaf.shape}"
             raise ValueError(msg)
-    weights = parts[2] if len(parts) == _PARTS[1] else None
+    weights = parts[2] if len(parts) == _ARRAYS[1] else None
     if weights is not None:
-        weights = _check_weights(weights, size)
-    return x, y, _weigh_classes(y, weights, classes) if classes else weights
+        weights = _check_weights(weights, y, size)
+    return x, y, _weigh_classes(y, weights, classes) if classes else weights, None
 
 
 def _as_leaf(name: str, leaf: Any) -> NDArray[Any]:
@@ -250,22 +259,68 @@ def _as_tuples(part: Any) -> Any:
     return part
 
 
-def _check_weights(weights: Any, size: int) -> NDArray[np.float32]:
-    """Return the weights of samples as float32 of shape (size,), checked."""
+def _check_weights(weights: Any, y: Any, size: int) -> Any:
+    """Return weights as float32 of shape (size, ...), one array or one for each target.
+
+    Those of tokens or pixels must fit the losses, which the step knows.
+    """
     if tree.is_nested(weights):
-        msg = (
-            f"`weights` must be one array of shape ({size},), got "
-            f"{_type_name(weights)}; weigh outputs by `loss_weights` of `compile`"
-        )
-        raise TypeError(msg)
+        weights = _as_tuples(weights)
+        try:
+            tree.assert_same_structure(weights, y)
+        except ValueError:
+            got = tree.map_structure(lambda _: "*", weights)
+            msg = f"`weights` must be one array, or one for each target, got {got}"
+            raise TypeError(msg) from None
+        return tree.map_structure(lambda one: _check_weights(one, one, size), weights)
     found = as_scores("weights", weights)
-    if found.shape != (size,):
-        msg = f"`weights` must have shape ({size},), got shape {found.shape}"
+    if found.ndim == 0 or len(found) != size:
+        msg = (
+            f"`weights` must have shape ({size},), or that of the losses ({size}, "
+            f"...), got shape {found.shape}"
+        )
         raise ValueError(msg)
     if not ((found >= 0) & (found < np.inf)).all():
         msg = "`weights` must be finite and at least 0, got others"
         raise ValueError(msg)
     return found
+
+
+def _check_pairs(pairs: Any, ids: Ids, n: int) -> NDArray[np.float32]:
+    """Return the columns of a mixed batch's parts, given as pairs (ids, weights)."""
+    listed = isinstance(pairs, list | tuple) and len(pairs) > 0
+    if not listed or any(not isinstance(p, list | tuple) or len(p) != 2 for p in pairs):  # noqa: PLR2004
+        msg = f"`pairs` must be pairs (ids, weights), got {_type_name(pairs)}"
+        raise TypeError(msg)
+    parts = []
+    for given, weights in pairs:
+        part = as_array("ids of `pairs`", given)
+        if part.dtype.kind not in "iu" or part.shape != ids.shape:
+            msg = (
+                f"the ids of `pairs` must be integers of shape {ids.shape}, got "
+                f"{part.dtype} of shape {part.shape}"
+            )
+            raise ValueError(msg)
+        if not ((part >= 0) & (part < n)).all():
+            msg = f"the ids of `pairs` must be in [0, {n}), got others"
+            raise ValueError(msg)
+        share = np.asarray(as_scores("weights of `pairs`", weights))
+        if share.shape not in {(), ids.shape}:
+            msg = (
+                f"the weights of `pairs` must have shape {ids.shape}, got {share.shape}"
+            )
+            raise ValueError(msg)
+        if not ((share >= 0) & (share < np.inf)).all():
+            msg = "the weights of `pairs` must be finite and at least 0, got others"
+            raise ValueError(msg)
+        parts.append((part, np.broadcast_to(share, ids.shape)))
+    if not np.array_equal(parts[0][0], ids):
+        msg = (
+            "the first of `pairs` must be the ids that were asked for, in their order, "
+            f"got {parts[0][0][:3]} for {ids[:3]}"
+        )
+        raise ValueError(msg)
+    return pack_parts(parts)
 
 
 def _check_class_weight(class_weight: Any) -> dict[int, float]:
@@ -285,7 +340,7 @@ def _check_class_weight(class_weight: Any) -> dict[int, float]:
 
 
 def _weigh_classes(
-    y: Any, weights: NDArray[np.float32] | None, table: dict[int, float]
+    y: Any, weights: Any, table: dict[int, float]
 ) -> NDArray[np.float32]:
     """Return weights times that of each sample's class; 1 for one that is not named."""
     if tree.is_nested(y):
@@ -303,6 +358,9 @@ def _weigh_classes(
             f"C), got shape {y.shape}{values}; give weights of the samples: (x, y, "
             "weights)"
         )
+        raise ValueError(msg)
+    if weights is not None and weights.ndim > 1:
+        msg = f"`weights` must have shape ({len(y)},), got shape {weights.shape}"
         raise ValueError(msg)
     classes = y.argmax(axis=1) if one_hot else np.rint(y).astype(np.int64).reshape(-1)
     known, index = np.unique(classes, return_inverse=True)
@@ -419,10 +477,10 @@ class TEDData(keras.utils.PyDataset):  # type: ignore[misc]
         rows: Any = slice(position * self.batch_size, (position + 1) * self.batch_size)
         if epoch.stream is not None and position == epoch.taken:
             epoch.taken += 1
-            (x, y, weights), rows = next(epoch.stream)
+            (x, y, weights, parts), rows = next(epoch.stream)
         else:
-            x, y, weights = self.source(epoch.order[rows])
-        return x, y, add_weights(epoch.rows[rows], weights)
+            x, y, weights, parts = self.source(epoch.order[rows])
+        return x, y, sample_weights(epoch.rows[rows], weights, parts)
 
     def on_epoch_begin(self) -> None:
         """Refuse an epoch that no callback has planned; start its pipeline."""

@@ -64,10 +64,11 @@ class Parted:
 
     def step(self, x, y, y_pred, columns):
         """Return the loss that is trained on."""
-        total = self.objective.total(x, y, y_pred, columns.weights)
+        total = self.objective.total(x, y, y_pred, columns.scale)
         if self._store is not None:
-            row = ops.cast(columns.ids, "float32")
-            total += self._store.add(columns.ids, ops.stack([row, row], axis=1))
+            ids, _ = columns.parts[0]
+            row = ops.cast(ids, "float32")
+            total += self._store.add(ids, ops.stack([row, row, row], axis=1))
         return total
 
 
@@ -95,7 +96,8 @@ def closing_costs(n, epochs=6):
     closing, draw = [], np.random.default_rng(0)
     for epoch in range(1, epochs):
         ids = session.pruner.plan().order
-        rows = np.stack([draw.random(ids.size), np.full(ids.size, 257)], axis=1)
+        once = np.ones(ids.size)  # received, with a value that weighs 1
+        rows = np.stack([draw.random(ids.size), once, once], axis=1)
         store.add(
             ops.convert_to_tensor(ids.astype(np.int32)),
             ops.convert_to_tensor(rows.astype(np.float32)),

@@ -9,7 +9,7 @@ import pytest
 from harness_runs import FOLDER, arguments_of, read_config, train
 
 from ted_core import keep_count, rankings
-from ted_core.comparison import paired_difference
+from ted_core.comparison._statistics import paired_difference
 
 TABLES = [read_config(FOLDER / "configs" / f"table{k}.toml") for k in (1, 2)]
 ROWS = [name for name in TABLES[0]["methods"] if name.endswith(", static")]

@@ -31,22 +31,25 @@ def here(monkeypatch):
 
 @pytest.mark.usefixtures("here")
 def test_the_budget_curve_is_measured_and_drawn(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(engine, "BUDGETS", (0.5, 1.0))
+    # Each fit is traced anew: one budget and one method are enough for the wiring.
+    monkeypatch.setattr(engine, "BUDGETS", (1.0,))
+    monkeypatch.setattr(engine, "METHODS", ("soft_margin",))
     data, picture = tmp_path / "pictures.npz", tmp_path / "curve.svg"
     np.savez(data, **arrays())
-    line = ["--data", str(data), "--seeds", "3", "--epochs", "8"]
+    line = ["--data", str(data), "--seeds", "3", "--epochs", "4"]
     assert main([*line, "--out", str(picture)]) == 0
     printed = capsys.readouterr().out
     assert "\nsoft_margin " in printed
-    assert "At 50 % of the samples" in printed
+    assert "At 100 % of the samples" in printed
     drawn = picture.read_text(encoding="utf-8")
-    for words in ("Budget curve: pictures.npz, 40 samples", "test accuracy, %", "ted"):
+    for words in ("Budget curve: pictures.npz, 40 samples", "test accuracy, %"):
         assert f"<!-- {words} -->" in drawn
 
 
 def test_another_backend_finds_planted_labels(tmp_path):
-    picture = tmp_path / "found.png"
-    line = ["--backend", "jax", "--wrong-labels", "--epochs", "8"]
+    data, picture = tmp_path / "pictures.npz", tmp_path / "found.png"
+    np.savez(data, **arrays(200))
+    line = ["--backend", "jax", "--wrong-labels", "--epochs", "8", "--data", str(data)]
     done = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-m", "ted_keras.demo", *line, "--out", str(picture)],
         capture_output=True,
@@ -55,11 +58,11 @@ def test_another_backend_finds_planted_labels(tmp_path):
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("  planted") > 12
+    assert done.stdout.count("  planted") > 4  # of 10; chance would find 1
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("method", ["ted", "soft_margin", "ted_loss", "random"])
+@pytest.mark.parametrize("method", ["ted", "random"])
 def test_a_seed_decides_all_and_the_global_generator_is_left_alone(method):
     task = task_of(Images(**arrays()), "pictures")
     before = np.random.get_state()[1].copy()  # noqa: NPY002 - must not be touched

@@ -18,6 +18,7 @@ from keras_checks.common import (
     samples,
     session,
 )
+from keras_checks.weighing import PARTNERS, SHARES, mixed
 from ted_keras import Pipeline
 
 import ted_core
@@ -57,6 +58,29 @@ def test_a_pipeline_gives_the_run_of_the_arrays_bit_for_bit(data, arrays):
         np.testing.assert_array_equal(part, expected)
     for name, value in want[0].items():
         np.testing.assert_array_equal(found[0][name], value, err_msg=name)
+
+
+def load_mixed(k):
+    """Mix a sample, or each of a batch, with another."""
+    other, share = tf.gather(PARTNERS, k), tf.gather(SHARES, k)
+    mine = share[..., None]
+    x, y = (
+        mine * tf.gather(part, k) + (1 - mine) * tf.gather(part, other)
+        for part in (X, np.eye(3, dtype="float32")[Y])
+    )
+    return x, y, None, [(k, share), (other, 1 - share)]
+
+
+def test_a_pipeline_mixes_as_a_function_does():
+    found = []
+    for data in (mixed, Pipeline(load_mixed), Pipeline(load_mixed, batched=True)):
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        model = compiled(network(), loss=loss)
+        ted = session(model, data, n=N)
+        fit(ted, model)
+        found.append(ted.pruner.scores)
+    for scores in found[1:]:
+        np.testing.assert_allclose(scores, found[0], rtol=1e-4, atol=1e-6)
 
 
 def test_nested_parts_keep_their_names():
@@ -194,7 +218,7 @@ def negative_weight(k):
 @pytest.mark.parametrize(
     ("given", "kind", "said"),
     [
-        (one_part, TypeError, r"`load\(id\)` must be \(x, y\) or \(x, y, weights\)"),
+        (one_part, TypeError, r"`load\(id\)` must be \(x, y\), \(x, y, weights\) or"),
         (no_target, TypeError, r"`load\(id\)` must hold arrays, got builtins.NoneType"),
         (negative_weight, ValueError, "`weights` must be finite and at least 0"),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from keras.optimizers import schedules
 from keras_checks.common import (
     EPOCHS,
     N,
@@ -216,15 +217,16 @@ def test_check_tells_the_facts_of_a_run():
     model = compiled(network(activation="softmax"), loss=loss)
     ted = session(model)
     steps = ted.total_steps
-    rate = keras.optimizers.schedules.CosineDecay(0.1, steps)
+    rate = schedules.CosineDecay(0.1, steps)
     model.compile(keras.optimizers.SGD(rate), loss)
     report = ted.check()
     assert report.problems == ()
     kept = ted.pruner.schedule_table()["kept"]
+    last = f"{float(rate(steps - 1)):.3g}"
     assert str(report).splitlines() == [
         f"data: {N} samples, row j of a batch is ids[j]",
         f"epochs: {EPOCHS}, of {kept.min()} to {N} samples, {steps} steps of 8",
-        f"learning rate: CosineDecay ends with the run at {steps}",
+        f"learning rate: CosineDecay, {last} in the last of {steps} steps",
         "mask: at the output, before its softmax",
         f"fit: give it `ted.data`, epochs={EPOCHS} and callbacks=[ted]",
     ]
@@ -236,16 +238,36 @@ def test_check_tells_the_facts_of_a_run():
     ("rate", "said"),
     [
         (
-            keras.optimizers.schedules.CosineDecay(0.1, 48),
+            schedules.CosineDecay(0.1, 48),
             r"after 30 steps, got 48; give decay_steps=ted\.total_steps$",
         ),
         (
-            keras.optimizers.schedules.CosineDecay(0.0, 48, 0, None, 0.1, 5),
+            schedules.CosineDecay(0.0, 48, 0, None, 0.1, 5),
             r"got 53; give decay_steps=ted\.total_steps - 5, after as many of warm-up",
         ),
         (
-            keras.optimizers.schedules.PolynomialDecay(0.1, 100),
+            schedules.PolynomialDecay(0.1, 100),
             "PolynomialDecay must end with the run after 30 steps, got 100",
+        ),
+        (
+            schedules.CosineDecay(0.1, 48, warmup_steps=5),  # no target, no warm-up
+            r"after 30 steps, got 48; give decay_steps=ted\.total_steps$",
+        ),
+        (
+            schedules.CosineDecayRestarts(0.1, 8),
+            "end with the run after 30 steps, got 56; give cycles that end",
+        ),
+        (
+            schedules.PiecewiseConstantDecay([10, 36], [0.1, 0.01, 0.001]),
+            "change for the last time within the run's 30 steps, got 36",
+        ),
+        (
+            schedules.ExponentialDecay(0.1, 48, 0.1),
+            "change for the first time within the run's 30 steps, got 48",
+        ),
+        (
+            schedules.InverseTimeDecay(0.1, 31, 0.1),
+            "for the first time within the run's 30 steps, got 31",
         ),
     ],
 )
@@ -257,8 +279,38 @@ def test_check_warns_of_a_learning_rate_that_does_not_end_with_the_run(rate, sai
     assert len(report.problems) == 1
 
 
+class Halving(schedules.LearningRateSchedule):
+    """A schedule that can not be written down, as it has no `get_config`."""
+
+    def __call__(self, step):
+        return 0.1 * 0.5 ** (ops.cast(step, "float32") / 29)
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (0.1, "learning rate: no schedule"),
+        (Halving(), "learning rate: Halving, 0.05 in the last of 30 steps"),
+        (
+            schedules.CosineDecay(0.0, 20, warmup_target=0.1, warmup_steps=10),
+            "CosineDecay, 0.000616 in the last of 30 steps",
+        ),
+        (schedules.CosineDecayRestarts(0.1, 10, t_mul=1.0), "CosineDecayRestarts, "),
+        (schedules.CosineDecayRestarts(0.1, 10), "CosineDecayRestarts, "),
+        (schedules.PiecewiseConstantDecay([10, 20], [0.1, 0.01, 0.001]), ", 0.001 in"),
+        (schedules.ExponentialDecay(0.1, 10, 0.5, staircase=True), ", 0.025 in the"),
+        (schedules.PolynomialDecay(0.1, 8, cycle=True), "PolynomialDecay, "),
+    ],
+)
+def test_check_tells_the_rate_of_the_last_step(rate, said):
+    ted = session(compiled(network(), rate))
+    report = ted.check()
+    assert report.problems == ()
+    assert said in next(line for line in report.lines if "learning rate" in line)
+
+
 def test_a_fit_warns_of_a_learning_rate_that_does_not_end_with_the_run():
-    model = compiled(network(), keras.optimizers.schedules.CosineDecay(0.1, 48))
+    model = compiled(network(), schedules.CosineDecay(0.1, 48))
     ted = session(model)
     with pytest.warns(TedWarning, match=r"CosineDecay must end .* 30 steps, got 48"):
         fit(ted, model)
@@ -335,6 +387,16 @@ class CallsIt(Stepping):
         return tape_of(self, data, self.compute_loss)
 
 
+@tf.function
+def traced(model, data):
+    return tape_of(model, data, model.compute_loss)
+
+
+class CallsATracedFunction(Stepping):
+    def train_step(self, data):
+        return traced(self, data)
+
+
 class ComputesItself(Stepping):
     def train_step(self, data):
         x, y, _ = data
@@ -357,10 +419,11 @@ class TwoPasses(Stepping):
         return tape_of(self, data, self.compute_loss)
 
 
-def test_a_train_step_that_calls_compute_loss_once_trains():
-    model = compiled(CallsIt("good"))
+@pytest.mark.parametrize("kind", [CallsIt, CallsATracedFunction])
+def test_a_train_step_that_calls_compute_loss_once_trains(kind):
+    model = compiled(kind("good"))
     ted = session(model)
-    assert any(line.startswith("train_step: of CallsIt") for line in ted.check().lines)
+    assert any(line.startswith("train_step: of Calls") for line in ted.check().lines)
     fit(ted, model)
     assert ted.pruner.finished
     assert np.isfinite(ted.pruner.scores).all()

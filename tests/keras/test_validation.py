@@ -76,7 +76,19 @@ def negative():
             (X, Y, {"last": WEIGHTS}),
             {},
             TypeError,
-            r"`weights` must be one array of shape \(64,\), got builtins\.dict",
+            r"`weights` must be one array, or one for each target, got {'last': '\*'}",
+        ),
+        (
+            (X, {"a": Y, "b": Y}, {"a": WEIGHTS}),
+            {},
+            TypeError,
+            "`weights` must be one array, or one for each target",
+        ),
+        (
+            (X, Y, np.ones((N, 2))),
+            {"class_weight": {0: 2}},
+            ValueError,
+            r"`weights` must have shape \(64,\), got shape \(64, 2\)",
         ),
         ((X, Y, np.full(N, "1")), {}, TypeError, "`weights` must hold real numbers"),
         (
@@ -102,6 +114,51 @@ def negative():
 def test_what_a_session_cannot_work_with_is_refused_by_name(data, options, kind, said):
     with pytest.raises(kind, match=said):
         session(compiled(network()), data, **options)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kind", "said"),
+    [
+        (lambda ids: ids, TypeError, r"`pairs` must be pairs \(ids, weights\)"),
+        (lambda ids: [(ids, 1.0, 2.0)], TypeError, "`pairs` must be pairs"),
+        (lambda ids: [(ids[::-1], 1.0)], ValueError, "the first of `pairs` must be"),
+        (lambda ids: [(ids, 0.5), (ids + N, 0.5)], ValueError, r"must be in \[0, 64\)"),
+        (
+            lambda ids: [(ids, 0.5), (ids * 1.0, 0.5)],
+            ValueError,
+            "be integers of shape",
+        ),
+        (lambda ids: [(ids, 0.5), (ids[1:], 0.5)], ValueError, "integers of shape"),
+        (
+            lambda ids: [(ids, -1.0)],
+            ValueError,
+            "`pairs` must be finite and at least 0",
+        ),
+        (
+            lambda ids: [(ids, np.nan)],
+            ValueError,
+            "`pairs` must be finite and at least",
+        ),
+        (
+            lambda ids: [(ids, np.ones(3))],
+            ValueError,
+            r"`pairs` must have shape \(8,\)",
+        ),
+    ],
+)
+def test_pairs_that_say_not_what_was_mixed_are_refused(pairs, kind, said):
+    ted = session(network(), lambda ids: (X[ids], Y[ids], None, pairs(ids)), n=N)
+    with pytest.raises(kind, match=said):
+        ted.data[0]
+
+
+@pytest.mark.parametrize("shape", [(N, 1), (N, 3), (N, 2, 2)])
+def test_weights_of_another_shape_than_the_losses_are_refused_in_the_step(shape):
+    model = compiled(network())
+    ted = session(model, (X, Y, np.ones(shape)))
+    said = r"`weights` must have the losses' shape \(.*\), or their first axes, got"
+    with pytest.raises(ValueError, match=said), ted:
+        fit(ted, model)
 
 
 def test_only_a_model_is_trained():

@@ -83,6 +83,21 @@ def test_the_last_full_epoch_is_whole(whole):
     assert kept[-1] == N > kept[-2]
 
 
+def test_lengths_group_the_batches_that_an_epoch_keeps():
+    lengths = 1 + torch.arange(N) * 13 % 17
+    ted = make_ted(lengths=lengths.numpy(), multiple_of=BATCH)
+    net, ted, trainer = fit(ted=ted)
+    longest = [
+        [int(lengths[ids].max()) for _, ids in batches] for batches in net.seen.values()
+    ]
+    assert all(one[0] == max(one) for one in longest)
+    shuffled = [lengths[torch.randperm(N)].view(-1, BATCH).amax(1) for _ in range(20)]
+    assert sum(longest[0]) < min(int(one.sum()) for one in shuffled)
+    tokens = [int(lengths[ids].sum()) for ids in net.orders().values()]
+    assert ted.report().forwarded_tokens.tolist() == tokens
+    assert trainer.global_step == ted.total_steps(BATCH)
+
+
 def test_a_loader_may_be_made_before_the_fit(plain):
     ted = make_ted()
     net = FromOutside(ted)

@@ -37,14 +37,14 @@ def tap(value: Any, seen: Callable[[Any, Any], Any]) -> Any:
 
 
 class Store:
-    """Sum and code of each sample, in NumPy: a step's state has a fixed form."""
+    """Sum, code and weight of each sample, in NumPy: a step's state is fixed."""
 
     def __init__(self, n: int, model: Any) -> None:
         del model
         self._n, self._waiting = n, list[Any]()
 
     def add(self, ids: Any, rows: Any) -> Any:
-        """Send rows of shape (B, 2) for the samples `ids`, shape (B,); return 0."""
+        """Send rows of shape (B, 3) for the samples `ids`, shape (B,); return 0."""
         # A function without effects stays on JAX's fast path: it is called because the
         # step's result needs what it returns.
         # One array: a callback's cost grows with the number of its arguments.
@@ -63,7 +63,7 @@ class Store:
         for array in jax.live_arrays():  # type: ignore[no-untyped-call]
             if not array.is_deleted():
                 array.block_until_ready()
-        table = np.zeros((self._n, 2), np.float32)
+        table = np.zeros((self._n, 3), np.float32)
         if self._waiting:
             packed = np.concatenate([np.asarray(part) for part in self._waiting])
             self._waiting.clear()

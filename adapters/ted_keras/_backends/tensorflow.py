@@ -61,7 +61,7 @@ def random_numbers_kept() -> Iterator[None]:
 
 
 class Store:
-    """Sum and code of each sample: a variable of shape (n, 2), one on each replica."""
+    """Sum, code and weight of each sample: a variable (n, 3) on each replica."""
 
     def __init__(self, n: int, model: Any) -> None:
         self._strategy = model.distribute_strategy
@@ -70,11 +70,11 @@ class Store:
             how["synchronization"] = tf.VariableSynchronization.ON_READ
             how["aggregation"] = tf.VariableAggregation.SUM
         with self._strategy.scope():
-            table = tf.Variable(tf.zeros((n, 2)), trainable=False, **how)
+            table = tf.Variable(tf.zeros((n, 3)), trainable=False, **how)
         self._tables = self._strategy.experimental_local_results(table)
 
     def add(self, ids: Any, rows: Any) -> Any:
-        """Add rows of shape (B, 2) to the samples `ids`, shape (B,); return 0."""
+        """Add rows of shape (B, 3) to the samples `ids`, shape (B,); return 0."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         table = self._tables[int(tf.get_static_value(replica))]
         table.scatter_nd_add(ids[:, None], rows)

@@ -40,14 +40,14 @@ def random_numbers_kept() -> AbstractContextManager[None]:
 
 
 class Store:
-    """Sum and code of each sample, a tensor of shape (n, 2) on Keras' device."""
+    """Sum, code and weight of each sample: a tensor (n, 3) on Keras' device."""
 
     def __init__(self, n: int, model: Any) -> None:
         del model
-        self._table = ops.zeros((n, 2), dtype="float32")
+        self._table = ops.zeros((n, 3), dtype="float32")
 
     def add(self, ids: Any, rows: Any) -> Any:
-        """Add rows of shape (B, 2) to the samples `ids`, shape (B,); return 0."""
+        """Add rows of shape (B, 3) to the samples `ids`, shape (B,); return 0."""
         self._table.index_add_(0, ids, rows.detach())
         return 0.0
 

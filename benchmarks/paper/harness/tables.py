@@ -8,7 +8,7 @@ from harness.configs import rows
 from harness.cuts import cut_table
 from harness.methods import ranking_samples
 
-from ted_core.comparison import paired_difference
+from ted_core.comparison._statistics import paired_difference
 
 __all__ = ["comparisons", "group", "section", "shown"]
 

@@ -17,11 +17,12 @@ MODULES = (
     "logs",
     "models",
     "inputs",
+    "weighing",
     "compiling",
     "adapter",
 )
 # What differs with the backend: a step's values, its lengths of epochs, its states.
-ON_EVERY_BACKEND = ("values", "epochs", "resume", "adapter")
+ON_EVERY_BACKEND = ("values", "weighing", "epochs", "resume", "adapter")
 
 
 def checks(modules=MODULES):
