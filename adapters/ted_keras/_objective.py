@@ -124,9 +124,8 @@ class Objective:
         Both are None where all count alike; `weights` are those of elements, or None.
         """
         if self.overridden:
-            tokens = None if weights is None else ops.ones_like(weights)
-        else:
-            tokens = _losses.tokens_of(self._loss(), self.pick(y), outputs)
+            return None if weights is None else ops.ones_like(weights), weights
+        tokens = _losses.tokens_of(self._loss(), self.pick(y), outputs)
         if weights is None:
             return tokens, tokens
         return tokens, tokens * _with_axes(weights, len(tokens.shape))

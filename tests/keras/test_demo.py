@@ -31,13 +31,24 @@ def here(monkeypatch):
 
 @pytest.mark.usefixtures("here")
 def test_the_budget_curve_is_measured_and_drawn(capsys, monkeypatch, tmp_path):
-    # Each fit is traced anew: one budget and one method are enough for the wiring.
+    # Each fit is traced anew: one budget, one method and one seed are really trained.
     monkeypatch.setattr(engine, "BUDGETS", (1.0,))
     monkeypatch.setattr(engine, "METHODS", ("soft_margin",))
+    trained = {}
+
+    def once(task, *, seed, **options):
+        arm = options["epochs"], options.get("method"), options["prune_ratio"]
+        if arm not in trained:
+            trained[arm] = fit(task, seed=seed, **options)
+        accuracy, session = trained[arm]
+        return accuracy - seed, session
+
+    monkeypatch.setattr("ted_keras.demo.fit", once)
     data, picture = tmp_path / "pictures.npz", tmp_path / "curve.svg"
     np.savez(data, **arrays())
     line = ["--data", str(data), "--seeds", "3", "--epochs", "4"]
     assert main([*line, "--out", str(picture)]) == 0
+    assert len(trained) == 4
     printed = capsys.readouterr().out
     assert "\nsoft_margin " in printed
     assert "At 100 % of the samples" in printed

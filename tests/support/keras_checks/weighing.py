@@ -87,6 +87,30 @@ def weights_of_elements_weigh_within_their_samples(seed, case):
     assert ted.report().weightless[0] == (heavy == 0).sum()
 
 
+def mean_of_weighed(x=None, y=None, y_pred=None, sample_weight=None, **options):
+    losses = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
+    weighed = losses if sample_weight is None else losses * sample_weight
+    return keras.ops.mean(weighed)
+
+
+def a_loss_of_the_models_own_gets_the_weights_of_elements():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(16, 3, 4)).astype("float32")
+    y = rng.integers(0, 3, size=(16, 3))
+    w = rng.choice([0.25, 1, 3], size=(16, 3)).astype("float32")
+    for mask in (False, True):
+        found = []
+        for own in (None, mean_of_weighed):
+            keras.utils.set_random_seed(1)
+            model = compiled(classifier((3,), mask=mask), 0.0)
+            if own is not None:
+                model.compute_loss = own
+            ted = session(model, (x, y, w), epochs=2, prune_ratio=0.0)
+            fit(ted, model)
+            found.append(ted.pruner.scores)
+        np.testing.assert_allclose(*found, **CLOSE)
+
+
 def weights_of_each_target_go_to_its_loss():
     rng = np.random.default_rng(0)
     model, (x, y) = nested()
@@ -245,6 +269,7 @@ def a_step_of_the_models_own_trains_as_that_of_keras():
 
 CHECKS = (
     weights_of_elements_weigh_within_their_samples,
+    a_loss_of_the_models_own_gets_the_weights_of_elements,
     weights_of_each_target_go_to_its_loss,
     outputs_of_other_axes_get_the_weights_of_their_samples,
     a_mixed_samples_value_goes_to_all_of_its_parts,
