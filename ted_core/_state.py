@@ -155,7 +155,7 @@ def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> R
         rows[name] = row.tolist()
     limits = [("planned", [n], f"{n}"), ("missing", rows["planned"], "those planned")]
     if config.lengths is not None:
-        total = int(config.lengths.sum(dtype=np.int64))
+        total = config.tokens
         limits.append(("planned_tokens", [total], f"{total}"))
         limits.append(("forwarded_tokens", rows["planned_tokens"], "those planned"))
     for name, limit, most in limits:
