@@ -418,7 +418,10 @@ def load_state(path: str | os.PathLike[str]) -> State:
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except Exception as error:
-        msg = f"`{path}` must be a whole saved state, got: {error}"
+        msg = (
+            f"`{path}` must be a whole saved state, got a damaged file or another "
+            f"program's: {error}"
+        )
         raise CheckpointError(msg) from error
     if state.get("format") != FORMAT:
         msg = f"`format` must be {FORMAT!r}, got {state.get('format')!r} in {path}"

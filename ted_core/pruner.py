@@ -118,15 +118,12 @@ class Pruner:
         names = (*HISTORY, *tokens, "keep_ratio")
         self._history: Rows = {name: [] for name in names}
         self._epoch, self._stopped = 0, False
+        self._imbalance = 0.0  # of the plan that closed last
         self._warned_of_single = False
         self._plan: EpochPlan | None = None
 
     def __repr__(self) -> str:
         """Return how far the run is, in a line; nothing is planned for it."""
-        return f"Pruner({self._summary()})"
-
-    def _summary(self) -> str:
-        """Return epoch, samples, method and savings, of what is known by now."""
         config, kept = self.config, f"{self.n} samples"
         if self.finished:
             kept = f"finished, {kept}"
@@ -135,8 +132,8 @@ class Pruner:
         elif config.known_count:
             kept = f"keeps {config.kept_counts[self._epoch]} of {kept}"
         return (
-            f"epoch={self._epoch} of {self.epochs}, {kept}, "
-            f"method={config.method!r}, saved={self.savings().ratio:.1%}"
+            f"Pruner(epoch={self._epoch} of {self.epochs}, {kept}, "
+            f"method={config.method!r}, saved={self.savings().ratio:.1%})"
         )
 
     @property
@@ -363,6 +360,7 @@ class Pruner:
             row |= accounts.tokens(self.config.lengths)
         for name, count in row.items():
             self._history[name].append(count)
+        self._imbalance = plan.imbalance
         self._plan, self._epoch = None, self._epoch + 1
         if closed.given_up:
             _warn(
@@ -457,10 +455,14 @@ class Pruner:
         if self.config.lengths is None:
             return savings
         planned, forwarded = (np.array(self._history[name]) for name in TOKENS)
-        tokens = savings_of(
-            self.config.tokens, planned, planned - forwarded, forwarded
-        )
+        tokens = savings_of(self.config.tokens, planned, planned - forwarded, forwarded)
         return replace(savings, tokens=tokens)
+
+    @property
+    def _last_kept(self) -> float:
+        """Share of the samples that the epoch kept which closed last; 0 before any."""
+        planned = self._history["planned"]
+        return planned[-1] / self.n if planned else 0.0
 
     @property
     def nonfinite_dropped(self) -> int:
