@@ -80,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.run(arguments)
         for warning in caught:
             print(f"ted: warning: {warning.message}", file=sys.stderr)
-    except (ValueError, TypeError, ModuleNotFoundError) as error:
-        print(f"ted: error: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        print(f"ted: error: {getattr(error, 'strerror', error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -339,8 +339,8 @@ def _kept(samples: SampleTable, rows: slice) -> str:
     if not samples.update_counts.any():
         return "none yet"
     ids, counts = samples.ids[rows].tolist(), samples.update_counts[rows].tolist()
-    pairs = [f"{k} ({times})" for k, times in zip(ids, counts, strict=True)]
-    return f"{pairs[0][:-1]} epochs), {', '.join(pairs[1:])}"
+    pairs = zip(ids, counts, strict=True)
+    return ", ".join(f"{k} ({times}x)" for k, times in pairs)
 
 
 def _tell(name: str, value: object) -> None:

@@ -202,7 +202,9 @@ def test_inspect_begins_with_what_is_asked_first(capsys, saved):
     ):
         ids = [int(one.split("(")[0]) for one in found[name].split(", ")]
         assert ids == rows.ids.tolist()
-    assert f"({table.update_counts[0]} epochs)" in found["most kept"]
+    assert found["most kept"].startswith(
+        f"{table.ids[0]} ({table.update_counts[0]}x), "
+    )
 
 
 @pytest.mark.parametrize(
