@@ -205,6 +205,14 @@ def test_the_repr_tells_epoch_samples_kept_ones_and_method_and_plans_nothing():
     assert repr(pruner) == text(2, "finished, 1000 samples", saved="25.0%")
 
 
+def test_the_repr_of_one_process_with_a_shard_asks_no_other():
+    def together(array):
+        raise AssertionError(array)
+
+    pruner = ted.Pruner(20, epochs=6, shard=ted.Shard((20, 20), 1, together))
+    assert repr(pruner) == text(0, "20 samples")
+
+
 def test_the_repr_does_not_guess_a_count_that_the_scores_decide():
     pruner = ted.Pruner(9, epochs=6, strategy=ted.InfoBatch(), signal="loss")
     method = f"{ted.InfoBatch()!r} of loss"
