@@ -235,6 +235,7 @@ def _rows(table: NDArray[np.void], max_rows: int = 20) -> NDArray[np.int64]:
 def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
     except ModuleNotFoundError:
         msg = "--plot needs Matplotlib: pip install 'ted-core[plot]'"
         raise ValueError(msg) from None
@@ -247,7 +248,7 @@ def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
     axes = figure.subplots()
     axes.set_title(title, fontsize="medium")
     axes.step(table["epoch"], table["keep_fraction"], where="post", color="#0072B2")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch t", ylabel="kept share of the data", ylim=(0, 1.05))
     with _named("--plot", path, "written"), atomic_write(path) as file:
         figure.savefig(file, dpi=150, format=kind)
