@@ -5,15 +5,13 @@ from __future__ import annotations
 from ted_core._validation import check_kind
 from ted_core.pruner import Pruner
 
-__all__ = ["metric_names", "run_metrics"]
+__all__ = ["run_metrics"]
 
-_NAMES = ("ted/keep_ratio", "ted/samples_saved", "ted/nonfinite_dropped")
-_TOKENS = "ted/tokens_saved"
+METRICS = "ted/keep_ratio", "ted/samples_saved", "ted/nonfinite_dropped"
+"""Names of `run_metrics`, for a framework that asks for them before a run."""
 
-
-def metric_names(*, tokens: bool) -> tuple[str, ...]:
-    """Return the names of `run_metrics`, for a framework that asks before a run."""
-    return (*_NAMES, _TOKENS) if tokens else _NAMES
+TOKENS_SAVED = "ted/tokens_saved"
+"""Name of the one that a run with lengths has beside them."""
 
 
 def run_metrics(pruner: Pruner) -> dict[str, float]:
@@ -66,9 +64,9 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
     if pruner.planned and not pruner.finished:
         kept, imbalance = pruner.plan().keep_fraction, pruner.plan().imbalance
     numbers = kept, savings.ratio, float(pruner.nonfinite_dropped)
-    metrics = dict(zip(_NAMES, numbers, strict=True))
+    metrics = dict(zip(METRICS, numbers, strict=True))
     if savings.tokens is not None:
-        metrics[_TOKENS] = savings.tokens.ratio
+        metrics[TOKENS_SAVED] = savings.tokens.ratio
     if pruner.config.shard is not None:
         metrics["ted/imbalance"] = imbalance
     return metrics

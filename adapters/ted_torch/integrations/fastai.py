@@ -37,7 +37,7 @@ from ted_core import (
     run_metrics,
 )
 from ted_core.config import RunOptions
-from ted_core.reports.metrics import metric_names
+from ted_core.reports.metrics import METRICS, TOKENS_SAVED
 from ted_torch._validation import check_no_shard
 from ted_torch.session import TED
 
@@ -186,7 +186,8 @@ class TEDCallback(Callback):  # type: ignore[misc]
     @property
     def _names(self) -> tuple[str, ...]:
         """Names of the run's numbers, before there is a session."""
-        return metric_names(tokens=self._options.get("lengths") is not None)
+        tokens = self._options.get("lengths") is not None
+        return (*METRICS, TOKENS_SAVED) if tokens else METRICS
 
     def _own_metrics(self) -> list[Any]:
         """Return the learner's metrics without the run's numbers."""
