@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -147,7 +148,7 @@ def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> R
         rows[name] = row.tolist()
     limits = [("planned", [n], f"{n}"), ("missing", rows["planned"], "those planned")]
     if config.lengths is not None:
-        total = int(config.lengths.sum(dtype=np.int64))
+        total = config.tokens
         limits.append(("planned_tokens", [total], f"{total}"))
         limits.append(("forwarded_tokens", rows["planned_tokens"], "those planned"))
     for name, limit, most in limits:
@@ -245,7 +246,15 @@ def read_scores(given: InitialScores, n: int) -> ArrayLike:
             return scores
         if path.suffix == ".csv":
             return _by_id(*_columns(path), n)
-        given = read_states(path)[1][0][1]
+        latest, *others = read_states(path)
+        if others and others[0].epoch == latest.epoch:
+            msg = (
+                f"`initial_scores` must be one state, got {len(others) + 1} in "
+                f"{path.name!r}: {latest.source!r}, {others[0].source!r}, ...; give "
+                "the file of one alone, or the state itself"
+            )
+            raise ValueError(msg)
+        given = latest.state
     if isinstance(given, Mapping):
         ranking = strategies.Static.from_state(given).scores
         unknown = int(ranking.size - np.isfinite(ranking).sum())
@@ -293,31 +302,79 @@ def _by_id(ids: NDArray[Any], scores: NDArray[Any], n: int) -> NDArray[Any]:
     return scores[order]
 
 
-States = list[tuple[tuple[str, ...] | None, Mapping[str, Any]]]
-"""Pruners' states, each with the names that lead there; None in a file of ours."""
+class Found(NamedTuple):
+    """A pruner's state, and where it lies: the file, and the names within."""
+
+    source: str
+    state: Mapping[str, Any]
+
+    @property
+    def epoch(self) -> int:
+        """Epoch that the run is in."""
+        epoch: int = plain_field(self.state, "epoch", int)
+        return epoch
 
 
-def read_states(path: Path) -> tuple[Path, States]:
-    """Return the states in any file that the pages say how to write, and the file."""
-    if path.is_dir():
-        path = _session_of(path)
+# Files of a checkpoint's folder that are looked into, the likeliest first.
+_LIKELY = (
+    r"ted\b.*|ted_\d+\.pt",
+    r"custom_checkpoint_\d+\.pkl",
+    r".*\.(pt|pth|pkl|ckpt|npz|ted)",
+)
+
+
+def read_states(path: Path) -> list[Found]:
+    """Return the states in any file that the pages say how to write, the latest first.
+
+    A folder is read by the files of its checkpoint that hold a state.
+    """
+    found = _states_in_folder(path) if path.is_dir() else _states_in_file(path)
+    # Ultralytics' file has those of two epochs, a folder may have those of many.
+    return sorted(found, key=lambda one: -one.epoch)
+
+
+def _states_in_folder(folder: Path) -> list[Found]:
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    for pattern in _LIKELY:
+        found, errors = list[Found](), list[CheckpointError]()
+        for name in names:
+            if re.fullmatch(pattern, name):
+                try:
+                    found += _states_in_file(folder / name)
+                except CheckpointError as error:
+                    errors.append(error)
+        if found:
+            return found
+        if errors and pattern != _LIKELY[-1]:
+            raise errors[0]
+    shown = f"{names[:5]}" + (f" and {len(names) - 5} more" if names[5:] else "")
+    msg = (
+        f"`{folder}` must be a file or a checkpoint's folder with a session, as "
+        f"`ted.pt`, `ted.npz` or `custom_checkpoint_0.pkl`, got {shown}"
+    )
+    raise CheckpointError(msg)
+
+
+def _states_in_file(path: Path) -> list[Found]:
     if not _is_of_torch(path):
-        return path, [(None, load_state(path))]
+        return [Found(path.name, load_state(path))]
     torch = import_optional("torch", needed_by=path.name)
     try:
-        read = torch.load(path, weights_only=True, map_location="cpu")
+        # Mapped: of a large model's file only the session is read.
+        read = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except Exception as error:
         msg = (
             f"`{path}` must hold tensors and plain values, which are all that is read "
-            f"from a file of torch.save, got: {str(error).splitlines()[0]}"
+            "from a file of torch.save, got other objects; save the `state_dict()` of "
+            "each part"
         )
         raise CheckpointError(msg) from error
-    found: States = list(_sessions(read))
+    found = [Found(" > ".join([path.name, *w]), s) for w, s in _sessions(read)]
     if not found:
         inside = sorted(map(str, read)) if isinstance(read, Mapping) else type(read)
         msg = f"`{path}` must hold what `ted.state_dict()` returned, got {inside}"
         raise CheckpointError(msg)
-    return path, found
+    return found
 
 
 def _is_of_torch(path: Path) -> bool:
@@ -327,19 +384,6 @@ def _is_of_torch(path: Path) -> bool:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
-
-
-def _session_of(folder: Path) -> Path:
-    """Return the session's file in the folder of a checkpoint."""
-    files = [*sorted(folder.glob("ted*.pt")), *sorted(folder.glob("*.pkl"))]
-    if not files:
-        there = sorted(path.name for path in folder.iterdir())
-        msg = (
-            f"`{folder}` must be a file or a checkpoint's folder with a session, "
-            f"`ted.pt` or `custom_checkpoint_0.pkl`, got {there}"
-        )
-        raise CheckpointError(msg)
-    return files[0]
 
 
 def _sessions(

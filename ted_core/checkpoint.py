@@ -424,7 +424,10 @@ def load_state(path: str | os.PathLike[str]) -> State:
     except (TypeError, CheckpointError, *_UNREAD):
         raise
     except Exception as error:
-        msg = f"`{path}` must be a whole saved state, got: {error}"
+        msg = (
+            f"`{path}` must be a whole saved state, got a damaged file or another "
+            f"program's: {error}"
+        )
         raise CheckpointError(msg) from error
     _check_format(state, f" in {path}")
     return state

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -16,17 +17,19 @@ from numpy.typing import NDArray
 
 from ted_core import __version__
 from ted_core._state import read_states
-from ted_core.checkpoint import atomic_write, current_state
+from ted_core._validation import MAX_SAMPLES, check_int
+from ted_core.checkpoint import atomic_write, current_state, saved_kind
 from ted_core.config import (
     make_config,
     max_visited,
+    method_name,
     single_sample_warning,
     steps_of,
     table_of,
 )
 from ted_core.errors import CheckpointError, TedWarning
 from ted_core.history import HISTORY, TOKENS, savings_of
-from ted_core.reports.sample_table import ordered
+from ted_core.reports.sample_table import SampleTable, ordered
 from ted_core.schedules import (
     Constant,
     Cosine,
@@ -45,6 +48,9 @@ _CURVES: dict[str, type[RollerCoaster | Linear | Cosine | Constant]] = {
     "cosine": Cosine,
     "constant": Constant,
 }
+
+
+_SAVINGS = "history.planned", "history.missing"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for warning in caught:
             print(f"ted: warning: {warning.message}", file=sys.stderr)
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        print(f"ted: error: {error}", file=sys.stderr)
+        print(f"ted: error: {getattr(error, 'strerror', error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -99,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="ted", description="Plan a run with data pruning, or look at a saved one."
     )
     parser.add_argument("--version", action="version", version=f"ted {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(run=lambda _: parser.print_help())
+    commands = parser.add_subparsers(metavar="COMMAND")
     plan = commands.add_parser(
         "plan",
         help="what a schedule keeps, saves and steps",
@@ -113,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--epochs", "epochs of the run, at least 2"),
         ("--batch-size", "samples of a batch, in one process"),
     ):
-        add(name, type=int, required=True, help=text)
+        add(name, type=_number, required=True, help=text)
     for name, default, text in (
         ("--prune-ratio", 0.7, "s, share pruned at t = T"),
         ("--beta", 0.25, "shape of the roller-coaster"),
@@ -123,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
         ("--accumulation", 1, "batches of an optimizer step"),
         ("--world-size", 1, "processes that share the samples"),
     ):
-        add(name, type=type(default), default=default, help=f"{text} ({default})")
+        kind = _number if isinstance(default, int) else float
+        add(name, type=kind, default=default, help=f"{text} ({default})")
     text = "how the kept share falls (roller-coaster, Eq. 21)"
     add("--schedule", choices=list(_CURVES), default="roller-coaster", help=text)
     text = "T of the schedule: all epochs, or those that prune (all)"
@@ -134,8 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser(
         "inspect",
         help="what a saved state holds",
-        description="Print the configuration, the counted savings, the not-finite "
-        "values and the scores of a saved state, after checking that it is whole.",
+        description="Print how far a saved run is, what it saved, which samples it "
+        "kept most and least often, and then all that its state holds, after checking "
+        "that it is whole.",
         epilog="example: ted inspect run.ted --csv samples.csv",
     )
     add = inspect.add_argument
@@ -150,7 +159,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _number(text: str) -> int:
+    """Return a number that is whole: 50000, 50_000 and 5e4 are the same."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.5
+    if not number.is_integer():
+        msg = f"must be a whole number, as 50000, 50_000 or 5e4, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(number)
+
+
+@contextmanager
+def _named(argument: str, path: Path, done: str) -> Iterator[None]:
+    """Say in words which argument's file the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        msg = (
+            f"`{argument}` must be a file that can be {done}, got {str(path)!r}: "
+            f"{reason}"
+        )
+        raise ValueError(msg) from None
+
+
 def _plan(arguments: argparse.Namespace) -> None:
+    check_int("--samples", arguments.samples, minimum=1, maximum=MAX_SAMPLES)
     curve = _CURVES[arguments.schedule]
     options = {f.name: getattr(arguments, f.name) for f in fields(curve) if f.init}
     # A pruner would allocate its scores: a plan of 10^9 samples needs none.
@@ -175,16 +215,19 @@ def _plan(arguments: argparse.Namespace) -> None:
     )
     steps = partial(steps_for, batch_size=arguments.batch_size, **loader)
     table = table_of(run, run.keep_ratios, run.kept_counts)
-    print(
+    head = (
         f"samples {run.n}, epochs {run.epochs}, planned save ratio {100 * saved:.1f} %"
     )
+    if arguments.plot:  # first: after a table, who would look for an error
+        _plot(arguments.plot, table, head)
+    print(head)
     print(f"optimizer steps {total} of {run.epochs * steps(run.n)}")
     print("epoch  keep ratio  samples  steps  loss scale")
     for row in table[_rows(table)]:
         epoch, ratio, kept, _, scale = row.item()
         print(f"{epoch:5d}{ratio:12.3f}{kept:9d}{steps(kept):7d}{scale:12.3f}")
     if arguments.plot:
-        _plot(arguments.plot, table)
+        print(f"wrote {arguments.plot}")
 
 
 def _rows(table: NDArray[np.void], max_rows: int = 20) -> NDArray[np.int64]:
@@ -196,24 +239,72 @@ def _rows(table: NDArray[np.void], max_rows: int = 20) -> NDArray[np.int64]:
     return np.unique(np.concatenate([spread, turns, turns + 1]))
 
 
-def _plot(path: Path, table: NDArray[np.void]) -> None:
+def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
     except ModuleNotFoundError:
         msg = "--plot needs Matplotlib: pip install 'ted-core[plot]'"
         raise ValueError(msg) from None
     figure = Figure(figsize=(6, 3.5), layout="constrained")
+    kind = path.suffix.removeprefix(".") or "png"
+    known = figure.canvas.get_supported_filetypes()
+    if kind.lower() not in known:
+        msg = f"`--plot` must end in one of {', '.join(known)}, got {str(path)!r}"
+        raise ValueError(msg)
     axes = figure.subplots()
+    axes.set_title(title, fontsize="medium")
     axes.step(table["epoch"], table["keep_fraction"], where="post", color="#0072B2")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch t", ylabel="kept share of the data", ylim=(0, 1.05))
-    with atomic_write(path) as file:
-        figure.savefig(file, dpi=150, format=path.suffix.removeprefix(".") or "png")
-    print(f"wrote {path}")
+    with _named("--plot", path, "written"), atomic_write(path) as file:
+        figure.savefig(file, dpi=150, format=kind)
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    saved = _read(arguments.file)
-    state = {**current_state(saved), "version": saved["version"]}
+    path: Path = arguments.file
+    with _named("FILE", path, "read"):
+        latest, *others = read_states(path)
+    state = {**current_state(latest.state), "version": latest.state["version"]}
+    for name in ("scores.score", "scores.update_counts", *_SAVINGS):
+        if not isinstance(state.get(name), np.ndarray):
+            msg = f"`{name}` must be an array in {path}, got {state.get(name)!r}"
+            raise CheckpointError(msg)
+    score, updates = state["scores.score"], state["scores.update_counts"]
+    method, signal = _method(state)
+    scores = np.where(updates > 0, score, np.float32(np.nan))
+    samples = ordered(updates, scores, signal)
+    written = [kind for kind in ("csv", "parquet") if getattr(arguments, kind)]
+    for kind in written:
+        out = getattr(arguments, kind)
+        with _named(f"--{kind}", out, "written"):
+            getattr(samples, f"to_{kind}")(out)
+    planned, missing = (state[name] for name in _SAVINGS)
+    forwarded = state.get("history.forwarded", planned - missing)
+    savings = savings_of(score.size, planned, missing, forwarded)
+    of_all = f"{savings.forwarded} of {savings.full} samples forwarded"
+    _tell("epoch", _progress(state))
+    _tell("samples", score.size)
+    _tell("samples saved", f"{100 * savings.ratio:.1f} %, {of_all}")
+    _tell("method", method)
+    _tell("most kept", _kept(samples, slice(5)))
+    _tell("least kept", _kept(samples, slice(None, -6, -1)))
+    if not samples.reads_labels:
+        chosen = f"{signal!r} does not" if signal else "no signal did"
+        _tell("", f"no suspects of wrong labels: {chosen} read the labels")
+    print("\nThe state")
+    _tell("found in", latest.source)
+    for other in others:
+        _tell("not shown", other.source)
+    _print_state(state)
+    _tell("saved, planned", f"{100 * savings.planned_ratio:.1f} %")
+    _tell("saved, forwarded", f"{100 * savings.ratio:.1f} %")
+    for kind in written:
+        print(f"wrote {getattr(arguments, kind)}")
+
+
+def _print_state(state: Mapping[str, Any]) -> None:
+    """Print the fields of a state: numbers as they are, arrays summed up."""
     for name, value in state.items():
         if not isinstance(value, np.ndarray):
             _tell(name, value)
@@ -221,42 +312,43 @@ def _inspect(arguments: argparse.Namespace) -> None:
         row = state.get(f"history.{name}")
         if isinstance(row, np.ndarray):
             _tell(f"history.{name}", f"{int(row.sum())} in {row.size} epochs")
-    arrays: list[Any] = []
-    for name in (
-        *("scores.score", "scores.update_counts"),
-        *("history.planned", "history.missing"),
-    ):
-        arrays.append(state.get(name))
-        if not isinstance(arrays[-1], np.ndarray):
-            msg = f"`{name}` must be an array in {arguments.file}, got {arrays[-1]!r}"
-            raise CheckpointError(msg)
-    score, updates, planned, missing = arrays
-    forwarded = state.get("history.forwarded", planned - missing)
-    savings = savings_of(score.size, planned, missing, forwarded)
-    _tell("saved, planned", f"{100 * savings.planned_ratio:.1f} %")
-    _tell("saved, forwarded", f"{100 * savings.ratio:.1f} %")
+    score = state["scores.score"]
     valid = score[np.isfinite(score)]
     _tell("scored samples", f"{valid.size} of {score.size}")
     if valid.size:
         quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
         _tell("score quartiles", " ".join(f"{q:.4g}" for q in quantiles))
-        _tell("updates, mean", f"{updates.mean():.2f}")
-    for kind in ("csv", "parquet"):
-        if path := getattr(arguments, kind):
-            scores = np.where(updates > 0, score, np.float32(np.nan))
-            getattr(ordered(updates, scores), f"to_{kind}")(path)
-            print(f"wrote {path}")
+        _tell("updates, mean", f"{state['scores.update_counts'].mean():.2f}")
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """Read a pruner's state from any file that the pages say how to write."""
-    file, found = read_states(path)
-    where, state = found[0]
-    if where is not None:
-        _tell("found in", " > ".join([file.name, *where]))
-    for other, _ in found[1:]:
-        _tell("not shown", " > ".join([file.name, *(other or ())]))
-    return state
+def _method(state: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the method that a state names, and the signal that chose its samples."""
+    signal = str(state.get("signal"))
+    try:
+        strategy = saved_kind(state, "strategy")
+        return method_name(signal, strategy), signal if strategy.uses_scores else None
+    except (CheckpointError, AttributeError):  # a class of the user's, or scores
+        kind = state.get("strategy.kind", state.get("strategy"))
+        return f"{kind} of {signal}", None if kind == "Static" else signal
+
+
+def _progress(state: Mapping[str, Any]) -> str:
+    """Return how far a state's run is."""
+    epoch, epochs = state.get("epoch"), state.get("epochs")
+    if epoch == epochs:
+        return f"{epoch} of {epochs}: finished"
+    if state.get("stopped"):
+        return f"{epoch} of {epochs}: stopped early"
+    return f"{epoch} of {epochs}" + ", begun" * bool(state.get("open.observed"))
+
+
+def _kept(samples: SampleTable, rows: slice) -> str:
+    """Return some samples, each with the number of epochs that kept it."""
+    if not samples.update_counts.any():
+        return "none yet"
+    ids, counts = samples.ids[rows].tolist(), samples.update_counts[rows].tolist()
+    pairs = zip(ids, counts, strict=True)
+    return ", ".join(f"{k} ({times}x)" for k, times in pairs)
 
 
 def _tell(name: str, value: object) -> None:

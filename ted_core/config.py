@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ted_core._validation import (
     check_samples,
 )
 from ted_core.checkpoint import kind_fields
-from ted_core.errors import TedWarning
+from ted_core.errors import warn_caller
 from ted_core.reductions import Count, Polyak, Reduction
 from ted_core.schedules import (
     RollerCoaster,
@@ -150,7 +149,12 @@ class RunConfig:
                 f"`epochs`={self.epochs} saves little: {bound}{saved:.1%} of the "
                 "samples are planned to be saved; pruning pays over many epochs"
             )
-            warnings.warn(msg, TedWarning, stacklevel=4)
+            warn_caller(msg)
+
+    @property
+    def method(self) -> str:
+        """The value of ``method=`` for signal and strategy, or else both of them."""
+        return method_name(self.signal, self.strategy)
 
     @cached_property
     def layout(self) -> Layout:
@@ -166,6 +170,11 @@ class RunConfig:
     def divides_loss(self) -> bool:
         """Whether the loss is divided by the keep ratio."""
         return self.scale_loss and self.strategy.scales_loss
+
+    @cached_property
+    def tokens(self) -> int:
+        """Sum of the lengths of all samples; 0 without any."""
+        return 0 if self.lengths is None else int(self.lengths.sum(dtype=np.int64))
 
     @cached_property
     def keep_ratios(self) -> NDArray[np.float64]:
@@ -361,6 +370,15 @@ def resolve_method(options: RunOptions) -> tuple[str, Strategy]:
         defaults[0] if signal is None else signal,
         defaults[1] if strategy is None else strategy,
     )
+
+
+def method_name(signal: str, strategy: Strategy) -> str:
+    """Return the value of ``method=`` for signal and strategy, or else both of them."""
+    for name, known in METHODS.items():
+        # A strategy that uses no scores selects alike whatever is observed.
+        if known == (signal if strategy.uses_scores else known[0], strategy):
+            return name
+    return f"{strategy!r} of {signal}"
 
 
 def _check_reduction(signal: str, strategy: Strategy, reduction: Reduction) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 __all__ = ["CheckpointError", "ComparisonError", "EpochError", "TedWarning"]
 
 
@@ -19,3 +22,16 @@ class EpochError(RuntimeError):
 
 class TedWarning(UserWarning):
     """Something legal that is probably not what was meant."""
+
+
+_OURS = {"ted_core", "ted_torch", "ted_keras"}
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line that called the library, from however deep inside of it."""
+    level, frame = 1, sys._getframe()  # noqa: SLF001 - the one way to the callers
+    while frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        if frame.f_back is None:
+            break
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, TedWarning, stacklevel=level)

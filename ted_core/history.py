@@ -119,10 +119,13 @@ def savings_of(
 class Report:
     """Counts of the closed epochs, one entry each, and the samples to look at.
 
-    Its text is a table with a line an epoch.
+    Its text is a table with a line for each epoch, of many epochs for the first and the
+    last ten, and below it the share of the samples that was saved.
 
     Parameters
     ----------
+    keep_ratio : ndarray of float64, shape (e,)
+        Share of the data that the plan kept, in (0, 1].
     planned : ndarray of int64, shape (e,)
         Samples the plan kept.
     observed : ndarray of int64, shape (e,)
@@ -144,6 +147,8 @@ class Report:
         Ids delivered with weight 0 in two epochs or more since their last value.
     undelivered_ids : ndarray of int64
         Ids planned in two epochs or more since they were last delivered.
+    savings : Savings
+        What all of these epochs saved, as `Pruner.savings` counts it.
     planned_tokens, forwarded_tokens : ndarray of int64, shape (e,), or None
         Sums of the `lengths` of the kept samples, and of those of them that were
         delivered, each once; without padding. None in a run without lengths.
@@ -156,8 +161,11 @@ class Report:
     >>> pruner.advance()
     >>> pruner.report().missing.tolist()
     [1]
+    >>> pruner.report().savings.ratio
+    0.0
     """
 
+    keep_ratio: NDArray[np.float64]
     planned: NDArray[np.int64]
     observed: NDArray[np.int64]
     distinct: NDArray[np.int64]
@@ -168,6 +176,7 @@ class Report:
     nonfinite_ids: NDArray[np.int64]
     weightless_ids: NDArray[np.int64]
     undelivered_ids: NDArray[np.int64]
+    savings: Savings
     planned_tokens: NDArray[np.int64] | None = None
     forwarded_tokens: NDArray[np.int64] | None = None
 
@@ -191,15 +200,32 @@ class Report:
     def __str__(self) -> str:
         """Return the counts as text."""
         columns = {"epoch": np.arange(self.planned.size), **self._columns()}
-        wide = [max(11, len(name) + 1) for name in columns]
-        lines = [columns, *zip(*columns.values(), strict=True)]
-        cells = (zip(line, wide, strict=True) for line in lines)
-        return "\n".join("".join(f"{x:>{w}}" for x, w in line) for line in cells)
+        wide = {name: max(11, len(name) + 1) for name in columns}
+        lines = ["".join(f"{name:>{w}}" for name, w in wide.items())]
+        for row in shown_rows(self.planned.size):
+            cells = {k: "..." if row is None else v[row] for k, v in columns.items()}
+            if row is not None:
+                cells["keep_ratio"] = f"{self.keep_ratio[row]:.3f}"
+            lines.append("".join(f"{cells[name]:>{w}}" for name, w in wide.items()))
+        saved, tokens = self.savings, self.savings.tokens
+        total = f"{saved.forwarded} of {saved.full} samples forwarded"
+        also = "" if tokens is None else f", {tokens.ratio:.1%} of the tokens saved"
+        return "\n".join([*lines, f"saved {saved.ratio:.1%}: {total}{also}"])
 
-    def _columns(self) -> dict[str, NDArray[np.int64]]:
-        """Return the counts by name."""
-        columns = {name: getattr(self, name) for name in HISTORY + TOKENS}
+    __repr__ = __str__
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        """Return the counts by name, the keep ratios first."""
+        names = ("keep_ratio", *HISTORY, *TOKENS)
+        columns = {name: getattr(self, name) for name in names}
         return {name: row for name, row in columns.items() if row is not None}
+
+
+def shown_rows(size: int, ends: int = 10) -> list[int | None]:
+    """Return the rows to show of a table: of a long one its ends, with None between."""
+    if size <= 2 * ends:
+        return list(range(size))
+    return [*range(ends), None, *range(size - ends, size)]
 
 
 def to_dataframe(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
@@ -22,7 +21,7 @@ from ted_core.config import (
     steps_of,
     table_of,
 )
-from ted_core.errors import EpochError, TedWarning
+from ted_core.errors import EpochError, warn_caller
 from ted_core.history import (
     HISTORY,
     TOKENS,
@@ -118,8 +117,23 @@ class Pruner:
         names = (*HISTORY, *tokens, "keep_ratio")
         self._history: Rows = {name: [] for name in names}
         self._epoch, self._stopped = 0, False
+        self._imbalance = 0.0  # of the plan that closed last
         self._warned_of_single = False
         self._plan: EpochPlan | None = None
+
+    def __repr__(self) -> str:
+        """Return how far the run is, in a line; nothing is planned for it."""
+        config, kept = self.config, f"{self.n} samples"
+        if self.finished:
+            kept = f"finished, {kept}"
+        elif self._plan is not None:
+            kept = f"keeps {self._plan.order.size} of {kept}"
+        elif config.known_count:
+            kept = f"keeps {config.kept_counts[self._epoch]} of {kept}"
+        return (
+            f"Pruner(epoch={self._epoch} of {self.epochs}, {kept}, "
+            f"method={config.method!r}, saved={self.savings().ratio:.1%})"
+        )
 
     @property
     def epoch(self) -> int:
@@ -345,14 +359,14 @@ class Pruner:
             row |= accounts.tokens(self.config.lengths)
         for name, count in row.items():
             self._history[name].append(count)
+        self._imbalance = plan.imbalance
         self._plan, self._epoch = None, self._epoch + 1
         if closed.given_up:
             _warn(
                 f"planned samples must be delivered, got {closed.given_up} that were "
                 "not in two epochs and rank at the median from now on: items filtered "
                 "out, or a last batch dropped twice by chance; see "
-                "`report().undelivered_ids`",
-                stacklevel=4,
+                "`report().undelivered_ids`"
             )
         return accounts
 
@@ -436,14 +450,18 @@ class Pruner:
     def savings(self) -> Savings:
         """Return the samples saved in the closed epochs, counted (Eq. 24)."""
         counts = (self._history[name] for name in ("planned", "missing", "forwarded"))
-        savings, lengths = savings_of(self.n, *counts), self.config.lengths
-        if lengths is None:
+        savings = savings_of(self.n, *counts)
+        if self.config.lengths is None:
             return savings
         planned, forwarded = (np.array(self._history[name]) for name in TOKENS)
-        tokens = savings_of(
-            int(lengths.sum(dtype=np.int64)), planned, planned - forwarded, forwarded
-        )
+        tokens = savings_of(self.config.tokens, planned, planned - forwarded, forwarded)
         return replace(savings, tokens=tokens)
+
+    @property
+    def _last_kept(self) -> float:
+        """Share of the samples that the epoch kept which closed last; 0 before any."""
+        planned = self._history["planned"]
+        return planned[-1] / self.n if planned else 0.0
 
     @property
     def nonfinite_dropped(self) -> int:
@@ -454,7 +472,12 @@ class Pruner:
         """Return the counts of the closed epochs and the ids to look at."""
         names = counts_of(self.config)
         counts = {name: np.array(self._history[name], np.int64) for name in names}
-        return Report(**counts, **self._table.repeated_ids())
+        return Report(
+            keep_ratio=counts["planned"] / self.n,
+            savings=self.savings(),
+            **counts,
+            **self._table.repeated_ids(),
+        )
 
     def state_dict(self) -> State:
         """Return the state: flat, little-endian, copied; an open epoch included.
@@ -498,10 +521,10 @@ class Pruner:
         self._epoch, self._stopped = run.epoch, run.stopped
 
 
-def _warn(message: str, *, stacklevel: int = 3) -> None:
-    """Warn where the pruner's user called it."""
+def _warn(message: str) -> None:
+    """Warn of what there is to say, if anything."""
     if message:
-        warnings.warn(message, TedWarning, stacklevel=stacklevel)
+        warn_caller(message)
 
 
 def _check_count(name: str, value: int | None) -> int | None:

@@ -22,7 +22,6 @@ from ted_core import (
 )
 from ted_core._validation import check_choice
 from ted_core.config import RunOptions, check_known
-from ted_core.reports.metrics import closed_metrics
 from ted_core.reports.preflight import Preflight
 from ted_core.typing import State
 from ted_keras._objective import ACTIVATIONS
@@ -163,6 +162,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         self._backup = _Backup(backup)
         self._checked = False
 
+    def __repr__(self) -> str:
+        """Return how far the run is, in a line; nothing is planned for it."""
+        return repr(self.pruner).replace("Pruner", type(self).__name__, 1)
+
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole run: ``optimizer.iterations`` at its end.
@@ -290,13 +293,11 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Close an epoch, unless it was stopped in its middle; log `run_metrics`."""
         del epoch
-        metrics = run_metrics(self.pruner)
         if not self._session.model.stop_training or self._session.complete:
             self._session.close()
-            metrics |= closed_metrics(self.pruner)
             self._backup.save(self.state_dict, self.model)
         if logs is not None:
-            logs.update(metrics)
+            logs.update(run_metrics(self.pruner))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Give the model back, warn of an early end, and delete the backup."""

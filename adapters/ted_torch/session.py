@@ -122,6 +122,10 @@ class TED(Generic[Item]):
         # Whether the processes agree on the run, and whether a state was loaded.
         self._agreed = self._loaded = False
 
+    def __repr__(self) -> str:
+        """Return how far the run is, in a line; no process waits for another."""
+        return repr(self.pruner).replace("Pruner", type(self).__name__, 1)
+
     @property
     def epoch(self) -> int:
         """Current epoch, in [0, epochs]: where a resumed loop starts."""

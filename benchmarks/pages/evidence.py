@@ -197,7 +197,9 @@ def section(name, result, facts, ps):
                 row.arm if row.budget == 1 else NAMES.get(row.arm, row.arm),
                 f"{row.epochs} at {row.rate:g}",
                 f"{row.mean:.2f} ± {row.sd:.2f}",
-                cell(row.over.get(FULL), None if method else ps.get((*key, "controls"))),
+                cell(
+                    row.over.get(FULL), None if method else ps.get((*key, "controls"))
+                ),
                 cell(best_control(row), ps[*key, "controls"]) if method else "",
                 cell(row.over.get(ALL), ps.get((*key, ALL))),
             ]

@@ -7,9 +7,19 @@ from ted_core.pruner import Pruner
 
 __all__ = ["run_metrics"]
 
+METRICS = "ted/keep_ratio", "ted/samples_saved", "ted/nonfinite_dropped"
+"""Names of `run_metrics`, for a framework that asks for them before a run."""
+
+TOKENS_SAVED = "ted/tokens_saved"
+"""Name of the one that a run with lengths has beside them."""
+
 
 def run_metrics(pruner: Pruner) -> dict[str, float]:
     """Return a run's numbers for a logger, as plain floats by name.
+
+    Every framework logs these, once the epoch has closed: they are then of that epoch.
+    In a loop of your own close it first, by ``ted.close_epoch()`` of a session or by
+    :meth:`Pruner.advance`.
 
     Parameters
     ----------
@@ -19,13 +29,14 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        ``ted/keep_ratio``, the share of the data that the current epoch keeps, or the
-        last one did (0 if none was trained); ``ted/samples_saved``, the share of full
-        training's forward passes that the closed epochs saved, counted (Eq. 24); and
-        ``ted/nonfinite_dropped``, how many values they dropped as not finite; with
-        `lengths` ``ted/tokens_saved``, the share of full training's tokens. With a
-        shard all are this process's, and ``ted/imbalance`` is the share of samples that
-        the processes repeat to keep in step.
+        ``ted/keep_ratio``, the share of the data that the epoch kept: the one that
+        closed last, or the open one as soon as it is planned (0 before any);
+        ``ted/samples_saved``, the share of full training's forward passes that the
+        closed epochs saved, counted (Eq. 24); and ``ted/nonfinite_dropped``, how many
+        values they dropped as not finite; with `lengths` ``ted/tokens_saved``, the
+        share of full training's tokens. With a shard all are this process's, and
+        ``ted/imbalance`` is the share of samples that the processes repeat to keep in
+        step.
 
     Raises
     ------
@@ -34,35 +45,28 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
 
     Notes
     -----
-    O(1) in the samples once the epoch is planned; nothing is read from a device.
-    Source: TED, ECAI 2024, Eq. 24.
+    O(epochs), on each process by itself; nothing is planned for it, and nothing read
+    from a device. Source: TED, ECAI 2024, Eq. 24.
 
     Examples
     --------
     >>> from ted_core import Pruner, run_metrics
-    >>> run_metrics(Pruner(1000, epochs=10, prune_ratio=0.7))
+    >>> pruner = Pruner(1000, epochs=10, prune_ratio=0.7)
+    >>> pruner.observe(pruner.plan().order, pruner.plan().order)
+    >>> pruner.advance()
+    >>> run_metrics(pruner)
     {'ted/keep_ratio': 1.0, 'ted/samples_saved': 0.0, 'ted/nonfinite_dropped': 0.0}
     """
     check_kind("pruner", pruner, Pruner)
-    alone = pruner.config.layout.shares_order  # else all processes plan together
-    if pruner.finished or not (alone or pruner.planned):
-        planned = pruner.report().planned
-        kept = float(planned[-1]) / pruner.n if planned.size else 0.0
-    else:
-        kept = pruner.plan().keep_fraction
-    metrics = {"ted/keep_ratio": kept} | closed_metrics(pruner)
-    if not alone and pruner.planned:
-        metrics["ted/imbalance"] = pruner.plan().imbalance
-    return metrics
-
-
-def closed_metrics(pruner: Pruner) -> dict[str, float]:
-    """Return those of `run_metrics` that closing an epoch changes."""
     savings = pruner.savings()
-    metrics = {
-        "ted/samples_saved": savings.ratio,
-        "ted/nonfinite_dropped": float(pruner.nonfinite_dropped),
-    }
+    # Of the epoch that closed last, or of the open one once it is planned.
+    kept, imbalance = pruner._last_kept, pruner._imbalance  # noqa: SLF001 - our core
+    if pruner.planned and not pruner.finished:
+        kept, imbalance = pruner.plan().keep_fraction, pruner.plan().imbalance
+    numbers = kept, savings.ratio, float(pruner.nonfinite_dropped)
+    metrics = dict(zip(METRICS, numbers, strict=True))
     if savings.tokens is not None:
-        metrics["ted/tokens_saved"] = savings.tokens.ratio
+        metrics[TOKENS_SAVED] = savings.tokens.ratio
+    if pruner.config.shard is not None:
+        metrics["ted/imbalance"] = imbalance
     return metrics

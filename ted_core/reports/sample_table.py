@@ -13,21 +13,23 @@ from numpy.typing import NDArray
 
 from ted_core._validation import check_int, check_kind
 from ted_core.checkpoint import atomic_write
-from ted_core.history import import_optional, to_dataframe
+from ted_core.errors import warn_caller
+from ted_core.history import import_optional, shown_rows, to_dataframe
 from ted_core.pruner import Pruner
+from ted_core.signals import INPUTS
 from ted_core.typing import Scores
 
 __all__ = ["SampleTable", "sample_table"]
 
 _COLUMNS = ("id", "update_count", "score")
-_SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
 class SampleTable:
     """Samples with their update counts and scores, the most often kept first.
 
-    Its text is a table, of the first and the last ten if there are many.
+    Its text is a table, of the first and the last ten if there are many, and below it
+    the signal.
 
     Parameters
     ----------
@@ -37,11 +39,14 @@ class SampleTable:
         Epochs that kept the sample, trained on it, and had a valid value of it.
     scores : ndarray of float32, shape (m,)
         Scores; NaN where none yet.
+    signal : str or None
+        What chose the samples; None for a strategy that uses no scores, as `Random`.
     """
 
     ids: NDArray[np.int64]
     update_counts: NDArray[np.uint16]
     scores: Scores
+    signal: str | None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -54,8 +59,27 @@ class SampleTable:
         ----------
         k : int
             How many, at least 0; all if there are fewer.
+
+        Warns
+        -----
+        TedWarning
+            The signal does not read the labels (``"margin"``, of
+            ``method="soft_margin"``, and ``"least_confidence"``), or none chose the
+            samples: this is no list of wrong labels then.
         """
-        return self._rows(slice(check_int("k", k, minimum=0)))
+        most = self._rows(slice(check_int("k", k, minimum=0)))
+        if not self.reads_labels:
+            warn_caller(
+                "`signal` must read the labels for the samples kept most often to be "
+                f"suspects of wrong ones, got {self.signal!r}; to find wrong labels, "
+                "run `method='ted_loss'`"
+            )
+        return most
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether what chose the samples knows of their labels."""
+        return bool({"labels", "losses"} & {*INPUTS.get(self.signal or "", ())})
 
     def least_kept(self, k: int) -> SampleTable:
         """Return views of the `k` samples kept least often, the least often first.
@@ -115,25 +139,29 @@ class SampleTable:
 
     def __str__(self) -> str:
         """Return the table as text."""
-        rows = zip(self.ids, self.update_counts, self.scores, strict=True)
-        head = f"{_COLUMNS[0]:>10}{_COLUMNS[1]:>14}{_COLUMNS[2]:>12}"
-        if len(self) > _SHOWN:
-            half = _SHOWN // 2
-            last = str(self._rows(slice(-half, None))).splitlines()[1:]
-            first = str(self._rows(slice(half)))
-            return "\n".join([first, f"{'...':>10}", *last])
-        lines = [f"{k:10d}{count:14d}{score:12.4g}" for k, count, score in rows]
-        return "\n".join([head, *lines])
+        lines = [f"{_COLUMNS[0]:>10}{_COLUMNS[1]:>14}{_COLUMNS[2]:>12}"]
+        for row in shown_rows(len(self)):
+            if row is None:
+                lines.append(f"{'...':>10}")
+                continue
+            count, score = self.update_counts[row], self.scores[row]
+            lines.append(f"{self.ids[row]:10d}{count:14d}{score:12.4g}")
+        return "\n".join([*lines, f"signal: {self.signal}"])
+
+    __repr__ = __str__
 
     def _rows(self, part: slice) -> SampleTable:
-        return SampleTable(self.ids[part], self.update_counts[part], self.scores[part])
+        columns = self.ids[part], self.update_counts[part], self.scores[part]
+        return SampleTable(*columns, self.signal)
 
 
-def ordered(update_counts: NDArray[np.uint16], scores: Scores) -> SampleTable:
+def ordered(
+    update_counts: NDArray[np.uint16], scores: Scores, signal: str | None
+) -> SampleTable:
     """Order samples by update count, then score, the highest first, then by id."""
     falling = -np.where(np.isnan(scores), -np.inf, scores)
     ids = np.lexsort((falling, -update_counts.astype(np.int32))).astype(np.int64)
-    return SampleTable(ids, update_counts[ids], scores[ids])
+    return SampleTable(ids, update_counts[ids], scores[ids], signal)
 
 
 def sample_table(pruner: Pruner) -> SampleTable:
@@ -174,6 +202,9 @@ def sample_table(pruner: Pruner) -> SampleTable:
             id  update_count       score
              3             3         1.5
              2             3           1
+    signal: mask_gradient
     """
     check_kind("pruner", pruner, Pruner)
-    return ordered(pruner.update_counts, pruner.scores)
+    config = pruner.config
+    signal = config.signal if config.strategy.uses_scores else None
+    return ordered(pruner.update_counts, pruner.scores, signal)

@@ -78,14 +78,16 @@ def test_the_steps_follow_the_options_of_the_loader(capsys, options, steps):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("", "the following arguments are required: COMMAND"),
         (
             "plan --samples 100 --epochs 9 --batch-size 64 --drop-last",
             "`batch_size` must be at most 32 with `drop_last`",
         ),
         ("dance", "invalid choice: 'dance'"),
         ("plan", "--samples, --epochs, --batch-size"),
-        ("plan --samples many --epochs 9 --batch-size 8", "invalid int value: 'many'"),
+        ("plan --samples many --epochs 9 --batch-size 8", "as 50000, 50_000 or 5e4"),
+        ("plan --samples 9 --epochs 2.5 --batch-size 8", "--epochs: must be a whole"),
+        ("plan --samples nan --epochs 9 --batch-size 8", "got 'nan'"),
+        ("plan --samples 1e30 --epochs 9 --batch-size 8", "`--samples` must be in [1"),
         ("plan --samples 9 --epochs 1 --batch-size 8", "`epochs` must be at least 2"),
         ("plan --samples 9 --epochs 9 --batch-size 0", "`batch_size` must be at"),
         (
@@ -96,18 +98,66 @@ def test_the_steps_follow_the_options_of_the_loader(capsys, options, steps):
             "plan --samples 9 --epochs 9 --batch-size 8 --schedule zigzag",
             "invalid choice: 'zigzag'",
         ),
-        ("inspect nothing.npz", "nothing.npz"),
+        ("inspect no.npz", "`FILE` must be a file that can be read, got 'no.npz': no "),
+        ("inspect .", "must be a file or a checkpoint's folder with a session"),
     ],
 )
-def test_every_bad_argument_is_refused_in_one_line(capsys, line, words):
-    assert words in refused(capsys, line.split())
+def test_every_bad_argument_is_refused_in_one_line(
+    capsys, line, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    found = refused(capsys, line.split())
+    assert words in found
+    assert "Errno" not in found
+
+
+def test_alone_it_prints_its_help(capsys):
+    assert main([]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("usage: ted")
+    assert not printed.err
+
+
+@pytest.mark.parametrize("samples", ["5e4", "50_000", "5E+4"])
+def test_a_number_of_samples_is_read_as_people_write_it(capsys, samples):
+    assert main(PLAN) == 0
+    plain = capsys.readouterr().out
+    assert main([samples if word == "50000" else word for word in PLAN]) == 0
+    assert capsys.readouterr().out == plain
 
 
 def test_a_plot_without_matplotlib_names_the_extra(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    line = refused(capsys, [*PLAN, "--plot", str(tmp_path / "plan.png")])
-    assert "pip install 'ted-core[plot]'" in line
+    assert main([*PLAN, "--plot", str(tmp_path / "plan.png")]) == 2
+    printed = capsys.readouterr()
+    assert "pip install 'ted-core[plot]'" in printed.err
+    assert not printed.out  # no table, below which no one would look
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no/plan.png", "`--plot` must be a file that can be written, got "),
+        ("plan.doc", "`--plot` must end in one of"),
+    ],
+)
+def test_a_plot_that_can_not_be_written_is_refused_before_the_table(
+    capsys, tmp_path, name, words
+):
+    assert main([*PLAN, "--plot", str(tmp_path / name)]) == 2
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert "Errno" not in printed.err
+    assert not printed.out
+
+
+def test_a_plot_has_the_plan_as_its_title(capsys, tmp_path):
+    assert main([*PLAN, "--plot", str(tmp_path / "plan.svg")]) == 0
+    head, *_, last = capsys.readouterr().out.splitlines()
+    assert last == f"wrote {tmp_path / 'plan.svg'}"
+    # The picture has its letters as shapes, and says in comments which.
+    assert f"<!-- {head} -->" in (tmp_path / "plan.svg").read_text(encoding="utf-8")
 
 
 def test_inspect_prints_the_run_its_savings_and_its_scores(capsys, saved):
@@ -127,12 +177,100 @@ def test_inspect_prints_the_run_its_savings_and_its_scores(capsys, saved):
     assert float(high) == pytest.approx(finite.max(), rel=1e-3)
 
 
+def first_asked(capsys, path):
+    """Give what stands before the fields of the state, by name."""
+    assert main(["inspect", str(path)]) == 0
+    head = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    return {line[:20].strip(): line[21:] for line in head}
+
+
+def test_inspect_begins_with_what_is_asked_first(capsys, saved):
+    path, pruner = saved
+    table, savings = ted.sample_table(pruner), pruner.savings()
+    found = first_asked(capsys, path)
+    assert list(found) == [
+        *("epoch", "samples", "samples saved", "method", "most kept", "least kept")
+    ]
+    assert (found["epoch"], found["samples"]) == ("3 of 8", "20")
+    assert found["samples saved"] == (
+        f"{100 * savings.ratio:.1f} %, {savings.forwarded} of 60 samples forwarded"
+    )
+    assert found["method"] == "ted"
+    for name, rows in (
+        ("most kept", table.most_kept(5)),
+        ("least kept", table.least_kept(5)),
+    ):
+        ids = [int(one.split("(")[0]) for one in found[name].split(", ")]
+        assert ids == rows.ids.tolist()
+    assert found["most kept"].startswith(
+        f"{table.ids[0]} ({table.update_counts[0]}x), "
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ({"method": "soft_margin"}, "soft_margin"),
+        ({"strategy": ted.SoftTop(), "signal": "margin"}, "soft_margin"),
+        ({"strategy": ted.Random(), "signal": "margin"}, "random"),
+        ({"signal": "el2n"}, "TopScore(class_floor=0.0) of el2n"),
+        ({"strategy": ted.Static(np.arange(20.0))}, "Static of mask_gradient"),
+    ],
+)
+def test_inspect_names_the_method_and_which_lists_are_no_suspects(
+    capsys, tmp_path, options, method
+):
+    pruner = ted.Pruner(20, epochs=6, **options)
+    pruner.observe(pruner.plan().order, np.ones(pruner.plan().order.size))
+    ted.save_state(tmp_path / "begun", pruner.state_dict())
+    found = first_asked(capsys, tmp_path / "begun")
+    assert (found["epoch"], found["method"]) == ("0 of 6, begun", method)
+    assert found["most kept"] == found["least kept"] == "none yet"
+    assert ("" in found) == (options.get("signal") != "el2n")
+    pruner.advance()
+    with pytest.warns(ted.TedWarning, match="must have 6 epochs"):
+        pruner.finish()
+    ted.save_state(tmp_path / "stopped", pruner.state_dict())
+    assert first_asked(capsys, tmp_path / "stopped")["epoch"] == "1 of 6: stopped early"
+
+
 def test_inspect_of_a_fresh_run_has_no_scores_and_no_savings(capsys, tmp_path):
     ted.save_state(tmp_path / "s", ted.Pruner(20, epochs=8).state_dict())
+    found = first_asked(capsys, tmp_path / "s")
+    assert found["epoch"] == "0 of 8"
+    assert found["samples saved"] == "0.0 %, 0 of 0 samples forwarded"
     assert main(["inspect", str(tmp_path / "s")]) == 0
     printed = capsys.readouterr().out
     assert "0 of 20" in printed
     assert "quartiles" not in printed
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_that_can_not_be_written_is_refused_in_words(
+    capsys, saved, tmp_path, kind
+):
+    out = tmp_path / "no" / "samples"
+    line = refused(capsys, ["inspect", str(saved[0]), f"--{kind}", str(out)])
+    assert f"`--{kind}` must be a file that can be written, got '{out}': no " in line
+
+
+def test_keras_folder_is_read_by_its_session_and_of_a_backup_the_newest(
+    capsys, saved, tmp_path
+):
+    path, pruner = saved
+    folder = tmp_path / "epoch-003"
+    folder.mkdir()
+    np.save(folder / "seeds.npy", np.zeros(2))
+    (folder / "model.keras").write_bytes(b"PK")
+    path.rename(folder / "ted.npz.before")
+    pruner.observe(pruner.plan().order, pruner.plan().order)
+    pruner.advance()
+    ted.save_state(folder / "ted.npz", pruner.state_dict())
+    assert main(["inspect", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{'epoch':20} 4 of 8\n")
+    assert f"{'found in':20} ted.npz\n" in printed
+    assert f"{'not shown':20} ted.npz.before\n" in printed
 
 
 @pytest.mark.parametrize("name", ["scores.score", "history.planned"])

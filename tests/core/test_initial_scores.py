@@ -111,3 +111,16 @@ def test_one_epoch_needs_scores_and_a_schedule_that_prunes_from_the_start(option
 def test_one_epoch_may_be_of_a_strategy_that_needs_no_values(strategy):
     run = ted.Pruner(N, epochs=1, schedule=HALF, strategy=strategy)
     assert len(run.plan()) == N // 2
+
+
+def test_a_folder_with_states_of_one_epoch_is_refused_and_of_several_the_last_is_taken(
+    tmp_path,
+):
+    pruner = earlier()
+    for name in ("0.npz", "1.npz"):
+        ted.save_state(tmp_path / name, pruner.state_dict())
+    with pytest.raises(ValueError, match=r"must be one state, got 2 in .*'0.npz'"):
+        ted.Pruner(N, epochs=6, initial_scores=tmp_path)
+    ted.save_state(tmp_path / "1.npz", earlier(epochs=8, seed=1).state_dict())
+    run = ted.Pruner(N, epochs=6, initial_scores=tmp_path)
+    np.testing.assert_array_equal(run.scores, earlier(epochs=8, seed=1).scores)

@@ -125,7 +125,8 @@ def test_tables_tell_the_tokens_beside_the_samples():
     report = trained(make([3, 1, 4, 1, 5, 9], multiple_of=2), 1).report()
     frame = report.to_dataframe()
     assert list(frame)[-2:] == ["planned_tokens", "forwarded_tokens"]
-    head, row = str(report).splitlines()
+    head, row, total = str(report).splitlines()
+    assert total.endswith("0.0% of the tokens saved")
     assert dict(zip(head.split(), row.split(), strict=True))["planned_tokens"] == "23"
 
 

@@ -22,6 +22,11 @@ def test_the_keep_ratio_is_the_plans_and_the_savings_are_counted(epochs, n, stop
         pruner.observe(order, np.arange(order.size))
         forwarded += order.size
         pruner.advance()
+        # Of the epoch that has just closed, all of them.
+        found = ted.run_metrics(pruner)
+        assert found["ted/keep_ratio"] == order.size / n
+        assert found["ted/samples_saved"] == pruner.savings().ratio
+        assert not pruner.planned
     closed = min(stop, epochs)
     early = pytest.warns(ted.TedWarning, match=f"must have {epochs} epochs")
     with early if closed < epochs else nullcontext():

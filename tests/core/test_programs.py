@@ -35,7 +35,7 @@ def test_plan_takes_every_schedule_and_draws_it(capsys, tmp_path, schedule):
 def test_bad_arguments_are_one_line_and_status_2(capsys):
     line = "plan --samples 0 --epochs 9 --batch-size 8"
     assert main(line.split()) == 2
-    assert capsys.readouterr().err.startswith("ted: error: `n` must be at least 1")
+    assert capsys.readouterr().err.startswith("ted: error: `--samples` must be in [1")
 
 
 def test_few_epochs_warn(capsys):

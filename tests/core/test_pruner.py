@@ -176,6 +176,49 @@ def test_one_epoch_is_refused_and_few_warn_with_the_planned_saving():
     with pytest.warns(ted.TedWarning, match=r"`epochs`=3 saves little: [\d.]+% of"):
         ted.Pruner(1000, epochs=3)
     ted.Pruner(1000, epochs=3, prune_ratio=0)  # has nothing to save
+    ted.Pruner(1000, epochs=3, schedule=ted.Constant(0))
+
+
+def test_few_epochs_warn_at_the_line_of_the_caller():
+    with pytest.warns(ted.TedWarning, match="saves little") as warned:
+        ted.Pruner(1000, epochs=4)
+    assert warned[0].filename == __file__
+
+
+def text(epoch, kept, *, method="ted", saved="0.0%"):
+    return f"Pruner(epoch={epoch} of 6, {kept}, method={method!r}, saved={saved})"
+
+
+def test_the_repr_tells_epoch_samples_kept_ones_and_method_and_plans_nothing():
+    pruner = ted.Pruner(1000, epochs=6, schedule=ted.Constant(0.5, warmup=1))
+    assert repr(pruner) == text(0, "keeps 1000 of 1000 samples")
+    assert not pruner.planned
+    order = pruner.plan().order
+    pruner.observe(order, order)
+    pruner.advance()
+    assert repr(pruner) == text(1, "keeps 500 of 1000 samples")
+    pruner.observe(pruner.plan().order, np.ones(500))
+    assert repr(pruner) == text(1, "keeps 500 of 1000 samples")
+    pruner.advance()
+    with pytest.warns(ted.TedWarning):
+        pruner.finish()
+    assert repr(pruner) == text(2, "finished, 1000 samples", saved="25.0%")
+
+
+def test_the_repr_of_one_process_with_a_shard_asks_no_other():
+    def together(array):
+        raise AssertionError(array)
+
+    pruner = ted.Pruner(20, epochs=6, shard=ted.Shard((20, 20), 1, together))
+    assert repr(pruner) == text(0, "20 samples")
+
+
+def test_the_repr_does_not_guess_a_count_that_the_scores_decide():
+    pruner = ted.Pruner(9, epochs=6, strategy=ted.InfoBatch(), signal="loss")
+    method = f"{ted.InfoBatch()!r} of loss"
+    assert repr(pruner) == text(0, "9 samples", method=method)
+    pruner.plan()
+    assert repr(pruner) == text(0, "keeps 9 of 9 samples", method=method)
 
 
 @pytest.mark.parametrize(

@@ -81,17 +81,64 @@ def test_the_csv_file_holds_the_table(tmp_path):
 def test_the_text_of_many_samples_shows_the_ends():
     table = ted.sample_table(run(50, 6, 0)[0])
     lines = str(table).splitlines()
-    assert len(lines) == 1 + 10 + 1 + 10
-    shown = [int(line.split()[0]) for line in lines[1:] if "..." not in line]
+    assert len(lines) == 1 + 10 + 1 + 10 + 1
+    shown = [int(line.split()[0]) for line in lines[1:-1] if "..." not in line]
     assert shown == [*table.ids[:10], *table.ids[-10:]]
-    assert len(str(table.most_kept(20)).splitlines()) == 21
+    assert lines[-1] == "signal: mask_gradient"
+    assert len(str(table.most_kept(20)).splitlines()) == 22
+    assert repr(table) == str(table)
+
+
+@pytest.mark.parametrize(
+    ("options", "signal"),
+    [
+        ({"method": "soft_margin"}, "margin"),
+        ({"signal": "least_confidence"}, "least_confidence"),
+        ({"method": "random"}, None),
+        ({"strategy": ted.Static(np.arange(9.0))}, None),
+    ],
+)
+def test_the_most_kept_are_no_suspects_where_no_label_was_read(options, signal):
+    table = ted.sample_table(ted.Pruner(9, epochs=6, **options))
+    assert (table.signal, table.reads_labels) == (signal, False)
+    rule = f"`signal` must read the labels .*, got {signal!r}; .*`method='ted_loss'`"
+    with pytest.warns(ted.TedWarning, match=rule) as warned:
+        table.most_kept(3)
+    assert warned[0].filename == __file__
+    assert table.least_kept(3).signal == signal
+
+
+@pytest.mark.parametrize("signal", ["mask_gradient", "loss", "el2n", "grand"])
+def test_the_most_kept_by_a_signal_of_the_labels_are_suspects(signal):
+    table = ted.sample_table(ted.Pruner(9, epochs=6, signal=signal))
+    assert table.most_kept(3).signal == signal
 
 
 def test_the_text_of_a_report_has_a_line_an_epoch():
-    report = run(30, 6, 0)[0].report()
-    head, *rows = str(report).splitlines()
-    assert head.split() == ["epoch", *HISTORY]
-    assert [int(row.split()[1]) for row in rows] == report.planned.tolist()
+    pruner = run(30, 6, 0)[0]
+    report, saved = pruner.report(), pruner.savings()
+    head, *rows, total = repr(report).splitlines()
+    assert head.split() == ["epoch", "keep_ratio", *HISTORY]
+    assert [int(row.split()[2]) for row in rows] == report.planned.tolist()
+    ratios = [f"{planned / 30:.3f}" for planned in report.planned]
+    assert [row.split()[1] for row in rows] == ratios
+    assert report.savings == saved
+    assert total == (
+        f"saved {saved.ratio:.1%}: {saved.forwarded} of 180 samples forwarded"
+    )
+
+
+def test_the_text_of_a_long_report_shows_its_ends():
+    lines = str(run(5, 23, 0)[0].report()).splitlines()
+    assert [line.split()[0] for line in lines] == [
+        *("epoch", *map(str, range(10)), "...", *map(str, range(13, 23)), "saved")
+    ]
+
+
+def test_the_report_of_a_run_that_has_not_begun_has_no_line():
+    head, total = str(ted.Pruner(9, epochs=6).report()).splitlines()
+    assert head.split()[0] == "epoch"
+    assert total == "saved 0.0%: 0 of 0 samples forwarded"
 
 
 def test_both_tables_become_data_frames():
@@ -102,7 +149,7 @@ def test_both_tables_become_data_frames():
     assert frame.index.tolist() == table.ids.tolist()
     assert frame["update_count"].tolist() == table.update_counts.tolist()
     frame = report.to_dataframe()
-    assert (list(frame), frame.index.name) == (list(HISTORY), "epoch")
+    assert (list(frame), frame.index.name) == (["keep_ratio", *HISTORY], "epoch")
     assert frame.index.tolist() == list(range(6))
     assert frame["planned"].tolist() == report.planned.tolist()
 

@@ -6,7 +6,7 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-__all__ = ["before", "numbers", "told"]
+__all__ = ["numbers", "told"]
 
 NAMES = ("ted/keep_ratio", "ted/samples_saved", "ted/nonfinite_dropped")
 
@@ -59,20 +59,3 @@ def told(pruner):
     seen = np.cumsum(report.observed) / (np.arange(pruner.epochs) + 1) / pruner.n
     columns = report.planned / pruner.n, 1 - seen, np.cumsum(report.nonfinite)
     return dict(zip(NAMES, (column.tolist() for column in columns), strict=True))
-
-
-def before(pruner):
-    """Give the same, told while each epoch is open: savings of those before it.
-
-    Parameters
-    ----------
-    pruner : Pruner
-        A finished run.
-
-    Returns
-    -------
-    dict of str to list of float
-        As of :func:`told`.
-    """
-    keep, *counted = told(pruner).items()
-    return dict([keep, *((name, [0, *values[:-1]]) for name, values in counted)])

@@ -122,6 +122,7 @@ def test_accelerates_tracker_takes_keep_ratio_and_savings():
     accelerator = Accelerator(cpu=True, log_with=tracker)
     accelerator.init_trackers("run")
     ted = AcceleratedTED(accelerator, data(), epochs=EPOCHS, batch_size=BATCH)
+    ted.set_epoch(0)
     accelerator.log(run_metrics(ted.pruner), step=0)
     zero = dict.fromkeys(("ted/samples_saved", "ted/nonfinite_dropped"), 0.0)
     assert tracker.logged == [(0, {"ted/keep_ratio": 1.0} | zero)]

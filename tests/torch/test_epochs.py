@@ -6,7 +6,7 @@ from ted_torch import TED
 from torch.utils.data import DataLoader, Dataset
 from torch_runs import cross_entropy, labelled, opened
 
-from ted_core import EpochError
+from ted_core import EpochError, TedWarning
 
 N = 20
 
@@ -83,3 +83,9 @@ def test_a_step_reads_no_number_from_the_device():
             ted.loss(cross_entropy(z, y), mask=z, ids=ids).backward()
         with pytest.raises(NotImplementedError):
             ted.set_epoch(1)
+
+
+def test_few_epochs_warn_at_the_line_of_the_caller():
+    with pytest.warns(TedWarning, match="saves little") as warned:
+        TED(range(99), epochs=4)
+    assert warned[0].filename == __file__

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from ted_torch import TED
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -89,6 +90,70 @@ def test_a_file_without_a_session_and_one_with_objects_are_refused_in_words(
     assert "must hold tensors and plain values" in refused(capsys, path)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert "needs torch: pip install torch" in refused(capsys, path)
+
+
+@pytest.mark.parametrize("names", [["run.pt"], ["0.pt", "1.pt"], ["model_3.ted"]])
+def test_folders_of_a_loop_of_ray_and_of_fastai_are_read(
+    capsys, tmp_path, session, names
+):
+    ted, net = session
+    torch.save(net.state_dict(), tmp_path / "model.pth")
+    for name in names:
+        torch.save({"ted": ted.state_dict()}, tmp_path / name)
+    assert main(["inspect", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{'epoch':20} 2 of 6")
+    assert f"{'found in':20} {names[0]} > ted\n" in printed
+    for name in names[1:]:
+        assert f"{'not shown':20} {name} > ted\n" in printed
+
+
+def test_of_a_file_with_the_states_of_two_epochs_the_later_is_shown(
+    capsys, tmp_path, session
+):
+    ted, _ = session
+    before = ted.state_dict()
+    ted.close_epoch()
+    # As beside `last.pt` of Ultralytics.
+    torch.save({2: before, 3: ted.state_dict()}, tmp_path / "ted.pt")
+    torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "last.pt")
+    assert main(["inspect", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{'epoch':20} 3 of 6")
+    assert f"{'found in':20} ted.pt > 3\n" in printed
+
+
+def test_accelerates_folder_is_read_beside_other_parts_of_the_users(
+    capsys, tmp_path, session
+):
+    accelerator, average = Accelerator(cpu=True), torch.nn.Linear(2, 2)
+    accelerator.register_for_checkpointing(average, session[0])
+    accelerator.save_state(tmp_path / "state")
+    assert main(["inspect", str(tmp_path / "state")]) == 0
+    assert "custom_checkpoint_1.pkl" in capsys.readouterr().out
+
+
+def test_a_damaged_session_in_a_folder_is_named(capsys, tmp_path, session):
+    torch.save(session[0].state_dict(), tmp_path / "run.pt")
+    (tmp_path / "ted.pt").write_bytes((tmp_path / "run.pt").read_bytes()[:-9])
+    line = refused(capsys, tmp_path)
+    assert f"`{tmp_path / 'ted.pt'}` must be a whole saved state" in line
+
+
+@pytest.mark.filterwarnings("ignore:the run must have")
+def test_the_repr_of_a_session_tells_how_far_it_is(session):
+    ted, _ = session
+    kept = len(ted.pruner.plan())
+    saved = f"{ted.savings().ratio:.1%}"
+    words = (
+        f"TED(epoch=2 of 6, keeps {kept} of 60 samples, method='ted', saved={saved})"
+    )
+    assert repr(ted) == words
+    ted.close_epoch()
+    assert repr(ted).startswith("TED(epoch=3 of 6, keeps ")
+    assert not ted.pruner.planned
+    ted.finish()
+    assert repr(ted).startswith("TED(epoch=3 of 6, finished, 60 samples, method='ted'")
 
 
 def test_two_sessions_in_one_file_are_both_named(capsys, tmp_path, session):

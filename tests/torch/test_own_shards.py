@@ -142,12 +142,16 @@ def test_a_sampler_is_not_asked_before_its_epoch_and_tells_the_imbalance(balance
     assert ted.run_metrics(run.pruner)["ted/keep_ratio"] == 0
     run.set_epoch(0)
     assert len(run.sampler) == 20
-    assert ted.run_metrics(run.pruner) == {
+    found = ted.run_metrics(run.pruner)
+    assert found == {
         "ted/keep_ratio": 1.0,
         "ted/samples_saved": 0.0,
         "ted/nonfinite_dropped": 0.0,
         "ted/imbalance": 0.0,
     }
+    run.pruner.observe(run.pruner.plan().order, np.ones(20))
+    run.pruner.advance()
+    assert ted.run_metrics(run.pruner) == found  # of the epoch that has closed
 
 
 @pytest.mark.parametrize(

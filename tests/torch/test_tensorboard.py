@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fastai_runs
+import pandas as pd
 import pytest
 import torch
 from accelerate import Accelerator
-from event_files import before, numbers, told
+from event_files import numbers, told
+from fastai.callback.progress import CSVLogger
+from fastai.callback.tensorboard import TensorBoardCallback
+from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_runs import fit
 from ted_torch.integrations.accelerate import AcceleratedTED
@@ -29,9 +35,9 @@ def test_hugging_faces_trainer(tmp_path, monkeypatch):
     run = trainer(tmp_path, report_to="tensorboard", logging_strategy="epoch")
     run.train()
     steps, found = numbers(tmp_path / "board", prefix="train/")
-    # An epoch is logged before it closes, and the whole run at its end.
+    # An epoch is logged when it has closed, and the whole run at its end.
     assert steps[-2:] == [run.state.global_step] * 2
-    close({k: values[:-1] for k, values in found.items()}, before(run.ted.pruner))
+    close({k: values[:-1] for k, values in found.items()}, told(run.ted.pruner))
     for name, values in told(run.ted.pruner).items():
         assert found[name][-1] == pytest.approx(values[-1])
 
@@ -57,9 +63,32 @@ def test_accelerate(tmp_path):
         for ids, (x, y) in loader:
             z = net(x)
             accelerator.backward(ted.loss(cross_entropy(z, y), mask=z, ids=ids))
+        ted.close_epoch()
         accelerator.log(run_metrics(ted.pruner), step=epoch)
     ted.finish()
     accelerator.end_training()
     steps, found = numbers(tmp_path / "run")
     assert steps == list(range(EPOCHS))
-    close(found, before(ted.pruner))
+    close(found, told(ted.pruner))
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_fastai(tmp_path):
+    board = TensorBoardCallback(tmp_path, trace_model=False, log_preds=False)
+    ted, table = fastai_runs.make_ted(), CSVLogger(tmp_path / "log.csv")
+    learn = Learner(
+        fastai_runs.loaders(),
+        torch.nn.Linear(FEATURES, CLASSES),
+        loss_func=CrossEntropyLossFlat(),
+        cbs=[ted, board, table],
+        path=tmp_path,
+    )
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(EPOCHS)
+    _, found = numbers(tmp_path)
+    close(found, told(ted.pruner))
+    rows = pd.read_csv(tmp_path / "log.csv")
+    assert rows["ted/samples_saved"].tolist() == pytest.approx(
+        found["ted/samples_saved"], abs=1e-6
+    )
+    assert list(learn.metrics) == []  # as before the fit

@@ -120,6 +120,9 @@ def test_logs_and_metrics_tell_keep_ratio_and_savings(evaluated):
     logs = [log for log in run.state.log_history if "loss" in log]
     kept = run.ted.pruner.report().planned / N
     assert [log["ted/keep_ratio"] for log in logs] == kept.tolist()
+    # Of the epoch that has just closed: not the savings before it.
+    saved = 1 - np.cumsum(kept) / np.arange(1, EPOCHS + 1)
+    assert [log["ted/samples_saved"] for log in logs] == pytest.approx(saved)
     assert found["ted/samples_saved"] == run.ted.savings().ratio > 0
     evaluations = [log for log in run.state.log_history if "eval_loss" in log]
     assert len(evaluations) == EPOCHS

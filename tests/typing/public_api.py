@@ -50,6 +50,8 @@ def a_run_gives_plans_scores_and_counts(ids: NDArray[np.int64]) -> None:
     assert_type(pruner.report(), ted.Report)
     assert_type(pruner.nonfinite_dropped, int)
     assert_type(pruner.report().nonfinite_ids, NDArray[np.int64])
+    assert_type(pruner.report().keep_ratio, NDArray[np.float64])
+    assert_type(pruner.report().savings, ted.Savings)
 
 
 def a_state_is_a_flat_mapping(pruner: ted.Pruner, path: Path) -> None:
@@ -197,6 +199,8 @@ def a_run_tells_what_it_kept(pruner: ted.Pruner, path: Path) -> None:
     assert_type(table.ids, NDArray[np.int64])
     assert_type(table.update_counts, NDArray[np.uint16])
     assert_type(table.scores, Scores)
+    assert_type(table.signal, str | None)
+    assert_type(table.reads_labels, bool)
     assert_type(table.most_kept(10), ted.SampleTable)
     assert_type(table.least_kept(10), ted.SampleTable)
     table.to_csv(path)

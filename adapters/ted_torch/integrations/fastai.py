@@ -20,6 +20,7 @@ from fastai.callback.tracker import SaveModelCallback
 from fastai.data.core import FilteredBase, TfmdDL
 from fastai.data.load import DataLoader
 from fastai.layers import NoneReduce
+from fastai.learner import ValueMetric
 from fastcore.xtras import join_path_file
 from fasttransform.transform import Pipeline
 from torch import Tensor
@@ -32,8 +33,10 @@ from ted_core import (
     Savings,
     TedWarning,
     atomic_write,
+    run_metrics,
 )
 from ted_core.config import RunOptions
+from ted_core.reports.metrics import METRICS, TOKENS_SAVED
 from ted_torch._validation import DAMAGE, check_no_shard
 from ted_torch.session import TED
 
@@ -82,7 +85,8 @@ class TEDCallback(Callback):  # type: ignore[misc]
     Notes
     -----
     The learner's loader, loss function and model stay as they are: in an epoch it reads
-    a copy of its loader that visits the kept samples, each batch with its ids. The
+    a copy of its loader that visits the kept samples, each batch with its ids. For a
+    fit `ted_core.run_metrics` stand beside the learner's metrics. The
     learner's loss, which it logs, is not divided; the one that it differentiates is.
     ``lr_find``, ``validate`` and ``get_preds`` go on as without the callback.
 
@@ -164,6 +168,25 @@ class TEDCallback(Callback):  # type: ignore[misc]
         """Stand aside where nothing is trained, or a learning rate is searched."""
         self.run = not (hasattr(self, "lr_finder") or hasattr(self, "gather_preds"))
         self._fits = False
+        self.learn.metrics = self._own_metrics()
+        if self.run:
+            self.learn.metrics += [
+                ValueMetric(partial(self._metric, name), name) for name in self._names
+            ]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the run's numbers, before there is a session."""
+        tokens = self._options.get("lengths") is not None
+        return (*METRICS, TOKENS_SAVED) if tokens else METRICS
+
+    def _own_metrics(self) -> list[Any]:
+        """Return the learner's metrics without the run's numbers."""
+        return [one for one in self.learn.metrics if one.name not in self._names]
+
+    def _metric(self, name: str) -> float:
+        """Return one of the run's numbers."""
+        return run_metrics(self.pruner)[name]
 
     def before_train(self) -> None:
         """Open the session's epoch, and read its samples."""
@@ -287,6 +310,7 @@ class TEDCallback(Callback):  # type: ignore[misc]
 
     def after_fit(self) -> None:
         """Close what was left open; a run of one fit ends here."""
+        self.learn.metrics = self._own_metrics()
         if not self._fits:
             return
         self._fits, self._ids = False, None

@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from ted_core import EpochError, Pruner, Report, Savings, TedWarning, run_metrics
 from ted_core.config import RunOptions
-from ted_core.reports.metrics import closed_metrics
 from ted_core.schedules import StepOptions
 from ted_torch._state import gather_state, own_state
 from ted_torch._step import LossInputs
@@ -233,7 +232,8 @@ class TEDCallback(Callback, Generic[Item]):
         if epoch == session.epoch + 1 and _position(session):
             # Saved after an epoch's last step: Lightning takes the epoch for ended,
             # and its batches for the next one's.
-            self._close_epoch()
+            self.session.close_epoch()
+            self._open_next()
             trainer.fit_loop.restarting = False
             trainer.fit_loop.reset_restart_stage()
         if session.epoch != epoch:
@@ -247,12 +247,12 @@ class TEDCallback(Callback, Generic[Item]):
             session.set_epoch(epoch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the epoch, open the next, and log."""
+        """Close the epoch, log it, and open the next."""
         del trainer
+        self.session.close_epoch()
         metrics = run_metrics(self.pruner)
-        self._close_epoch()
-        metrics |= closed_metrics(self.pruner)
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
+        self._open_next()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn of epochs that were planned and did not run."""
@@ -268,13 +268,10 @@ class TEDCallback(Callback, Generic[Item]):
             )
             warnings.warn(msg, TedWarning, stacklevel=2)
 
-    def _close_epoch(self) -> None:
-        """Close the open epoch, and open the next if there is one."""
-        session = self.session
-        if session.epoch + 1 < session.pruner.epochs:
-            session.set_epoch(session.epoch + 1)
-        else:
-            session.finish()
+    def _open_next(self) -> None:
+        """Open the epoch after the one that has closed, if there is one."""
+        if not self.pruner.finished:
+            self.session.set_epoch(self.session.epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the session's state, all processes' parts of an open epoch in it."""

@@ -19,7 +19,6 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from ted_core import CheckpointError, atomic_write, run_metrics
 from ted_core.config import RunOptions
-from ted_core.reports.metrics import closed_metrics
 from ted_torch._validation import DAMAGE, check_prunes, check_trainer_options
 from ted_torch.data import CollateWithIds
 from ted_torch.integrations._loaders import options_of
@@ -159,9 +158,8 @@ class TEDTrainerMixin(_Trainer):
 
     def _close_epoch(self, _: Any) -> None:
         """Turn what was recorded into scores, and keep the states around the epoch."""
-        self._logged = run_metrics(self.ted.pruner)
         self.ted.close_epoch()
-        self._logged |= closed_metrics(self.ted.pruner)
+        self._logged = run_metrics(self.ted.pruner)
         before = {k: v for k, v in self._states.items() if k == self.epoch}
         self._states = {**before, self.epoch + 1: self.ted.state_dict()}
 

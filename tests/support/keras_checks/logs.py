@@ -86,7 +86,23 @@ def an_epoch_stopped_in_its_middle_logs_what_was_saved_before():
     close(history[NAMES[1]], [*saved[:2], saved[1]])
 
 
+def the_repr_tells_how_far_the_run_is():
+    class Say(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            said.append(repr(ted))
+
+    model, said = compiled(network()), []
+    ted = session(model)
+    begin = f"TED(epoch=0 of {EPOCHS}, keeps {N} of {N} samples, method="
+    assert repr(ted).startswith(begin)
+    fit(ted, model, Say())
+    assert said[0].startswith(begin)
+    assert said[-1].startswith(f"TED(epoch={EPOCHS - 1} of {EPOCHS}, keeps ")
+    assert repr(ted).startswith(f"TED(epoch={EPOCHS} of {EPOCHS}, finished, {N} ")
+
+
 CHECKS = (
+    the_repr_tells_how_far_the_run_is,
     the_history_has_the_numbers_of_every_epoch,
     a_logger_writes_them_and_the_progress_bar_shows_them,
     a_callback_may_watch_them,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from ted_core import run_metrics, steps_for
@@ -48,6 +48,18 @@ class TrainerOptions(RunOptions, total=False):
     buffer: str
     group: Any
     allow: Sequence[str]
+
+
+class _EpochEnd(TrainerCallback):
+    """Close an epoch after its last step, before the trainer logs and saves."""
+
+    def __init__(self, trainer: TEDTrainerMixin) -> None:
+        self._trainer = trainer
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        """Close the epoch if this was its last step."""
+        del args, kwargs
+        self._trainer._close_trained_epoch()  # noqa: SLF001 - of this module
 
 
 class TEDTrainerMixin(_Trainer):
@@ -92,6 +104,7 @@ class TEDTrainerMixin(_Trainer):
         # checkpoint has of its epoch.
         self._epoch_start, self._epoch_updates, self._done = 0, -1, 0
         self._folder: Any = None
+        self.add_callback(_EpochEnd(self))
         self._kind, self._shift, self._compared = "", False, True
         if type(self).sample_losses is TEDTrainerMixin.sample_losses:
             _validation.check_loss_type(self.args)
@@ -246,6 +259,13 @@ class TEDTrainerMixin(_Trainer):
             "accumulation": self.args.gradient_accumulation_steps,
         }
 
+    def _close_trained_epoch(self) -> None:
+        """Close the open epoch, if its last step was made; all processes together."""
+        steps = self.state.global_step
+        if steps - self._epoch_start == self._epoch_updates:
+            self.ted.close_epoch()
+            self._epoch_start, self._epoch_updates = steps, -1
+
     def save_session(self, folder: str | os.PathLike[str]) -> None:
         """Write the session into a checkpoint's folder; every process must call it.
 
@@ -255,12 +275,8 @@ class TEDTrainerMixin(_Trainer):
             The checkpoint's folder; the trainer's own checkpoints have it already.
         """
         ted, args = self.ted, self.args
+        self._close_trained_epoch()  # where a run may be extended
         updates = self.state.global_step - self._epoch_start
-        if updates == self._epoch_updates and not ted.pruner.finished:
-            # Between epochs, where a run may be extended.
-            ted.close_epoch()
-            self._epoch_start, self._epoch_updates = self.state.global_step, -1
-            updates = 0
         state = gather_state(
             ted.state_dict(every_process=True), ted.ranks, device=args.device
         )
