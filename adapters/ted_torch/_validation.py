@@ -17,8 +17,8 @@ Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 
 
 _COLLATE = (
-    "; batches are (ids, items), and a collate function of your own goes in as "
-    "`collate_fn=ted.collate(fn)`"
+    "; without `ids=` of the session batches are (ids, items), and a collate function "
+    "of your own goes in as `collate_fn=ted.collate(fn)`"
 )
 _UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
 
