@@ -176,21 +176,21 @@ class _Check:
         elif isinstance(batch, Sequence) and len(batch):
             ids = batch[0]
         found = batch if ids is None else ids
-        kind = type(found).__name__
+        wrong = type(found).__name__
+        if isinstance(found, Mapping):
+            wrong = f"a mapping of {', '.join(map(str, found))}"
         if isinstance(found, Tensor):
-            kind = f"{found.dtype} of shape {tuple(found.shape)}"
-            if found.ndim == 1 and not found.is_floating_point():
-                numbers = found.cpu().numpy()
-                others = numbers[~np.isin(numbers, self._expected())]
-                kind = (
-                    f"the numbers of other samples, {others[0]}" if others.size else ""
-                )
-        if kind:
+            wrong = f"{found.dtype} of shape {tuple(found.shape)}"
+        if isinstance(ids, Tensor) and ids.ndim == 1 and not ids.is_floating_point():
+            numbers = ids.cpu().numpy()
+            others = numbers[~np.isin(numbers, self._expected())]
+            wrong = f"{others[0]}, which is of no sample of it" if others.size else ""
+        if wrong:
             rule = "begin with the ids of its samples"
             if self._id_path:
                 where = ", ".join(map(repr, self._id_path))
                 rule = f"have the ids of its samples at {where}, where its items do"
-            msg = f"a batch must {rule}, got {kind}; {self._remedy}"
+            msg = f"a batch must {rule}, got {wrong}; {self._remedy}"
             raise ValueError(msg)
         self.lines.append(f"ids: {ids.numel()} in the first batch")
 

@@ -189,7 +189,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
     Notes
     -----
-    Nothing is copied. A data set with ``__getitems__`` is asked for a whole batch; a
+    No sample is copied. A data set with ``__getitems__`` is asked for a whole batch; a
     loader with ``batch_size=None`` and a ``BatchSampler`` as sampler gives
     ``__getitem__`` a list, of which the data set makes a batch. Row j of either must be
     sample j of the list: with the first batch, up to four samples are read in two
@@ -240,7 +240,8 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     def __getitem__(self, index: Any) -> Any:
         """Return the id, counted from 0 also for a negative index, and the item.
 
-        Of a list, the ids, int64 of shape (B,), and what the data set makes of it.
+        Of a list, the ids, int64 of shape (B,), and what the data set makes of it. With
+        `ids`, the item or the batch that holds them.
         """
         if isinstance(index, list | tuple):
             dataset: Any = self.dataset
@@ -392,7 +393,8 @@ def find_ids(batch: Any, path: Sequence[str | int]) -> Any:
         if isinstance(key, str) and isinstance(batch, list | tuple):
             # Targets that the collate function left in a list.
             found = [find_ids(one, path[depth:]) for one in batch]
-            return None if None in found else torch.tensor(found)
+            number = all(isinstance(one, int | Tensor) for one in found)
+            return torch.tensor(found) if number else None
         try:
             batch = batch[key]
         except (LookupError, TypeError):
