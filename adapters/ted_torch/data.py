@@ -247,9 +247,9 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
             dataset: Any = self.dataset
             numbers, batch = self._read(dataset.__getitem__, index)
             return self._join(torch.tensor(numbers, dtype=torch.int64), batch)
-        number = operator.index(index)
-        item = self.dataset[number]
-        return self._join(*self._ids([number]), item)
+        asked = operator.index(index)
+        (number,) = self._ids([asked])
+        return self._join(number, self.dataset[asked])
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, Item]]:
         """Return a batch of ids and items, in one call where the data set can."""
@@ -384,7 +384,8 @@ def _put_id(item: Any, path: Sequence[str | int], number: Any) -> Any:
         out: Any = copy.copy(item)
         out[key] = number
         return out
-    return type(item)([*item[:key], number, *item[key + 1 :]])
+    at = int(key)
+    return type(item)([*item[:at], number, *item[at + 1 :]])
 
 
 def find_ids(batch: Any, path: Sequence[str | int]) -> Any:
