@@ -17,7 +17,7 @@ from ted_core import EpochError, TedWarning, signals
 from ted_core.config import single_sample_warning
 from ted_core.reports import Preflight
 from ted_torch._row_order import random_states_kept
-from ted_torch.data import TEDSampler
+from ted_torch.data import TEDSampler, find_ids
 
 # What a trainer's batches call the ids.
 _IDS = "ted_ids"
@@ -38,10 +38,15 @@ _REMEDY = (
 
 
 def check_run(
-    sampler: TEDSampler, loader: Iterable[Any], *, optimizer: Any, scheduler: Any
+    sampler: TEDSampler,
+    loader: Iterable[Any],
+    id_path: tuple[str | int, ...],
+    *,
+    optimizer: Any,
+    scheduler: Any,
 ) -> Preflight:
     """Look for what would go wrong; see `TED.check`."""
-    check = _Check(sampler, loader)
+    check = _Check(sampler, loader, id_path)
     check.samplers()
     check.epochs()
     check.batch()
@@ -58,8 +63,10 @@ def check_run(
 class _Check:
     """Facts and problems, gathered one question after the other."""
 
-    def __init__(self, sampler: TEDSampler, loader: Iterable[Any]) -> None:
-        self._sampler, self._loader = sampler, loader
+    def __init__(
+        self, sampler: TEDSampler, loader: Iterable[Any], id_path: tuple[str | int, ...]
+    ) -> None:
+        self._sampler, self._loader, self._id_path = sampler, loader, id_path
         self._pruner, ranks = sampler.pruner, sampler.ranks
         self._config, epoch = self._pruner.config, self._pruner.epoch
         if self._pruner.finished:
@@ -67,6 +74,13 @@ class _Check:
             raise EpochError(msg)
         self._processes = max(ranks.world_size, ranks.num_replicas)
         self._chain = _samplers_of(loader)
+        self._remedy = _REMEDY
+        if id_path:
+            collate = getattr(loader, "collate_fn", None)
+            name = getattr(collate, "__qualname__", type(collate).__name__)
+            self._remedy = (
+                f"give the loader `ted.dataset`, and see that `{name}` keeps them"
+            )
         # A loader around batches of its own has no size, its batch sampler has.
         sized = [*self._chain, loader]
         found = (getattr(one, "batch_size", None) for one in sized)
@@ -149,27 +163,34 @@ class _Check:
         )
 
     def batch(self) -> None:
-        """Draw a batch, and refuse one that does not begin with its ids."""
+        """Draw a batch, and refuse one that does not have its ids."""
         if self._config.shard is not None and not self._pruner.planned:
             self.lines.append("ids: no batch drawn before `set_epoch`, over shards")
             return
         batch = self._draw()
         ids: Any = None
-        if isinstance(batch, Mapping):
+        if self._id_path:
+            ids = find_ids(batch, self._id_path)
+        elif isinstance(batch, Mapping):
             ids = batch.get(_IDS)
         elif isinstance(batch, Sequence) and len(batch):
             ids = batch[0]
-        known = (
-            isinstance(ids, Tensor) and ids.ndim == 1 and not ids.is_floating_point()
-        )
-        if not known or not np.isin(ids.cpu().numpy(), self._expected()).all():
-            found = batch if ids is None else ids
-            kind = type(found).__name__
-            if isinstance(found, Tensor):
-                kind = f"{found.dtype} of shape {tuple(found.shape)}"
-            msg = (
-                f"a batch must begin with the ids of its samples, got {kind}; {_REMEDY}"
-            )
+        found = batch if ids is None else ids
+        wrong = type(found).__name__
+        if isinstance(found, Mapping):
+            wrong = f"a mapping of {', '.join(map(str, found))}"
+        if isinstance(found, Tensor):
+            wrong = f"{found.dtype} of shape {tuple(found.shape)}"
+        if isinstance(ids, Tensor) and ids.ndim == 1 and not ids.is_floating_point():
+            numbers = ids.cpu().numpy()
+            others = numbers[~np.isin(numbers, self._expected())]
+            wrong = f"{others[0]}, which is of no sample of it" if others.size else ""
+        if wrong:
+            rule = "begin with the ids of its samples"
+            if self._id_path:
+                where = ", ".join(map(repr, self._id_path))
+                rule = f"have the ids of its samples at {where}, where its items do"
+            msg = f"a batch must {rule}, got {wrong}; {self._remedy}"
             raise ValueError(msg)
         self.lines.append(f"ids: {ids.numel()} in the first batch")
 
@@ -192,7 +213,7 @@ class _Check:
                 raise
             msg = (
                 f"`loader` must give a batch, got an error of its collate function: "
-                f"{error!r}; {_REMEDY}"
+                f"{error!r}; {self._remedy}"
             )
             raise ValueError(msg) from error
         finally:

@@ -8,6 +8,7 @@ gives the same batch for its items in another order; that is tried out once.
 from __future__ import annotations
 
 import copy
+import operator
 import random
 import warnings
 import zlib
@@ -23,8 +24,10 @@ from torch import Tensor
 _PAIRS = 8
 
 
-def follow_items(given: Sequence[Any], left: Sequence[Any]) -> list[int]:
+def follow_items(given: Sequence[Any], left: Sequence[Any]) -> Sequence[int]:
     """Return which of the items given each of those left in the list is."""
+    if len(left) == len(given) and all(map(operator.is_, given, left)):
+        return range(len(given))  # as nearly always
     positions: dict[int, list[int]] = {}
     for position, item in enumerate(given):
         positions.setdefault(id(item), []).append(position)

@@ -19,8 +19,8 @@ Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 # What PyTorch raises of a file that is damaged, and what lacks one of its parts.
 DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, UnpicklingError)
 _COLLATE = (
-    "; batches are (ids, items), and a collate function of your own goes in as "
-    "`collate_fn=ted.collate(fn)`"
+    "; without `ids=` of the session batches are (ids, items), and a collate function "
+    "of your own goes in as `collate_fn=ted.collate(fn)`"
 )
 _UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
 

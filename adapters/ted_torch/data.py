@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,7 +161,7 @@ Item = TypeVar("Item", covariant=True)  # noqa: PLC0105 - the item is only read
 
 
 class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
-    """Wrap a map-style data set: item k becomes ``(k, item)``.
+    """Wrap a map-style data set: item k becomes ``(k, item)``, or holds k itself.
 
     The id travels inside the batch, so that neither workers nor a look-ahead can part
     it from its item, whatever the item is.
@@ -169,16 +170,26 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     ----------
     dataset : torch.utils.data.Dataset
         Data set with a length; its items are handed out unchanged.
+    ids : str, int or sequence of them, optional
+        Where in an item its id goes, for what takes no pairs: a key of items that are
+        mappings, a position of tuples or lists, or the way to one inside of another.
+        By default beside the item.
+
+    Attributes
+    ----------
+    id_path : tuple of str and int
+        `ids` as a way of keys and positions; empty for ids beside the items.
 
     Raises
     ------
     TypeError, ValueError
-        `dataset` is an ``IterableDataset``, has no length or is empty. In a call:
-        a reader of several samples sorts them.
+        `dataset` is an ``IterableDataset``, has no length or is empty; `ids` is no key.
+        In a call: a reader of several samples sorts them; an item has no place for its
+        id, or something else there.
 
     Notes
     -----
-    Nothing is copied. A data set with ``__getitems__`` is asked for a whole batch; a
+    No sample is copied. A data set with ``__getitems__`` is asked for a whole batch; a
     loader with ``batch_size=None`` and a ``BatchSampler`` as sampler gives
     ``__getitem__`` a list, of which the data set makes a batch. Row j of either must be
     sample j of the list: with the first batch, up to four samples are read in two
@@ -187,20 +198,35 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     ``set_epoch`` is handed on, other attributes are read from the data set. To set one,
     go to the data set: ``ted.dataset.dataset.transform = f``.
 
+    With `ids` the wrapper gives out copies of the containers on the way; an item that
+    is None stays None. A collate function needs no wrapper then, and may sort, filter
+    and repeat as it likes: an id goes where its item goes.
+
     Examples
     --------
     >>> from ted_torch import WithIds
     >>> WithIds(["a", "b"])[1]
     (1, 'b')
+    >>> WithIds([{"x": 0.5}, {"x": 1.5}], ids="id")[1]
+    {'x': 1.5, 'id': 1}
+    >>> WithIds([(0.5, {"box": 3})], ids=(1, "id"))[0]
+    (0.5, {'box': 3, 'id': 0})
     """
 
+    id_path: tuple[str | int, ...] = ()
     # Whether a reader of several samples was seen to keep their order.
     _reader_checked = False
 
-    def __init__(self, dataset: Dataset[Item] | Sequence[Item]) -> None:
+    def __init__(
+        self,
+        dataset: Dataset[Item] | Sequence[Item],
+        *,
+        ids: str | int | Sequence[str | int] | None = None,
+    ) -> None:
         if count_items(dataset) == 0:
             msg = "`dataset` must hold at least one sample, got none"
             raise ValueError(msg)
+        self.id_path = _check_path(ids)
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -214,28 +240,40 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     def __getitem__(self, index: Any) -> Any:
         """Return the id, counted from 0 also for a negative index, and the item.
 
-        Of a list, the ids, int64 of shape (B,), and what the data set makes of it.
+        Of a list, the ids, int64 of shape (B,), and what the data set makes of it. With
+        `ids`, the item or the batch that holds them.
         """
         if isinstance(index, list | tuple):
             dataset: Any = self.dataset
             numbers, batch = self._read(dataset.__getitem__, index)
-            return torch.tensor(numbers, dtype=torch.int64), batch
-        number = operator.index(index)
-        return self._id(number), self.dataset[number]
+            return self._join(torch.tensor(numbers, dtype=torch.int64), batch)
+        asked = operator.index(index)
+        (number,) = self._ids([asked])
+        return self._join(number, self.dataset[asked])
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, Item]]:
         """Return a batch of ids and items, in one call where the data set can."""
-        fetch = getattr(self.dataset, "__getitems__", None)
-        if fetch is None:
+        dataset = self.dataset
+        fetch = getattr(dataset, "__getitems__", None)
+        items: Any
+        if fetch is not None:
+            numbers, items = self._read(fetch, indices)
+            if len(items) != len(numbers):
+                msg = (
+                    f"`__getitems__` of the data set must give {len(numbers)} items "
+                    f"for as many indices, got {len(items)}; leave broken samples out "
+                    "in the collate function"
+                )
+                raise ValueError(msg)
+        elif type(self).__getitem__ is WithIds.__getitem__:
+            # In one pass: a call of this class for each item would cost more.
+            numbers = [operator.index(index) for index in indices]
+            items = [dataset[number] for number in numbers]
+            numbers = self._ids(numbers)
+        else:
             return [self[index] for index in indices]
-        numbers, items = self._read(fetch, indices)
-        if len(items) != len(numbers):
-            msg = (
-                f"`__getitems__` of the data set must give {len(numbers)} items for as "
-                f"many indices, got {len(items)}; leave broken samples out in the "
-                "collate function"
-            )
-            raise ValueError(msg)
+        if self.id_path:
+            return list(map(self._join, numbers, items))
         return list(zip(numbers, items, strict=True))
 
     def _read(
@@ -255,10 +293,19 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
                 raise ValueError(msg)
         # A reader that sorts this list has sorted the ids as well.
         batch = read(numbers)
-        return [self._id(number) for number in numbers], batch
+        return self._ids(numbers), batch
 
-    def _id(self, number: int) -> int:
-        return number + len(self) if number < 0 else number
+    def _join(self, number: Any, item: Any) -> Any:
+        """Return an item, or a batch, with its id inside or beside."""
+        if not self.id_path:
+            return number, item
+        # None is a broken file, for the collate function to leave out.
+        return item if item is None else _put_id(item, self.id_path, number)
+
+    def _ids(self, numbers: list[int]) -> list[int]:
+        """Return ids of indices, of which negative ones count from the end."""
+        n = len(self)
+        return [number + n if number < 0 else number for number in numbers]
 
     def set_epoch(self, epoch: int) -> None:
         """Give the epoch to the data set, in subsets and concatenations too."""
@@ -286,6 +333,74 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
             )
             raise AttributeError(msg)
         super().__setattr__(name, value)
+
+
+def _check_path(ids: Any) -> tuple[str | int, ...]:
+    """Return the way of keys and positions to where an item's id goes."""
+    if ids is None:
+        return ()
+    path = tuple(ids) if isinstance(ids, list | tuple) else (ids,)
+    for key in path:
+        name = isinstance(key, str)
+        if not (name or (type(key) is int and key >= 0)):
+            msg = (
+                "`ids` must be a key, a position from 0 on, or a sequence of them, got "
+                f"{ids!r}"
+            )
+            raise ValueError(msg)
+    return path
+
+
+def _put_id(item: Any, path: Sequence[str | int], number: Any) -> Any:
+    """Return a copy of an item, or of a batch, whose id is at the end of a path."""
+    key, rest = path[0], path[1:]
+    keyed = isinstance(item, Mapping)
+    if keyed:
+        found = item.get(key)
+    elif type(item) in {tuple, list} and isinstance(key, int) and key <= len(item):
+        found = item[key] if key < len(item) else None
+    else:
+        kind = type(item).__name__
+        if isinstance(item, Sequence):
+            kind += f" of {len(item)}"
+        msg = (
+            "`ids` must lead through mappings, tuples and lists to a key or a position "
+            f"of the last, got {key!r} for a {kind}; without `ids=` batches are "
+            "`(ids, items)`"
+        )
+        raise TypeError(msg)
+    if rest:
+        number = _put_id(found, rest, number)
+    elif found is not None:
+        if found == number if type(found) is int else np.array_equal(found, number):
+            return item
+        msg = (
+            f"`ids` must lead to nothing yet or to the sample's own id, which is its "
+            f"position {number} in the data set, got {found!r} at {key!r}; take "
+            "another key"
+        )
+        raise ValueError(msg)
+    if keyed:
+        out: Any = copy.copy(item)
+        out[key] = number
+        return out
+    at = int(key)
+    return type(item)([*item[:at], number, *item[at + 1 :]])
+
+
+def find_ids(batch: Any, path: Sequence[str | int]) -> Any:
+    """Return what a batch has where its items had their ids; None without."""
+    for depth, key in enumerate(path):
+        if isinstance(key, str) and isinstance(batch, list | tuple):
+            # Targets that the collate function left in a list.
+            found = [find_ids(one, path[depth:]) for one in batch]
+            number = all(isinstance(one, int | Tensor) for one in found)
+            return torch.tensor(found) if number else None
+        try:
+            batch = batch[key]
+        except (LookupError, TypeError):
+            return None
+    return batch
 
 
 def _is_dunder(name: str) -> bool:
@@ -339,6 +454,12 @@ def _indices_checksum(dataset: Any) -> int | None:
     return zlib.crc32(repr(found).encode())
 
 
+def _is_pair(pair: Any) -> bool:
+    """Tell whether something is an id and an item."""
+    two = isinstance(pair, tuple | list) and len(pair) == 2  # noqa: PLR2004
+    return two and isinstance(pair[0], int | np.integer)
+
+
 ItemIn = TypeVar("ItemIn", contravariant=True)  # noqa: PLC0105 - items are only given in
 Batch = TypeVar("Batch", covariant=True)  # noqa: PLC0105 - batches only come out
 
@@ -385,11 +506,19 @@ class CollateWithIds(Generic[ItemIn, Batch]):
 
     def __call__(self, pairs: Sequence[tuple[int, ItemIn]]) -> tuple[Tensor, Batch]:
         """Return the ids, int64 of shape (B,), and the batch."""
-        items = [item for _, item in pairs]
+        for pair in pairs[:1]:
+            if not _is_pair(pair):
+                msg = (
+                    "`collate` must be given pairs `(id, item)`, got a "
+                    f"{type(pair).__name__}; where `ids=` puts the ids into the items, "
+                    "give the loader the function without `ted.collate`"
+                )
+                raise TypeError(msg)
+        ids, items = [k for k, _ in pairs], [item for _, item in pairs]
         self._check_order(items)
         left = list(items)
         batch = self.collate(left)
-        ids = [pairs[row][0] for row in follow_items(items, left)]
+        ids = [ids[row] for row in follow_items(items, left)]
         return torch.tensor(ids, dtype=torch.int64), batch
 
     def _check_order(self, items: list[ItemIn]) -> None:

@@ -44,6 +44,9 @@ class TED(Generic[Item]):
         `group`; 1 and 0 where the framework deals out the batches.
     group : torch.distributed.ProcessGroup, optional
         Processes whose scores are merged; None is the default group, if there is one.
+    ids : str, int or sequence of them, optional
+        Where in an item its id goes, for a framework that takes no pairs: a key, a
+        position, or the way to one, such as ``(1, "id")``; see `WithIds`.
     fingerprint : int or str, optional
         Identifies these samples in this order; by default the CRC-32 of the indices of
         a ``Subset``, as ``random_split`` makes them. Saved states and the other
@@ -54,11 +57,12 @@ class TED(Generic[Item]):
     Attributes
     ----------
     dataset : WithIds
-        Hands out ``(id, item)``; give it to the loader.
+        Hands out ``(id, item)``, or items with their `ids`; give it to the loader.
     sampler : TEDSampler
         Visits the current epoch's kept ids; give it to the loader.
     collate : type of CollateWithIds
-        ``ted.collate(fn)`` makes a collate function of one's own pass the ids on.
+        ``ted.collate(fn)`` makes a collate function of one's own pass the ids on;
+        without need where items have their `ids`.
     pruner : Pruner
         Plans, scores, savings and report of the run.
     ranks : Ranks
@@ -106,11 +110,12 @@ class TED(Generic[Item]):
         num_replicas: int | None = None,
         rank: int | None = None,
         group: Any = None,
+        ids: str | int | Sequence[str | int] | None = None,
         fingerprint: int | str | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
         check_choice("buffer", buffer, ("device", "cpu"))
-        self.dataset = WithIds(dataset)
+        self.dataset = WithIds(dataset, ids=ids)
         self._fingerprint = fingerprint_of(dataset, fingerprint)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
         self.ranks = find_ranks(num_replicas, rank, group, shard=options.get("shard"))
@@ -330,7 +335,13 @@ class TED(Generic[Item]):
         >>> ted.check(loader).problems
         ()
         """
-        return check_run(self.sampler, loader, optimizer=optimizer, scheduler=scheduler)
+        return check_run(
+            self.sampler,
+            loader,
+            self.dataset.id_path,
+            optimizer=optimizer,
+            scheduler=scheduler,
+        )
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the run's optimizer steps; see `Pruner.total_steps`."""

@@ -19,8 +19,8 @@ import accelerate
 import numpy as np
 import torch
 import transformers
+from huggingface_table import markdown
 from step_summary import processor, summarise
-from step_table import change, row
 from ted_torch.integrations.accelerate import AcceleratedTED
 from ted_torch.integrations.transformers import TEDTrainer
 from torch.nn import functional as F  # noqa: N812
@@ -176,28 +176,6 @@ def measure(name, options):
             round(os.getloadavg()[0], 2),
         ],
     }
-
-
-def markdown(record):
-    """Give one row for each run: what a step costs and what TED adds.
-
-    Parameters
-    ----------
-    record : dict
-        What this script wrote.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    heads = ["", "processor ms a step", "the same again", "with TED", "extra ms"]
-    lines = [row(heads), row(["---"] * len(heads))]
-    for result in record["results"]:
-        plain, again, ted = (site["cpu"] for site in result["sites"])
-        cells = [f"{plain['median ms']:.1f}", change(again)[0], *change(ted)]
-        lines.append(row([result["run"], *cells]))
-    return "\n".join(lines)
 
 
 def main():

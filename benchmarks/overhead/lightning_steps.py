@@ -20,7 +20,6 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, TensorDataset
 
 RECORD = Path(__file__).parent / "records" / "lightning_steps.json"
-NAMES = {"plain again": "the same again", "ted": "with TED"}
 EPOCHS = 2
 
 
@@ -102,7 +101,13 @@ def prepare(options):
 
 
 def main():
-    run("Lightning step", prepare, NAMES, ["torch", "lightning"], RECORD)
+    run(
+        "Lightning step",
+        prepare,
+        ["plain again", "ted"],
+        ["torch", "lightning"],
+        RECORD,
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,14 @@ import torch
 from step_summary import processor, summarise
 from step_table import change
 
-__all__ = ["run"]
+__all__ = ["line", "run"]
+
+NAMES = {
+    "plain again": "the same again",
+    "ted": "with TED",
+    "DataLoader": "without TED with PyTorch's `DataLoader`",
+}
+"""What the sentence calls each site that is compared with "plain"."""
 
 
 def measure(fit, sites, rounds):
@@ -30,31 +37,31 @@ def measure(fit, sites, rounds):
     return times
 
 
-def line(record, names):
+def line(record):
     """Give the sentence of the page: processor time, paired by round.
 
     Parameters
     ----------
     record : dict
         What `run` wrote.
-    names : dict of str to str
-        What the sentence calls each site that is compared with "plain".
 
     Returns
     -------
     str
         Markdown.
     """
-    sites = {row["site"]: row["cpu"] for row in record["sites"]}
-    rounds, base = record["config"]["rounds"], sites["plain"]["median ms"]
-    costs = [f"{name} {change(sites[site])[0]}" for site, name in names.items()]
+    plain, *others = record["sites"]
+    costs = []
+    for site in others:
+        ratio, extra = change(site["cpu"])
+        costs.append(f"{NAMES[site['site']]} {ratio}, {extra} ms")
     return (
-        f"A step of {base:.1f} ms costs {', '.join(costs)} (medians of {rounds} rounds "
-        "with their 95 % intervals)."
+        f"A step of {plain['cpu']['median ms']:.1f} ms costs {'; '.join(costs)} "
+        f"(medians of {record['config']['rounds']} rounds with their 95 % intervals)."
     )
 
 
-def run(title, prepare, names, packages, path):
+def run(title, prepare, sites, packages, path):
     """Measure and write a record, or print one, as the command line says.
 
     Parameters
@@ -64,8 +71,8 @@ def run(title, prepare, names, packages, path):
     prepare : callable
         Takes the options; gives a function from a site to its milliseconds a step by
         both clocks, and what to add to the configuration.
-    names : dict of str to str
-        Sites compared with "plain", and what the sentence calls them.
+    sites : list of str
+        Of `NAMES`, compared with "plain".
     packages : list of str
         Distributions whose versions the record tells.
     path : Path
@@ -79,13 +86,13 @@ def run(title, prepare, names, packages, path):
     parser.add_argument("--table", type=Path, help="print this record and measure none")
     options = parser.parse_args()
     if options.table:
-        print(line(json.loads(options.table.read_text(encoding="utf-8")), names))
+        print(line(json.loads(options.table.read_text(encoding="utf-8"))))
         return
     torch.set_num_threads(1)
     torch.manual_seed(0)
     begun = os.getloadavg()[0]
     fit, config = prepare(options)
-    times = measure(fit, ["plain", *names], options.rounds)
+    times = measure(fit, ["plain", *sites], options.rounds)
     fields = ["rounds", "steps", "batch"]
     record = {
         "name": title,
@@ -103,4 +110,4 @@ def run(title, prepare, names, packages, path):
         "sites": summarise(times),
     }
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(line(record, names))
+    print(line(record))

@@ -22,11 +22,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 import ted_core
 
 RECORD = Path(__file__).parent / "records" / "torchdata_steps.json"
-NAMES = {
-    "plain again": "the same again",
-    "ted": "with TED",
-    "DataLoader": "without TED with PyTorch's `DataLoader`",
-}
+SITES = ["plain again", "ted", "DataLoader"]
 EPOCHS = 2
 
 
@@ -78,7 +74,7 @@ def prepare(options):
 
 
 def main():
-    run("torchdata step", prepare, NAMES, ["torch", "torchdata"], RECORD)
+    run("torchdata step", prepare, SITES, ["torch", "torchdata"], RECORD)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,10 @@ CASES = {
         {"num_replicas": st.integers(1, 4), "rank": st.integers(0, 3)},
     ),
     "EpochBuffer": (EpochBuffer, {"n": st.integers(1, 9)}),
-    "WithIds": (WithIds, {"dataset": st.just(DATA)}),
+    "WithIds": (
+        WithIds,
+        {"dataset": st.just(DATA), "ids": st.sampled_from([None, "id", 2, (1, "id")])},
+    ),
     "CollateWithIds": (CollateWithIds, {"collate": st.just(list)}),
     "TEDSampler": (
         sampled,

@@ -69,6 +69,13 @@ def what_would_go_wrong_is_told_before_the_first_step(
     assert_type(ted.dataset[[0, 1]], tuple[Tensor, Any])
 
 
+def items_may_hold_their_ids(data: Dataset[dict[str, Tensor]]) -> None:
+    ted = ted_torch.TED(data, epochs=10, ids="id")
+    assert_type(ted.dataset.id_path, tuple[str | int, ...])
+    ted_torch.WithIds(data, ids=2)
+    ted_torch.WithIds(data, ids=(1, "id"))
+
+
 def a_rank_may_own_its_part(part: Dataset[Tensor]) -> None:
     shard = ted_torch.find_shard(part)
     ted = ted_torch.TED(part, epochs=10, shard=shard)

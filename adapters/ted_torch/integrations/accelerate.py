@@ -34,6 +34,8 @@ class AcceleratedTED(TED[Any]):
         Where values gather.
     group : torch.distributed.ProcessGroup, optional
         Processes whose scores are merged; None is the default group.
+    ids : str, int or sequence of them, optional
+        Where in an item its id goes; by default beside. See :class:`ted_torch.TED`.
     allow : sequence of str, default ()
         ``("epochs",)`` lets ``accelerator.load_state`` take the state of a run with
         another number of epochs, finished or between two of them; the run goes on to
@@ -78,6 +80,7 @@ class AcceleratedTED(TED[Any]):
         batch_size: int,
         buffer: str = "device",
         group: Any = None,
+        ids: str | int | Sequence[str | int] | None = None,
         allow: Sequence[str] = (),
         **options: Unpack[RunOptions],
     ) -> None:
@@ -105,6 +108,7 @@ class AcceleratedTED(TED[Any]):
             num_replicas=1,
             rank=0,
             group=group,
+            ids=ids,
             **options,
         )
 

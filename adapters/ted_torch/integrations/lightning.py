@@ -90,6 +90,8 @@ class TEDCallback(Callback, Generic[Item]):
         Map-style data set to train on.
     buffer : {"device", "cpu"}, default "device"
         Where values gather; see :class:`ted_torch.TED`.
+    ids : str, int or sequence of them, optional
+        Where in an item its id goes; by default beside. See :class:`ted_torch.TED`.
     allow : sequence of str, default ()
         ``("epochs",)`` lets a checkpoint of a run with another number of epochs be
         resumed, finished or between two of them; the run goes on to `max_epochs`.
@@ -100,7 +102,7 @@ class TEDCallback(Callback, Generic[Item]):
     Attributes
     ----------
     dataset : WithIds
-        Hands out ``(id, item)``.
+        Hands out ``(id, item)``, or items with their `ids`.
     sampler : torch.utils.data.DistributedSampler
         Visits the current epoch's kept ids, this process's share of them.
     collate : type of CollateWithIds
@@ -133,12 +135,13 @@ class TEDCallback(Callback, Generic[Item]):
         dataset: Dataset[Item] | Sequence[Item],
         *,
         buffer: str = "device",
+        ids: str | int | Sequence[str | int] | None = None,
         allow: Sequence[str] = (),
         **options: Unpack[RunOptions],
     ) -> None:
         check_no_shard(options, "Lightning")
         self._allow = tuple(allow)
-        self.dataset = WithIds(dataset)
+        self.dataset = WithIds(dataset, ids=ids)
         self.sampler = _EpochSampler(self.dataset)
         self._buffer, self._options = buffer, options
         self._accumulation, self._fits = 1, False
@@ -165,7 +168,8 @@ class TEDCallback(Callback, Generic[Item]):
         Returns
         -------
         DataLoader
-            Its batches are ``(ids, items)``. May be made before ``fit``.
+            Its batches are ``(ids, items)``, or have their `ids`. May be made before
+            ``fit``.
         """
         return _EpochLoader(self.dataset, sampler=self.sampler, **options)
 
@@ -206,6 +210,7 @@ class TEDCallback(Callback, Generic[Item]):
                 epochs=epochs,
                 device=self._device,
                 buffer=self._buffer,
+                ids=self.dataset.id_path,
                 **self._options,
             )
 

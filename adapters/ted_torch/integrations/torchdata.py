@@ -51,8 +51,8 @@ def stateful_loader(ted: _Session[Item], **options: Any) -> StatefulDataLoader[A
     Returns
     -------
     StatefulDataLoader
-        Its batches are ``(ids, items)``. Its state may be saved beside the session's;
-        load the session's first.
+        Its batches are ``(ids, items)``, or have the ids where the session's `ids` say.
+        Its state may be saved beside the session's; load the session's first.
 
     Raises
     ------
@@ -76,5 +76,5 @@ def stateful_loader(ted: _Session[Item], **options: Any) -> StatefulDataLoader[A
     """
     dataset: WithIds[Item] = ted.dataset
     if hasattr(dataset.dataset, "state_dict"):
-        dataset = _StatefulWithIds(dataset.dataset)
+        dataset = _StatefulWithIds(dataset.dataset, ids=dataset.id_path)
     return StatefulDataLoader(dataset, sampler=ted.sampler, **options)
