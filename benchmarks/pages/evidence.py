@@ -190,17 +190,15 @@ def section(name, result, facts, ps):
     rows = []
     for row in result.rows:
         key = name, row.arm, row.budget
-        method = row.arm not in CONTROLS
+        own = ps.get((*key, "controls"))
         rows.append(
             [
                 f"{100 * row.budget:.0f} %",
                 row.arm if row.budget == 1 else NAMES.get(row.arm, row.arm),
                 f"{row.epochs} at {row.rate:g}",
                 f"{row.mean:.2f} ± {row.sd:.2f}",
-                cell(
-                    row.over.get(FULL), None if method else ps.get((*key, "controls"))
-                ),
-                cell(best_control(row), ps[*key, "controls"]) if method else "",
+                cell(row.over.get(FULL), own if row.arm in CONTROLS else None),
+                "" if row.arm in CONTROLS else cell(best_control(row), own),
                 cell(row.over.get(ALL), ps.get((*key, ALL))),
             ]
         )
@@ -248,7 +246,7 @@ def page(found):
 {findings(found, ps)}
 
 Every arm has at each number of samples a learning rate of its own, chosen on two other
-seeds; {" or ".join(map(str, seeds))} seeds that had no part in the choice then judge it.
+seeds. Then {" or ".join(map(str, seeds))} seeds that had no part in it judge the arm.
 
 | arm | what it trains on |
 | --- | --- |
@@ -334,10 +332,10 @@ def early(found, path=RECORDS / "early.json"):
 Keeping the samples of highest loss (`ted_loss`) fails where they are what the network
 cannot learn yet. The first eighth of the epochs gives a sign of that: the mean loss of
 what is trained on has hardly fallen. {{func}}`ted_core.early_warning` warns where more
-than {LOSS_LEFT:g} of the first epoch's loss is left. That bound was chosen on other runs,
-at one learning rate; on those below, half of the samples and each arm at its best rate,
-the warning came where `ted_loss` ended below a random selection, and stayed away where
-it did not, in {right} of {told} settings.
+than {LOSS_LEFT:g} of the first epoch's loss is left. That bound was chosen on other
+runs, at one learning rate. On those below, half of the samples and each arm at its best
+rate, the warning came where `ted_loss` ended below a random selection, and stayed away
+where it did not, in {right} of {told} settings.
 
 {table(head, rows)}
 
