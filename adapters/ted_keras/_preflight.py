@@ -141,7 +141,7 @@ class Check:
         if problem is not None:
             self.problems.append(f"the learning rate's {kind} must {problem}")
             return
-        last = float(ops.convert_to_numpy(schedule(steps - 1)))
+        last = float(ops.convert_to_numpy(schedule(ops.convert_to_tensor(steps - 1))))
         self.lines.append(
             f"learning rate: {kind}, {last:.3g} in the last of {steps} steps"
         )
