@@ -211,8 +211,8 @@ def own_batches(loader: DataLoader[Any], n: int) -> Any:
     while hasattr(batches, "batch_sampler"):
         batches = batches.batch_sampler
     sampler = getattr(batches, "sampler", None)
-    kind: Any = type(batches)
-    if isinstance(sampler, RandomSampler) and kind.__iter__ != BatchSampler.__iter__:
+    made = isinstance(batches, BatchSampler)
+    if made and type(batches).__iter__ != BatchSampler.__iter__:
         msg = (
             "the trainer's batches must be made by its own BatchSampler, got "
             f"{type(batches).__name__}, which would be replaced; TED chooses the "

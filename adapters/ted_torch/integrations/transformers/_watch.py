@@ -34,20 +34,17 @@ class Watch:
     ) -> None:
         self.outputs: list[Any] = []
         self.masks: list[Tensor] = []
-        self._size, self._positions = len(ids), columns.get("position_ids")
-        ones = torch.ones_like(ids)
-        each = ones if documents is None else documents.to(ids.device)[ids]
-        self._ends = each.cumsum(0)
+        self._ids, self._documents = ids, documents
+        self._positions = columns.get("position_ids")
 
     def fold(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor]:
         """Return losses with one row a sample, and how many losses each has."""
-        losses, valid = given["losses"], given.get("valid")
-        size, rows = self._size, losses.shape[0] if losses.ndim else 1
-        if rows == size:
-            if valid is None:
-                each = losses.numel() / max(size, 1)
-                return dict(given), torch.full((size,), each, device=losses.device)
-            return dict(given), valid.reshape(size, -1).sum(1).float()
+        losses, valid, size = given["losses"], given.get("valid"), len(self._ids)
+        if losses.ndim == 0 or losses.shape[0] == size:
+            if valid is not None:
+                return dict(given), valid.reshape(size, -1).sum(1).float()
+            each = losses.numel() / max(size, 1)
+            return dict(given), torch.full((size,), each, device=losses.device)
         segments = self._segments(losses)
         if valid is not None:
             segments = segments.where(valid, -1)
@@ -59,18 +56,20 @@ class Watch:
 
     def _segments(self, like: Tensor) -> Tensor:
         """Return the sample of each token of a batch whose rows are no samples."""
-        rows, size, found = like.shape[0] if like.ndim else 1, self._size, None
+        rows, size, positions = like.shape[0], len(self._ids), self._positions
+        found = None
         if like.ndim >= _ROWS and rows > size and rows % size == 0:
             # First texts of all samples, then the second ones, as of pairs.
             found = torch.arange(rows, device=like.device) % size
             return found[:, None].expand(like.shape[:2])
-        positions = self._positions
-        if like.ndim >= _ROWS and positions is not None and positions.shape[0] == rows:
-            text = (positions.flatten() == 0).cumsum(0) - 1
-            found = torch.searchsorted(self._ends, text, right=True)
+        if like.ndim >= _ROWS and positions is not None and len(positions) == rows:
+            each, texts = torch.ones_like(self._ids), self._documents
+            if texts is not None:
+                each = texts.to(each.device)[self._ids]
+            ends, text = each.cumsum(0), (positions.flatten() == 0).cumsum(0) - 1
             # On the CPU a look is free.
-            if text.is_cpu and int(text[-1]) + 1 < int(self._ends[-1]):
-                found = None
+            if not text.is_cpu or int(text[-1]) + 1 >= int(ends[-1]):
+                found = torch.searchsorted(ends, text, right=True)
         if found is None:
             msg = (
                 f"each row of a batch must be one sample, got {rows} rows for {size} "
@@ -83,10 +82,10 @@ class Watch:
 
     def _mark(self, hidden: Tensor) -> Tensor | None:
         """Note the masks on a tensor; return what to go on with if it must change."""
-        if hidden.shape[0] == self._size:
+        if hidden.shape[0] == len(self._ids):
             self.masks.append(hidden)
             return None
-        rows, delta = segment_mask(hidden, self._segments(hidden), self._size)
+        rows, delta = segment_mask(hidden, self._segments(hidden), len(self._ids))
         self.masks.append(delta)
         return rows
 

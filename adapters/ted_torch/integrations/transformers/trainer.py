@@ -377,45 +377,30 @@ class TEDTrainerMixin(_Trainer):
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
         ids, columns = split_ids(inputs)
         seen = Watch(ids, columns, self._documents)
-        net = None if self.args.torch_compile else self.model  # it takes no hooks
-        theirs = None
-        if self._host:
-            with seen.on(model, net, hosted=True):
-                theirs = super().compute_loss(
-                    model, dict(columns), num_items_in_batch=num_items_in_batch
-                )
-            outputs = seen.outputs[0] if len(seen.outputs) == 1 else seen.outputs
-        else:
-            if not self._compared:
-                # Where the framework has no loss of these labels, the samples' tell.
-                with suppress(ValueError, RuntimeError):
-                    theirs = self._framework_loss(model, columns, num_items_in_batch)
-                self._compared = theirs is None
-            with seen.on(model, net, hosted=False):
-                outputs = model(**self._without_labels(columns))
+        outputs, theirs = self._call(model, columns, seen, num_items_in_batch)
         owner = self if hasattr(self, "router_aux_loss_coef") else self.model
         balance = _losses.router_loss(outputs, owner)
+        items = weights = None
         if self._maps:
             given = self._mapped(outputs, columns, seen.masks)
             # A trainer's own losses of samples have a mean, those of tokens a count.
             by_token = given["losses"].ndim > 1
-            counts_items = by_token if self._host else self.model_accepts_loss_kwargs
-            items = num_items_in_batch if counts_items else None
+            if by_token if self._host else self.model_accepts_loss_kwargs:
+                items = num_items_in_batch
+            if balance is not None and self._host and items is not None:
+                balance = balance / self.current_gradient_accumulation_steps
             given, counts = seen.fold(given)
             weights = _losses.token_weights(counts, items)
+            if theirs is not None and not self._compared:
+                self._compare(given, counts, items, balance, theirs)
         else:
             config = self.ted.pruner.config
             if balance is not None:
                 theirs = theirs - balance
             losses = _validation.check_hosted(theirs, self._host, len(ids), config)
-            given, items, weights = {"losses": losses, "mask": seen.masks}, None, None
             if not seen.masks:
                 _validation.check_no_mask(self._host, self.model, config)
-                given["mask"] = None
-        if balance is not None and self._host and items is not None:
-            balance = balance / self.current_gradient_accumulation_steps
-        if theirs is not None and not self._compared:
-            self._compare(given, counts, items, balance, float(theirs))
+            given = {"losses": losses, "mask": seen.masks or None}
         loss = self.ted.loss(ids=ids, weights=weights, **given)
         loss = self._of_all_processes(loss, items)
         scale = self.ted.pruner.plan().loss_scale
@@ -425,6 +410,26 @@ class TEDTrainerMixin(_Trainer):
             self._share = ((loss / scale + balance) / whole).detach()
             loss = whole
         return (loss, outputs) if return_outputs else loss
+
+    def _call(
+        self, model: nn.Module, columns: dict[str, Any], seen: Watch, items: Any
+    ) -> tuple[Any, Any]:
+        """Return the model's outputs, and the trainer's own loss if it is needed."""
+        net = None if self.args.torch_compile else self.model  # it takes no hooks
+        if self._host:
+            with seen.on(model, net, hosted=True):
+                theirs = super().compute_loss(
+                    model, dict(columns), num_items_in_batch=items
+                )
+            return seen.outputs[0] if len(seen.outputs) == 1 else seen.outputs, theirs
+        theirs = None
+        if not self._compared:
+            # Where the framework has no loss of these labels, the samples' will tell.
+            with suppress(ValueError, RuntimeError):
+                theirs = self._framework_loss(model, columns, items)
+            self._compared = theirs is None
+        with seen.on(model, net, hosted=False):
+            return model(**self._without_labels(columns)), theirs
 
     def _without_labels(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the model is given, such that it makes no loss."""
@@ -457,7 +462,7 @@ class TEDTrainerMixin(_Trainer):
 
     def _framework_loss(
         self, model: nn.Module, columns: dict[str, Any], items: Any
-    ) -> float:
+    ) -> Tensor:
         """Return the loss that the trainer would take; all else stays as it was."""
         net: Any = self.model if self.args.torch_compile else model
         # Running statistics would move twice.
@@ -467,7 +472,7 @@ class TEDTrainerMixin(_Trainer):
             loss: Any = super().compute_loss(net, given, num_items_in_batch=items)
             for buffer, value in kept:
                 buffer.copy_(value)
-        return float(loss)
+        return torch.as_tensor(loss)
 
     def _compare(
         self,
@@ -475,15 +480,15 @@ class TEDTrainerMixin(_Trainer):
         counts: Tensor,
         items: Any,
         balance: Tensor | None,
-        theirs: float,
+        whole: Tensor,
     ) -> None:
         """Warn once if the samples' losses, undivided, are not the framework's."""
-        found = []
+        theirs, found = float(whole.detach()), []
         # A model that takes `items` may leave them, and return a mean.
         for count in {id(items): items, id(None): None}.values():
             losses = per_sample(given["losses"].detach(), valid=given.get("valid"))
             loss = mean_loss(losses, 1.0, _losses.token_weights(counts, count))
-            loss = self._of_all_processes(loss, count)
+            loss = self._of_all_processes(loss, items)
             found.append(float(loss if balance is None else loss + balance.detach()))
         if not math.isfinite(theirs) or not math.isfinite(found[0]):
             return
