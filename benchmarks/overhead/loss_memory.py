@@ -1,8 +1,8 @@
-"""Peak memory of a step on texts of which few tokens count, with TED and without.
+"""Peak memory of steps on texts of which few tokens count, with TED and without.
 
-``python benchmarks/overhead/loss_memory.py`` measures and writes the record, each run in
-a process of its own; ``--page`` rewrites the table of ``docs/adapters/huggingface.md``
-from the record.
+``python benchmarks/overhead/loss_memory.py`` counts and writes the record: the bytes of
+all tensors that are alive at once in training, beside those before it. ``--page`` only
+rewrites the table of ``docs/adapters/huggingface.md`` from the record.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
+import warnings
+import weakref
 from importlib.metadata import version
 from pathlib import Path
 
-from step_summary import processor
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import ted_core
 
@@ -37,21 +37,44 @@ CONFIG = {
     "hidden": 32,
     "dtype": "bfloat16",
     "tokens of a tile of TRL's": 32,
-    "processes": 3,
 }
 ARMS = ["Trainer", "TEDTrainer", "SFTTrainer", "SFTTrainer with TED"]
 
 
-def resident():
-    """Return the memory of this process now, in bytes."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    return pages * resource.getpagesize()
+class Alive(TorchDispatchMode):
+    """Count the bytes of the tensors made since it began, and the most at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self._known = weakref.WeakSet()
+
+    def _gone(self, size):
+        self.now -= size
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Run an operation, and count what it has made."""
+        del types
+        made = function(*args, **(kwargs or {}))
+        old = {id(one.untyped_storage()) for one in _tensors((args, kwargs))}
+        for one in _tensors(made):
+            storage = one.untyped_storage()
+            if id(storage) in old or storage in self._known:
+                continue
+            self._known.add(storage)
+            self.now += storage.nbytes()
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._gone, storage.nbytes())
+        return made
+
+
+def _tensors(tree):
+    return [one for one in tree_leaves(tree) if isinstance(one, torch.Tensor)]
 
 
 def trainer(arm, folder):
     """Make the trainer of an arm."""
-    # Each process has only what it measures, and this script's own has neither.
-    import torch  # noqa: PLC0415
+    # A page that is written anew needs none of them.
     from datasets import Dataset  # noqa: PLC0415
     from ted_torch.integrations.transformers import (  # noqa: PLC0415
         TEDTrainer,
@@ -105,35 +128,26 @@ def trainer(arm, folder):
         given["train_dataset"] = given["train_dataset"].with_format("torch")
         kind = TEDTrainer if with_ted else Trainer
         return kind(args=TrainingArguments(folder, **shared), **given, **with_ted)
-    plain = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a")),
-        pad_token="a",
-        eos_token="b",
-    )
+    plain = Tokenizer(models.WordLevel({"a": 0, "b": 1}))
+    special = dict(zip(("pad_token", "eos_token"), "ab", strict=True))
+    plain = PreTrainedTokenizerFast(tokenizer_object=plain, **special)
     args = SFTConfig(folder, bf16=False, gradient_checkpointing=False, **shared)
     kind = Tuning if with_ted else SFTTrainer
     return kind(args=args, processing_class=plain, **given, **with_ted)
 
 
 def peak(arm):
-    """Return the bytes that training takes at most beside what is there before it."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Return the MiB of tensors that training has alive at most."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         run = trainer(arm, folder)
-        before = resident()
-        run.train()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        with Alive() as alive:
+            run.train()
+        return round(alive.most / 2**20, 1)
 
 
 def measure():
-    """Run every arm in processes of its own, in turns, and write the record."""
-    found = {arm: [] for arm in ARMS}
-    for _ in range(CONFIG["processes"]):
-        for arm, values in found.items():
-            command = [sys.executable, "-W", "ignore", __file__, "--arm", arm]
-            printed = subprocess.run(
-                command, check=True, capture_output=True, text=True
-            ).stdout
-            values.append(round(int(printed.split()[-1]) / 2**20, 1))
+    """Count every arm, and write the record."""
     packages = ("torch", "transformers", "trl", "datasets")
     record = {
         "name": "Memory of a loss",
@@ -141,28 +155,16 @@ def measure():
         "versions": {"ted-core": ted_core.__version__}
         | {name: version(name) for name in packages}
         | {"python": platform.python_version()},
-        "machine": {"cpu": processor(), "threads": 1, "device": "cpu"},
-        "results": [
-            {
-                "arm": arm,
-                "MiB": values,
-                "n": len(values),
-                "mean": round(statistics.mean(values), 1),
-                "sd": round(statistics.stdev(values), 1),
-            }
-            for arm, values in found.items()
-        ],
+        "machine": {"device": "cpu", "threads": 1},
+        "results": [{"arm": arm, "MiB": peak(arm)} for arm in ARMS],
     }
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def table(record):
     """Return the record as a table of Markdown."""
-    lines = ["| | peak, MiB | sd |", "| --- | --- | --- |"]
-    lines += [
-        f"| {row['arm']} | {row['mean']:.0f} | {row['sd']:.1f} |"
-        for row in record["results"]
-    ]
+    lines = ["| | peak, MiB |", "| --- | --- |"]
+    lines += [f"| {row['arm']} | {row['MiB']:.0f} |" for row in record["results"]]
     return "\n".join(lines)
 
 
@@ -175,12 +177,8 @@ def page(text, record):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arm", choices=ARMS, help="print the peak of one, in bytes")
     parser.add_argument("--page", action="store_true", help="only rewrite the page")
     arguments = parser.parse_args()
-    if arguments.arm:
-        print(peak(arguments.arm))
-        return
     if not arguments.page:
         measure()
     record = json.loads(RECORD.read_text(encoding="utf-8"))

@@ -59,11 +59,11 @@ SMALL = {
 
 
 def tokenizer():
-    made = Tokenizer(WordLevel(dict(zip(_NAMES, range(WORDS))), unk_token="<unk>"))
+    made = Tokenizer(WordLevel({name: k for k, name in enumerate(_NAMES)}))
     made.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
-    )
+    names = ("pad_token", "eos_token", "unk_token")
+    special = dict(zip(names, _NAMES[:3], strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=made, **special)
 
 
 def texts(seed):
@@ -163,7 +163,7 @@ def sentences(folder):
 
 
 def _of_trl(kind, settings, *names, model=None, reference=False, label=False):
-    def make(folder, args, ted, **own):
+    def make(_, args, ted, **own):
         data = columns(*names)
         if label:
             data["label"] = [k % 3 > 0 for k in range(N)]
@@ -199,7 +199,7 @@ def _of_sentences(kind, loss, *, score=False, **loss_options):
 
 
 def _distilling(kind):
-    def make(folder, args, ted, **own):
+    def make(_, args, ted):
         rows = [
             {"input_ids": torch.tensor(tokenizer()(text)["input_ids"] * 9)[:9]}
             for text in texts(0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import trl_runs
 from sentence_transformers.base.sampler import BatchSamplers
-from trl_runs import BATCH, EPOCHS, LOOSE, PACKED, PAPER, N, run_of
+from trl_runs import EPOCHS, LOOSE, PACKED, PAPER, N, run_of
 
 pytestmark = pytest.mark.filterwarnings(
     # Of the packages, not of what is tested here.

@@ -172,6 +172,16 @@ def check_hosted(losses: Any, owner: str, size: int, config: RunConfig) -> Tenso
     return losses.expand(size)
 
 
+def check_called(outputs: list[Any], owner: str) -> None:
+    """Refuse a `compute_loss` that trains by other means than the model's outputs."""
+    if not outputs:
+        msg = (
+            f"`compute_loss` of {owner} must call the model with a gradient, got no "
+            "such call; take a loss that does not embed in pieces"
+        )
+        raise TypeError(msg)
+
+
 def check_no_mask(owner: str, model: object, config: RunConfig) -> None:
     """Refuse a mask gradient without a tensor of the model to put the mask on."""
     if config.strategy.uses_scores and config.signal == "mask_gradient":

@@ -35,7 +35,7 @@ class Watch:
         self.outputs: list[Any] = []
         self.masks: list[Tensor] = []
         self._ids, self._documents = ids, documents
-        self._positions = columns.get("position_ids")
+        self._positions: Any = columns.get("position_ids")
 
     def fold(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor]:
         """Return losses with one row a sample, and how many losses each has."""

@@ -416,13 +416,14 @@ class TEDTrainerMixin(_Trainer):
     ) -> tuple[Any, Any]:
         """Return the model's outputs, and the trainer's own loss if it is needed."""
         net = None if self.args.torch_compile else self.model  # it takes no hooks
+        theirs: Any = None
         if self._host:
             with seen.on(model, net, hosted=True):
                 theirs = super().compute_loss(
                     model, dict(columns), num_items_in_batch=items
                 )
+            _validation.check_called(seen.outputs, self._host)
             return seen.outputs[0] if len(seen.outputs) == 1 else seen.outputs, theirs
-        theirs = None
         if not self._compared:
             # Where the framework has no loss of these labels, the samples' will tell.
             with suppress(ValueError, RuntimeError):
@@ -506,7 +507,8 @@ class TEDTrainerMixin(_Trainer):
         """Take a step on the divided loss; return the undivided one, to be logged."""
         loss: Tensor = super().training_step(*args, **kwargs)
         self._scaled = self._scaled + loss
-        return loss * self._share
+        undivided: Tensor = loss * self._share
+        return undivided
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log keep ratio and savings beside what the trainer logs of the training."""
