@@ -24,13 +24,15 @@ settings.load_profile("patient")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(torchvision_ops.__file__).parent), os.environ.get("PYTHONPATH", "")]
 ).rstrip(os.pathsep)
-# Imported, Ultralytics looks for a network and writes its settings.
+# Imported, Ultralytics looks for a network and writes its settings; TRL's trainers tell
+# the hub that they were made.
 _FOLDER = tempfile.TemporaryDirectory(prefix="ultralytics")
 os.environ |= {
     "YOLO_CONFIG_DIR": _FOLDER.name,
     "YOLO_OFFLINE": "true",
     "YOLO_AUTOINSTALL": "false",
     "YOLO_VERBOSE": "false",
+    "HF_HUB_OFFLINE": "1",
 }
 # What imports torchvision, or would download.
 _PAGES = [f"docs/adapters/{name}.md" for name in ("timm", "torchvision", "ultralytics")]

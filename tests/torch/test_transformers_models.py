@@ -244,11 +244,14 @@ class HeavyParts(HeavyTED):
         return {"losses": losses, "mask": z}
 
 
-def test_a_loss_of_the_other_base_class_is_refused_by_name(tmp_path):
-    says = "`compute_loss` must be that of Trainer, got that of Heavy, whose loss would"
-    with pytest.raises(TypeError, match=says):
-        trainer(tmp_path, kind=HeavyTED)
-    trainer(tmp_path, kind=HeavyParts, **SHORT).train()
+def test_a_loss_of_the_other_base_class_is_trained_on(tmp_path):
+    """Its class weights are divided by their sum, which is no mean of samples."""
+    run = trainer(tmp_path, kind=HeavyTED, **SHORT)
+    run.train()
+    assert (run.ted.pruner.scores > 0).all()
+    says = "must make the loss of the trainer and its BertForSequenceClassification"
+    with pytest.warns(TedWarning, match=says):
+        trainer(tmp_path, kind=HeavyParts, **SHORT).train()
 
 
 class Hiding(TEDTrainer):
@@ -269,12 +272,3 @@ def test_the_mixin_behind_the_trainer_is_refused_by_name():
 
         class Late(Trainer, TEDTrainerMixin):
             pass
-
-
-def test_a_loss_of_trls_arguments_is_refused_by_name(tmp_path):
-    class Arguments(transformers.TrainingArguments):
-        loss_type = "dft"
-
-    args = Arguments(str(tmp_path), num_train_epochs=5, use_cpu=True)
-    with pytest.raises(ValueError, match="`loss_type` must be 'nll', got 'dft'; for"):
-        TEDTrainer(model=language(), args=args, train_dataset=Texts())

@@ -10,7 +10,7 @@ from torch.utils.data import (
     RandomSampler,
     SequentialSampler,
 )
-from trainer_runs import EPOCHS, Rows, classifier, trainer
+from trainer_runs import EPOCHS, Rows, classifier, language, trainer
 from transformers import (
     BertConfig,
     BertForNextSentencePrediction,
@@ -214,7 +214,7 @@ def test_batches_without_a_row_and_a_label_a_sample_are_refused(
     collate, error, says, tmp_path
 ):
     with pytest.raises(error, match=says):
-        trainer(tmp_path, data_collator=collate).train()
+        trainer(tmp_path, language(), data_collator=collate).train()
 
 
 class Own(TEDTrainer):

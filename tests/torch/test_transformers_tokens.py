@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from trainer_runs import PAPER, SMALL, N, Rows, Texts, language, trainer
 from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForTokenClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
 )
@@ -71,6 +75,34 @@ def test_padding_and_ignored_tokens_leave_a_score_alone(tmp_path):
         run.train()
     one, other = (run.ted.pruner.scores for run in runs)
     np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+class Largest(TorchDispatchMode):
+    """Note the numbers of the largest float32 tensor that is made."""
+
+    size = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        del types
+        made = function(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            if isinstance(one, torch.Tensor) and one.dtype == torch.float32:
+                self.size = max(self.size, one.numel())
+        return made
+
+
+def test_scores_of_tokens_that_do_not_count_are_not_taken_to_float(tmp_path):
+    config = LlamaConfig(**SMALL | {"vocab_size": 512}, pad_token_id=0)
+    net = LlamaForCausalLM(config).bfloat16()
+    run = trainer(tmp_path, net, Texts(), ted=PAPER)
+    run._compared = True  # the framework's own loss takes all of them
+    run.ted.set_epoch(0)
+    words = torch.randint(1, 512, (4, 32))
+    labels = words.masked_fill(torch.arange(32) < 28, -100)
+    batch = {"input_ids": words, "labels": labels, "ted_ids": torch.arange(4)}
+    with Largest() as largest:
+        run.compute_loss(net.train(), batch).backward()
+    assert 0 < largest.size <= 4 * 4 * 512
 
 
 def test_a_text_without_a_token_to_tell_ranks_last(tmp_path):

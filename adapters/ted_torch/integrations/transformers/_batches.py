@@ -41,26 +41,12 @@ class IdColumn:
         return {**batch, IDS: ids}
 
 
-def split_columns(
-    columns: Mapping[str, Any], label_names: Sequence[str], *, keep_labels: bool
-) -> tuple[Tensor, dict[str, Any], dict[str, Any]]:
-    """Return a batch's ids, its labels, and the columns that the model is given."""
-    labels = {name: columns[name] for name in label_names if name in columns}
-    if IDS not in columns or not labels:
-        missing = " or ".join(label_names) if IDS in columns else IDS
+def split_ids(columns: Mapping[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    """Return a batch's ids, and its other columns."""
+    if IDS not in columns:
         msg = (
-            f"a training batch must have the column {missing!r}, got "
-            f"{sorted(columns)}; train with the loader of `get_train_dataloader`, on "
-            "data with labels"
+            f"a training batch must have the column {IDS!r}, got {sorted(columns)}; "
+            "train with the loader of `get_train_dataloader`"
         )
         raise ValueError(msg)
-    ids = columns[IDS]
-    rows = {len(part) for part in labels.values()}
-    if rows != {len(ids)}:
-        msg = (
-            f"each row of a batch must be one sample, got {max(rows)} rows for "
-            f"{len(ids)} samples; pad the samples, don't pack them"
-        )
-        raise ValueError(msg)
-    left_out = {IDS} if keep_labels else {IDS, *labels}
-    return ids, labels, {k: v for k, v in columns.items() if k not in left_out}
+    return columns[IDS], {k: v for k, v in columns.items() if k != IDS}

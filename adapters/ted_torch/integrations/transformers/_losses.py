@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -116,9 +116,16 @@ def token_losses(
         raise ValueError(msg)
     if shift:
         labels = F.pad(labels, (0, 1), value=_IGNORED)[:, 1:]
-    flat = logits.flatten(0, 1).float(), labels.flatten()
-    losses = _cross_entropy(*flat, label_smoothing=smoothing)
-    return {"losses": losses.view(labels.shape), "valid": labels != _IGNORED}
+    valid = labels != _IGNORED
+    # No float of the scores that count for nothing: they may be most of a batch. The
+    # wait for their number is not the only one of a trainer's step.
+    index = valid.flatten().nonzero()[:, 0]
+    z, y = logits.flatten(0, 1), labels.flatten()
+    if len(index) < len(y):
+        z, y = z[index], y[index]
+    losses = _cross_entropy(z.float(), y, label_smoothing=smoothing)
+    every = losses.new_zeros(valid.numel()).index_copy(0, index, losses)
+    return {"losses": every.view(valid.shape), "valid": valid}
 
 
 def class_losses(
@@ -156,39 +163,18 @@ def span_losses(
     return {"losses": torch.stack(losses, 1), "valid": torch.stack(where, 1) != length}
 
 
-def token_weights(losses: Tensor, valid: Tensor | None, items: Any = None) -> Tensor:
+def token_weights(counts: Tensor, items: Any = None) -> Tensor:
     """Return weights with which the mean over samples is the one over tokens."""
     # B m_k / items for a sample of m_k losses; `items` are all of the optimizer step. A
     # sample of none weighs as one, for its loss is 0.
-    size = losses.shape[0]
-    if valid is None:
-        each = losses.numel() / max(size, 1)
-        counts = torch.full((size,), each, device=losses.device)
-    else:
-        counts = valid.reshape(size, -1).sum(1).float()
     total = counts.sum() if items is None else items
-    return counts.clamp(min=1) * size / total
+    return counts.clamp(min=1) * counts.numel() / total
 
 
-@contextmanager
-def head_input(head: nn.Module | None) -> Iterator[list[Tensor]]:
-    """Note the last hidden state that a head over the vocabulary is given."""
-    found: list[Tensor] = []
-
-    def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
-        found.append(given[0])
-
-    handle = None if head is None else head.register_forward_pre_hook(keep)
-    try:
-        yield found
-    finally:
-        if handle is not None:
-            handle.remove()
-
-
-def router_loss(outputs: Any, model: Any) -> Tensor | None:
+def router_loss(outputs: Any, owner: Any) -> Tensor | None:
     """Return what a mixture of experts adds to its loss to balance them."""
-    loss, factor = outputs.get("aux_loss"), getattr(model, "router_aux_loss_coef", None)
+    loss = outputs.get("aux_loss") if isinstance(outputs, Mapping) else None
+    factor = getattr(owner, "router_aux_loss_coef", None)
     if loss is None or factor is None:
         return None
     balance: Tensor = factor * loss

@@ -8,6 +8,7 @@ import warnings
 from types import CodeType
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from transformers import Trainer
 
@@ -21,9 +22,8 @@ _HOOKS = (
     "_run_epoch",
     "_save_checkpoint",
 )
-# Trainers whose `compute_loss` is the model's own loss, with what TRL's must be set to.
-_KNOWN = ("transformers.trainer.Trainer", "trl.trainer.sft_trainer.SFTTrainer")
-_LOSSES_OF_TRL = ("nll", "chunked_nll")
+# Losses of TRL's that are no mean over samples.
+_COUPLED = ("aot", "aot_unpaired", "sft")
 BY_LENGTH = "group_by_length"
 _TAKEN = ("epochs", "device", "num_replicas", "rank")
 
@@ -52,8 +52,8 @@ def check_bases(cls: type, mixin: type) -> None:
             raise TypeError(msg)
 
 
-def check_loss_methods(cls: Any, mixin: Any) -> None:
-    """Refuse a `compute_loss` that hides the mixin's, or that the mixin would hide."""
+def check_loss_methods(cls: Any, mixin: Any) -> str:
+    """Refuse a `compute_loss` that hides the mixin's; name the one it goes on to."""
     order = cls.__mro__
     at = order.index(mixin)
     for owner in order[:at]:
@@ -62,19 +62,12 @@ def check_loss_methods(cls: Any, mixin: Any) -> None:
             msg = (
                 f"`compute_loss` of {owner.__name__} must call "
                 "`super().compute_loss(...)`, which records the scores, got one that "
-                "does not; for another loss override `sample_losses`"
+                "does not; for another loss override `sample_losses`, or stand it "
+                f"behind the mixin: `class Mine({mixin.__name__}, {owner.__name__})`"
             )
             raise TypeError(msg)
-    if cls.sample_losses is not mixin.sample_losses:
-        return
     owner = next((one for one in order[at + 1 :] if "compute_loss" in vars(one)), None)
-    if owner is not None and f"{owner.__module__}.{owner.__qualname__}" not in _KNOWN:
-        msg = (
-            f"`compute_loss` must be that of Trainer, got that of {owner.__name__}, "
-            "whose loss would not be trained on; say each sample's part of it in "
-            "`sample_losses`"
-        )
-        raise TypeError(msg)
+    return "" if owner in {None, Trainer} else owner.__name__
 
 
 def _goes_on(method: object) -> bool:
@@ -133,12 +126,57 @@ def check_arguments(trainer: Any) -> None:
 
 
 def check_loss_type(args: Any) -> None:
-    """Refuse arguments of TRL's trainer that ask for another loss than the model's."""
-    loss = getattr(args, "loss_type", "nll")
-    if loss not in _LOSSES_OF_TRL:
+    """Refuse arguments of TRL's that ask for a loss without one part a sample."""
+    found = getattr(args, "loss_type", "nll")
+    for loss in [found] if isinstance(found, str) else found:
+        if loss in _COUPLED:
+            msg = (
+                f"`loss_type` must be a mean over the samples, got {loss!r}, which "
+                "sorts or weighs the tokens of a batch together; override "
+                "`sample_losses`"
+            )
+            raise ValueError(msg)
+
+
+def check_hosted(losses: Any, owner: str, size: int, config: RunConfig) -> Tensor:
+    """Return what a trainer's own `compute_loss` makes of each sample of a batch."""
+    whole = isinstance(losses, Tensor) and losses.ndim == 0
+    if not isinstance(losses, Tensor) or not (whole or losses.shape == (size,)):
+        shape = tuple(getattr(losses, "shape", ()))
+        found = f"shape {shape}" if shape else type(losses).__name__
         msg = (
-            f"`loss_type` must be 'nll', got {loss!r}; for another loss override "
-            "`sample_losses`"
+            f"`compute_loss` of {owner} must return a mean, or one loss for each of "
+            f"the {size} samples, got {found}; override `sample_losses`"
+        )
+        raise TypeError(msg)
+    weighs = config.signal == "loss" or getattr(config.strategy, "weighs_losses", False)
+    if whole and weighs:
+        msg = (
+            f"`compute_loss` of {owner} must return one loss a sample for "
+            f"{type(config.strategy).__name__} and signal={config.signal!r}, got their "
+            "mean; return them unreduced, or override `sample_losses`"
+        )
+        raise TypeError(msg)
+    return losses.expand(size)
+
+
+def check_called(outputs: list[Any], owner: str) -> None:
+    """Refuse a `compute_loss` that trains by other means than the model's outputs."""
+    if not outputs:
+        msg = (
+            f"`compute_loss` of {owner} must call the model with a gradient, got no "
+            "such call; take a loss that does not embed in pieces"
+        )
+        raise TypeError(msg)
+
+
+def check_no_mask(owner: str, model: object, config: RunConfig) -> None:
+    """Refuse a mask gradient without a tensor of the model to put the mask on."""
+    if config.strategy.uses_scores and config.signal == "mask_gradient":
+        msg = (
+            f"`signal` must be 'loss' for {owner} on a {type(model).__name__}, which "
+            f"has no head and no logits for a mask, got {config.signal!r}; or override "
+            "`sample_losses`, and return a `mask`"
         )
         raise ValueError(msg)
 
@@ -171,7 +209,8 @@ def own_batches(loader: DataLoader[Any], n: int) -> Any:
     while hasattr(batches, "batch_sampler"):
         batches = batches.batch_sampler
     sampler = getattr(batches, "sampler", None)
-    if isinstance(sampler, RandomSampler) and type(batches) is not BatchSampler:
+    made = isinstance(batches, BatchSampler)
+    if made and type(batches).__iter__ != BatchSampler.__iter__:
         msg = (
             "the trainer's batches must be made by its own BatchSampler, got "
             f"{type(batches).__name__}, which would be replaced; TED chooses the "

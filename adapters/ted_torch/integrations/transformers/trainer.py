@@ -28,7 +28,8 @@ from ted_torch.integrations.transformers import (
     _losses,
     _validation,
 )
-from ted_torch.integrations.transformers._batches import IDS, IdColumn, split_columns
+from ted_torch.integrations.transformers._batches import IdColumn, split_ids
+from ted_torch.integrations.transformers._watch import Watch, documents_of
 from ted_torch.session import TED
 
 __all__ = ["TEDTrainer", "TEDTrainerMixin", "TrainerOptions"]
@@ -92,11 +93,15 @@ class TEDTrainerMixin(_Trainer):
         self._options = _validation.check_options(ted)
         self._allow = tuple(self._options.pop("allow", ()))
         _validation.check_hooks(super())
-        _validation.check_loss_methods(type(self), TEDTrainerMixin)
+        # The base class whose `compute_loss` is not Trainer's, if there is one.
+        self._host = _validation.check_loss_methods(type(self), TEDTrainerMixin)
         if "train_dataset" in kwargs:
             count_items(kwargs["train_dataset"], name="train_dataset")
         super().__init__(*args, **kwargs)
         count_items(self.train_dataset, name="train_dataset")
+        if self._host == "KTOTrainer":
+            # It asks for the data's order, in which it has drawn its other answers.
+            self.args.train_sampling_strategy = "random"
         _validation.check_arguments(self)
         self._lengths: Any = None
         self.ted, self._trained = self._make_session(), False
@@ -105,10 +110,21 @@ class TEDTrainerMixin(_Trainer):
         self._epoch_start, self._epoch_updates, self._done = 0, -1, 0
         self._folder: Any = None
         self.add_callback(_EpochEnd(self))
-        self._kind, self._shift, self._compared = "", False, True
-        if type(self).sample_losses is TEDTrainerMixin.sample_losses:
-            _validation.check_loss_type(self.args)
-            self._kind, self._compared = _losses.kind_of(self.model), False
+        self._documents = documents_of(self.train_dataset)
+        # The divided loss since a step, for the logs, and how much of it is undivided.
+        self._scaled: Any = 0.0
+        self._share: Any = 1.0
+        self._logged = -1
+        mapped = type(self).sample_losses is not TEDTrainerMixin.sample_losses
+        self._maps = mapped or self._host in {"", "SFTTrainer"}
+        self._kind, self._shift = "", False
+        # A loss of one's own in place of the model's is compared with none.
+        self._compared = not self._maps or (mapped and not self._host)
+        if mapped:
+            return
+        _validation.check_loss_type(self.args)
+        if self._maps:
+            self._kind = _losses.kind_of(self.model)
             self._shift = _losses.shifts_labels(self.model, self._kind)
             if self._kind in _losses.TOKENS and not self._shift:
                 # The trainer would leave the first label of each row out of its count.
@@ -169,7 +185,7 @@ class TEDTrainerMixin(_Trainer):
         """
         if self._trained:
             self.ted = self._make_session()
-        self._trained = True
+        self._trained, self._logged = True, -1
         if resume_from_checkpoint is True:
             last = get_last_checkpoint(self.args.output_dir)  # type: ignore[no-untyped-call]
             resume_from_checkpoint = last or True
@@ -233,6 +249,8 @@ class TEDTrainerMixin(_Trainer):
         """Run an epoch of its own length."""
         epoch, accumulation = given["epoch"], self.args.gradient_accumulation_steps
         self.ted.set_epoch(epoch)
+        if self._logged < 0:
+            self._scaled, self._logged = 0.0, self.state.global_step
         batches = len(given["train_dataloader"])
         given["steps_in_epoch"] = batches
         given["num_update_steps_per_epoch"] = -(-batches // accumulation)
@@ -308,35 +326,46 @@ class TEDTrainerMixin(_Trainer):
             prefetch_factor=made.prefetch_factor,
             persistent_workers=made.persistent_workers,
         )
+        self.accelerator.even_batches = True  # some trainers leave a last batch uneven
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
 
     def sample_losses(
-        self, outputs: Any, labels: Mapping[str, Tensor], hidden: Sequence[Tensor]
+        self, outputs: Any, inputs: Mapping[str, Any], hidden: Sequence[Tensor]
     ) -> dict[str, Any]:
         """Return what ``ted.loss`` takes of a batch; override it for another loss.
 
         Parameters
         ----------
-        outputs : transformers.utils.ModelOutput
-            The model's, without a loss.
-        labels : mapping of str to Tensor
-            The batch's columns of labels, mostly ``labels`` alone.
-        hidden : sequence of Tensor of float, shape (B, T, d)
-            Inputs of the head of ``get_output_embeddings``; empty for models without
-            one, and under ``torch_compile``.
+        outputs : transformers.utils.ModelOutput, or list of them
+            What the model returned: without a loss, or, where a base class has a
+            `compute_loss` of its own, in that; a list if it was called several times.
+        inputs : mapping of str to any
+            The columns of the batch.
+        hidden : sequence of Tensor of float, shape (B, ...)
+            Where a mask may stand: inputs of the head of ``get_output_embeddings``, or,
+            where a base class has a `compute_loss` of its own, the last hidden state,
+            and the logits of a model without such a head. Of rows that are parts of
+            samples or hold several, one mask a sample. Empty for other models, and
+            under ``torch_compile``.
 
         Returns
         -------
         dict of str to any
-            ``losses``, unreduced, of shape (B, ...), and ``mask``, ``valid``,
-            ``logits``, ``labels``: what the signal needs.
+            ``losses``, unreduced, of shape (B, ...), or as the tokens of packed rows,
+            and ``mask``, ``valid``, ``logits``, ``labels``: what the signal needs.
         """
         if self._kind == _losses.SPANS:
             logits = outputs["start_logits"], outputs["end_logits"]
-            where = labels["start_positions"], labels["end_positions"]
+            where = inputs["start_positions"], inputs["end_positions"]
             return {**_losses.span_losses(logits, where), "mask": logits}
-        z, y, config = outputs["logits"], labels["labels"], self.ted.pruner.config
+        if self._host and outputs.get("log_probs") is not None:
+            # The trainer has gone past the head, and made no logits.
+            losses = -outputs["log_probs"]
+            if getattr(self.args, "loss_type", "nll") == "dft":
+                losses = losses * losses.detach().neg().exp()
+            return {"losses": losses, "valid": outputs["label_mask"], "mask": hidden}
+        z, y, config = outputs["logits"], inputs["labels"], self.ted.pruner.config
         smoothing = self.args.label_smoothing_factor
         if self._kind in _losses.TOKENS:
             given = _losses.token_losses(z, y, shift=self._shift, smoothing=smoothing)
@@ -362,66 +391,122 @@ class TEDTrainerMixin(_Trainer):
         if not model.training:
             kwargs |= {"num_items_in_batch": num_items_in_batch}
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
-        # A decoder's input is made of the labels.
-        config = getattr(self.model, "config", None)
-        decodes = bool(getattr(config, "is_encoder_decoder", False))
-        ids, labels, columns = split_columns(
-            inputs, self.label_names, keep_labels=decodes
-        )
-        theirs = None
-        if not self._compared:
-            # Where the framework has no loss of these labels, the samples' will tell.
-            self._compared = True
-            with suppress(ValueError, RuntimeError):
-                theirs = self._framework_loss(model, inputs, num_items_in_batch)
-                self._compared = False
-        head: Any = getattr(self.model, "get_output_embeddings", None)
-        at_head = head is not None and not self.args.torch_compile
-        with _losses.head_input(head() if at_head else None) as hidden:
-            outputs = model(**columns)
-        given = self.sample_losses(outputs, labels, hidden)
-        items = num_items_in_batch if self.model_accepts_loss_kwargs else None
-        if theirs is not None:
-            self._compare(given, outputs, items, theirs)
-        weights = _losses.token_weights(given["losses"], given.get("valid"), items)
+        ids, columns = split_ids(inputs)
+        seen = Watch(ids, columns, self._documents)
+        outputs, theirs = self._call(model, columns, seen, num_items_in_batch)
+        owner = self if hasattr(self, "router_aux_loss_coef") else self.model
+        balance = _losses.router_loss(outputs, owner)
+        items = weights = None
+        if self._maps:
+            given = self._mapped(outputs, columns, seen.masks)
+            # A trainer's own losses of samples have a mean, those of tokens a count.
+            by_token = given["losses"].ndim > 1
+            if by_token if self._host else self.model_accepts_loss_kwargs:
+                items = num_items_in_batch
+            if balance is not None and self._host and items is not None:
+                balance = balance / self.current_gradient_accumulation_steps
+            given, counts = seen.fold(given)
+            weights = _losses.token_weights(counts, items)
+            if theirs is not None and not self._compared:
+                self._compare(given, counts, items, balance, theirs)
+        else:
+            config = self.ted.pruner.config
+            if balance is not None:
+                theirs = theirs - balance
+            losses = _validation.check_hosted(theirs, self._host, len(ids), config)
+            if not seen.masks:
+                _validation.check_no_mask(self._host, self.model, config)
+            given = {"losses": losses, "mask": seen.masks or None}
         loss = self.ted.loss(ids=ids, weights=weights, **given)
-        loss = self._whole_loss(loss, outputs, items)
+        loss = self._of_all_processes(loss, items)
+        scale = self.ted.pruner.plan().loss_scale
+        self._share = 1 / scale
+        if balance is not None:
+            whole = loss + balance
+            self._share = ((loss / scale + balance) / whole).detach()
+            loss = whole
         return (loss, outputs) if return_outputs else loss
 
-    def _whole_loss(self, loss: Tensor, outputs: Any, items: Any) -> Tensor:
-        """Return the loss as the framework's is: of all processes, with its balance."""
-        if items is not None and self.args.average_tokens_across_devices:
-            # The processes' gradients will be averaged; `items` counts all of them.
-            loss = loss * self.accelerator.num_processes
-        balance = _losses.router_loss(outputs, self.model)
-        return loss if balance is None else loss + balance
+    def _call(
+        self, model: nn.Module, columns: dict[str, Any], seen: Watch, items: Any
+    ) -> tuple[Any, Any]:
+        """Return the model's outputs, and the trainer's own loss if it is needed."""
+        net = None if self.args.torch_compile else self.model  # it takes no hooks
+        theirs: Any = None
+        if self._host:
+            with seen.on(model, net, hosted=True):
+                theirs = super().compute_loss(
+                    model, dict(columns), num_items_in_batch=items
+                )
+            _validation.check_called(seen.outputs, self._host)
+            return seen.outputs[0] if len(seen.outputs) == 1 else seen.outputs, theirs
+        if not self._compared:
+            # Where the framework has no loss of these labels, the samples' will tell.
+            with suppress(ValueError, RuntimeError):
+                theirs = self._framework_loss(model, columns, items)
+            self._compared = theirs is None
+        with seen.on(model, net, hosted=False):
+            return model(**self._without_labels(columns)), theirs
+
+    def _without_labels(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the model is given, such that it makes no loss."""
+        config = getattr(self.model, "config", None)
+        if getattr(config, "is_encoder_decoder", False):
+            return dict(columns)  # a decoder's input is made of the labels
+        return {k: v for k, v in columns.items() if k not in self.label_names}
+
+    def _mapped(
+        self, outputs: Any, columns: Mapping[str, Any], masks: list[Tensor]
+    ) -> dict[str, Any]:
+        """Return what `sample_losses` makes of the outputs, with a name for errors."""
+        try:
+            return self.sample_losses(outputs, columns, masks)
+        except KeyError as error:
+            name = error.args[0]
+            if name in columns:
+                raise
+            msg = (
+                f"a training batch must have the column {name!r} that `sample_losses` "
+                f"reads, or the model's outputs, got the columns {sorted(columns)}"
+            )
+            raise ValueError(msg) from error
+
+    def _of_all_processes(self, loss: Tensor, items: Any) -> Tensor:
+        """Return a loss that counts the items of all processes as a process's own."""
+        together = items is not None and self.args.average_tokens_across_devices
+        # The processes' gradients will be averaged.
+        return loss * self.accelerator.num_processes if together else loss
 
     def _framework_loss(
-        self, model: nn.Module, inputs: dict[str, Any], items: Any
-    ) -> float:
+        self, model: nn.Module, columns: dict[str, Any], items: Any
+    ) -> Tensor:
         """Return the loss that the trainer would take; all else stays as it was."""
         net: Any = self.model if self.args.torch_compile else model
-        columns = {name: value for name, value in inputs.items() if name != IDS}
         # Running statistics would move twice.
         kept = [(buffer, buffer.clone()) for buffer in net.buffers()]
         with _losses.same_randomness(self.args.device), torch.no_grad():
-            loss: Any = super().compute_loss(net, columns, num_items_in_batch=items)
+            given = dict(columns)  # it may take the labels out
+            loss: Any = super().compute_loss(net, given, num_items_in_batch=items)
             for buffer, value in kept:
                 buffer.copy_(value)
-        return float(loss)
+        return torch.as_tensor(loss)
 
     def _compare(
-        self, given: Mapping[str, Any], outputs: Any, items: Any, theirs: float
+        self,
+        given: Mapping[str, Any],
+        counts: Tensor,
+        items: Any,
+        balance: Tensor | None,
+        whole: Tensor,
     ) -> None:
         """Warn once if the samples' losses, undivided, are not the framework's."""
-        valid = given.get("valid")
-        found = []
+        theirs, found = float(whole.detach()), []
         # A model that takes `items` may leave them, and return a mean.
         for count in {id(items): items, id(None): None}.values():
-            weights = _losses.token_weights(given["losses"], valid, count)
-            losses = per_sample(given["losses"].detach(), valid=valid)
-            loss = mean_loss(losses, 1.0, weights)
-            found.append(float(self._whole_loss(loss, outputs, items).detach()))
+            losses = per_sample(given["losses"].detach(), valid=given.get("valid"))
+            loss = mean_loss(losses, 1.0, _losses.token_weights(counts, count))
+            loss = self._of_all_processes(loss, items)
+            found.append(float(loss if balance is None else loss + balance.detach()))
         if not math.isfinite(theirs) or not math.isfinite(found[0]):
             return
         self._compared = True
@@ -434,10 +519,22 @@ class TEDTrainerMixin(_Trainer):
         ):
             _validation.warn_of_other_loss(found[0], theirs, self.model)
 
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Take a step on the divided loss; return the undivided one, to be logged."""
+        loss: Tensor = super().training_step(*args, **kwargs)
+        self._scaled = self._scaled + loss
+        undivided: Tensor = loss * self._share
+        return undivided
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log keep ratio and savings beside what the trainer logs of the training."""
         if self.is_in_train and not any(name.startswith("eval_") for name in logs):
             logs.update(run_metrics(self.ted.pruner))
+            if "loss" in logs and self.state.global_step > self._logged:
+                scaled = self.accelerator.gather(self._scaled).mean().item()
+                steps = self.state.global_step - self._logged
+                logs["ted/scaled_loss"] = scaled / steps
+                self._scaled, self._logged = 0.0, self.state.global_step
         super().log(logs, *args, **kwargs)
 
 
