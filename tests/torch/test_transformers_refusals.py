@@ -60,6 +60,7 @@ class Stream(IterableDataset):
         ({"data": Stream()}, TypeError, "`train_dataset` must be a map-style"),
         ({"data": Stream(), "max_steps": 9}, TypeError, "`train_dataset` must be a"),
         ({"ted": {"epochs": 9}}, TypeError, "`ted` must leave 'epochs' to the trainer"),
+        ({"ted": {"ids": "id"}}, TypeError, "`ted` must leave 'ids' to the trainer"),
         ({"ted": 0.7}, TypeError, "`ted` must be a mapping of options"),
         ({"ted": {"ratio": 0.7}}, TypeError, "`ratio` is no option"),
         (

@@ -37,7 +37,7 @@ from ted_core import (
 )
 from ted_core.config import RunOptions
 from ted_core.reports.metrics import METRICS, TOKENS_SAVED
-from ted_torch._validation import DAMAGE, check_no_shard
+from ted_torch._validation import DAMAGE, check_trainer_options
 from ted_torch.session import TED
 
 __all__ = ["SaveTEDCallback", "TEDCallback"]
@@ -125,8 +125,10 @@ class TEDCallback(Callback):  # type: ignore[misc]
         **options: Unpack[RunOptions],
     ) -> None:
         super().__init__()
-        check_no_shard(options, "fastai")
-        self._epochs, self._allow, self._options = epochs, tuple(allow), options
+        self._options = check_trainer_options(
+            options, ("ids",), framework="fastai", remedy="its batches keep their form"
+        )
+        self._epochs, self._allow = epochs, tuple(allow)
         self._buffer, self._fingerprint = buffer, fingerprint
         self._init_state()
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _IDS, _STATE = "ted_id", "ted.pt"
-_TAKEN = ("epochs", "device", "num_replicas", "rank", "group")
+_TAKEN = ("epochs", "device", "num_replicas", "rank", "group", "ids")
 
 # The arguments that must be off, and why.
 _ONE_IMAGE = "an item must be one image, with one id"

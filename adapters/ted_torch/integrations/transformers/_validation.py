@@ -25,7 +25,7 @@ _HOOKS = (
 # Losses of TRL's that are no mean over samples.
 _COUPLED = ("aot", "aot_unpaired", "sft")
 BY_LENGTH = "group_by_length"
-_TAKEN = ("epochs", "device", "num_replicas", "rank")
+_TAKEN = ("epochs", "device", "num_replicas", "rank", "ids")
 
 
 def check_hooks(trainer: object) -> None:
