@@ -520,7 +520,18 @@ class TEDTrainerMixin(_Trainer):
             _validation.warn_of_other_loss(found[0], theirs, self.model)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Take a step on the divided loss; return the undivided one, to be logged."""
+        """Take a step on the divided loss; return the undivided one, to be logged.
+
+        Parameters
+        ----------
+        *args, **kwargs : any
+            As of ``Trainer.training_step``.
+
+        Returns
+        -------
+        Tensor of float, shape ()
+            The batch's loss, detached, before the division by r_t.
+        """
         loss: Tensor = super().training_step(*args, **kwargs)
         self._scaled = self._scaled + loss
         undivided: Tensor = loss * self._share
