@@ -19,10 +19,10 @@ LOSS_LEFT = 0.75
 def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
     """Warn when the training loss falls too slowly for the hardest samples to help.
 
-    A ranking by difficulty, ``signal="loss"`` with :class:`TopScore` say, gained over a
-    random selection of as many where the loss of what it trained on had fallen
-    clearly after an eighth of the epochs, and lost to it where it had not: there, what
-    is hardest is what the network can't learn yet.
+    A ranking by difficulty, ``signal="loss"`` with :class:`TopScore` say, fails where
+    what is hardest is what the network can't learn yet. Then the loss of what it trains
+    on has hardly fallen after an eighth of the epochs. It is a weak sign: settings where
+    the ranking lost had it as a rule, some where it did not lose had it, too.
 
     Parameters
     ----------
