@@ -33,6 +33,7 @@ FULL, RATE, RANDOM = CONTROLS = ("full", "full, pruned rate", "random")
 ALL = "full on all"
 NAMES = {FULL: "full, fewer epochs"}
 YELLOW = "#E69F00"
+GREY = "#7F7F7F"
 LOOKS = {
     FULL: ("ink", "s"),
     RATE: (SKY, "D"),
@@ -41,6 +42,7 @@ LOOKS = {
     "ted_loss": (ORANGE, "^"),
     "importance": (PINK, "P"),
     "soft_margin, unscaled": (YELLOW, "X"),
+    "ted": (GREY, "*"),
 }
 LEVEL = 0.05
 HALF = 0.5
@@ -408,7 +410,7 @@ def findings(found, ps):
         f"in {listed(pays)}. To be above full training on *all* samples, with fewer,\n"
         f"was shown in {listed(reach)}{besides(reach)}. The recipe\n"
         f"without a choice of samples, `{RATE}`, was shown above a shorter\n"
-        f"full run in {listed(recipe)}. By method:"
+        f"full run in {listed(recipe)}. By method, in the comparisons it was in:"
     )
     lines = [opening, ""]
     for method in methods:
@@ -418,7 +420,7 @@ def findings(found, ps):
         low, high = min(g.mean for g in gains), max(g.mean for g in gains)
         lines.append(
             f"- `{method}`: {span(low, high)} points from the best baseline; the\n"
-            f"  95 % interval lies below it in {listed(below)} of {len(mine)} comparisons."
+            f"  95 % interval lies below it in {listed(below)} of {len(mine)}."
         )
     return "\n".join(lines)
 

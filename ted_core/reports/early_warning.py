@@ -21,8 +21,8 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
 
     A ranking by difficulty, ``signal="loss"`` with :class:`TopScore` say, fails where
     what is hardest is what the network can't learn yet. Then the loss of what it trains
-    on has hardly fallen after an eighth of the epochs. It is a weak sign: settings where
-    the ranking lost had it as a rule, some where it did not lose had it, too.
+    on has hardly fallen after an eighth of the epochs. It is a weak sign: it came where
+    the ranking lost most, and in some settings where it did not lose.
 
     Parameters
     ----------

@@ -28,6 +28,7 @@ IMPORTANCE = {
         "signal": "el2n",
     },
 }
+TED = {"ted": {"method": "ted"}}
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ SETTINGS = {
         network=partial(networks.dense, 768, 64, 10),
         epochs=32,
         rates=(0.0125, 0.025, 0.05, 0.1, 0.2),
-        methods=BOTH | IMPORTANCE,
+        methods=BOTH | IMPORTANCE | TED,
         budgets=CURVE,
         batch=128,
     ),
@@ -135,7 +136,7 @@ SETTINGS = {
         epochs=40,
         batch=250,
         rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | IMPORTANCE,
+        methods=BOTH | IMPORTANCE | TED,
         budgets=CURVE,
     ),
     "sst2": Setting(
@@ -147,7 +148,7 @@ SETTINGS = {
         rates=(0.00025, 0.0005, 0.001, 0.002),
         optimizer="adamw",
         weight_decay=0.01,
-        methods=BOTH | IMPORTANCE,
+        methods=BOTH | IMPORTANCE | TED,
         budgets=CURVE,
     ),
     "qnli": Setting(
@@ -160,7 +161,7 @@ SETTINGS = {
         batch=128,
         optimizer="adamw",
         weight_decay=0.01,
-        methods=BOTH | IMPORTANCE,
+        methods=BOTH | IMPORTANCE | TED,
         budgets=CURVE,
     ),
 }
