@@ -33,7 +33,7 @@ FULL, RATE, RANDOM = CONTROLS = ("full", "full, pruned rate", "random")
 ALL = "full on all"
 NAMES = {FULL: "full, fewer epochs"}
 YELLOW = "#E69F00"
-GREY = "#7F7F7F"
+GREY, BROWN = "#7F7F7F", "#8C564B"
 LOOKS = {
     FULL: ("ink", "s"),
     RATE: (SKY, "D"),
@@ -43,6 +43,7 @@ LOOKS = {
     "importance": (PINK, "P"),
     "soft_margin, unscaled": (YELLOW, "X"),
     "ted": (GREY, "*"),
+    "random, constant half": (BROWN, "<"),
 }
 LEVEL = 0.05
 HALF = 0.5
@@ -290,7 +291,11 @@ judge, and shows nothing.
 
 {screened()}
 
-"Even in time": each sample comes at even distances, as often as its weight says.
+"Even in time": each sample comes at even distances, as often as its weight says. A proxy
+is the same network with a quarter of its width or less, trained for three epochs before;
+what it forwards is not counted. "Smaller batches" shrink with the share that is kept, and
+the loss is not divided. "Margin in distance" is the margin divided by the distance of the
+two classes' weights in the last layer.
 
 ## What it does not say
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from trials import networks, pictures, text
 
-from ted_core import Importance
+from ted_core import Constant, Importance
 
 __all__ = ["SETTINGS", "Setting"]
 
@@ -29,6 +29,13 @@ IMPORTANCE = {
     },
 }
 TED = {"ted": {"method": "ted"}}
+CONSTANT = {
+    "random, constant half": {
+        "method": "random",
+        "schedule": Constant(0.5, anneal=0),
+    },
+}
+"""Half of the data in each epoch, to the end."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ SETTINGS = {
         network=partial(networks.dense, 768, 64, 10),
         epochs=32,
         rates=(0.0125, 0.025, 0.05, 0.1, 0.2),
-        methods=BOTH | IMPORTANCE | TED,
+        methods=BOTH | IMPORTANCE | TED | CONSTANT,
         budgets=CURVE,
         batch=128,
     ),
@@ -136,7 +143,7 @@ SETTINGS = {
         epochs=40,
         batch=250,
         rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | IMPORTANCE | TED,
+        methods=BOTH | IMPORTANCE | TED | CONSTANT,
         budgets=CURVE,
     ),
     "sst2": Setting(
@@ -148,7 +155,7 @@ SETTINGS = {
         rates=(0.00025, 0.0005, 0.001, 0.002),
         optimizer="adamw",
         weight_decay=0.01,
-        methods=BOTH | IMPORTANCE | TED,
+        methods=BOTH | IMPORTANCE | TED | CONSTANT,
         budgets=CURVE,
     ),
     "qnli": Setting(
@@ -161,7 +168,7 @@ SETTINGS = {
         batch=128,
         optimizer="adamw",
         weight_decay=0.01,
-        methods=BOTH | IMPORTANCE | TED,
+        methods=BOTH | IMPORTANCE | TED | CONSTANT,
         budgets=CURVE,
     ),
 }
