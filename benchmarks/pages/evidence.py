@@ -291,11 +291,11 @@ judge, and shows nothing.
 
 {screened()}
 
-"Even in time": each sample comes at even distances, as often as its weight says. A proxy
-is the same network with a quarter of its width or less, trained for three epochs before;
-what it forwards is not counted. "Smaller batches" shrink with the share that is kept, and
-the loss is not divided. "Margin in distance" is the margin divided by the distance of the
-two classes' weights in the last layer.
+"Even in time": each sample comes at even distances, as often as its weight says. A
+proxy is the same network with a quarter of its width or less, trained for three epochs
+before; what it forwards is not counted. "Smaller batches" shrink with the share that is
+kept, and the loss is not divided. "Margin in distance" is the margin over the distance
+of the two classes' weights in the last layer.
 
 ## What it does not say
 
