@@ -32,7 +32,7 @@ def test_the_state_of_an_earlier_version_is_inspected(name, capsys):
     assert main(["inspect", str(saved_core.path(f"core/{name}"))]) == 0
     state = ted.load_state(saved_core.path(f"core/{name}"))
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
-    facts = {name: words for name, *words in printed}
+    facts = {name: words for name, *words in filter(None, printed)}
     for fact in ("n", "epochs", "epoch", "seed"):
         assert facts[fact] == [str(state[fact])]
 

@@ -11,7 +11,7 @@ __all__ = ["numbers", "told"]
 NAMES = ("ted/keep_ratio", "ted/samples_saved", "ted/nonfinite_dropped")
 
 
-def numbers(folder, prefix=""):
+def numbers(folder, prefix="", others=()):
     """Give the steps, and the values of each of TED's numbers at them.
 
     Parameters
@@ -20,6 +20,8 @@ def numbers(folder, prefix=""):
         Where the event files are.
     prefix : str
         What the framework puts before a name.
+    others : sequence of str
+        Names that this framework has beside those of all.
 
     Returns
     -------
@@ -28,7 +30,8 @@ def numbers(folder, prefix=""):
     """
     events = EventAccumulator(str(folder)).Reload()
     tags = {tag for kind in ("scalars", "tensors") for tag in events.Tags()[kind]}
-    assert {tag for tag in tags if "ted/" in tag} == {prefix + name for name in NAMES}
+    names = {prefix + name for name in (*NAMES, *others)}
+    assert {tag for tag in tags if "ted/" in tag} == names
     found = {name: _read(events, prefix + name) for name in NAMES}
     (steps,) = {tuple(step for step, _ in pairs) for pairs in found.values()}
     return list(steps), {name: [x for _, x in found[name]] for name in NAMES}

@@ -34,7 +34,8 @@ def test_hugging_faces_trainer(tmp_path, monkeypatch):
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
     run = trainer(tmp_path, report_to="tensorboard", logging_strategy="epoch")
     run.train()
-    steps, found = numbers(tmp_path / "board", prefix="train/")
+    board = tmp_path / "board"
+    steps, found = numbers(board, prefix="train/", others=["ted/scaled_loss"])
     # An epoch is logged when it has closed, and the whole run at its end.
     assert steps[-2:] == [run.state.global_step] * 2
     close({k: values[:-1] for k, values in found.items()}, told(run.ted.pruner))
