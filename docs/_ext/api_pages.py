@@ -16,7 +16,6 @@ __all__ = ["pages"]
 
 _FIRST = {"TED", "Pruner"}
 _BLOCKS = {
-    "ted_core.MeanAndVariance",
     "ted_core.Request",
     "ted_core.Selection",
     "ted_core.cross_entropy_mask_gradient",
@@ -31,7 +30,6 @@ _BLOCKS = {
     "ted_core.segment_mask_gradient",
     "ted_core.signals",
     "ted_core.testing",
-    "ted_core.tie_hash",
     "ted_core.top_ids",
     "ted_torch.CollateWithIds",
     "ted_torch.EpochBuffer",
@@ -40,8 +38,6 @@ _BLOCKS = {
     "ted_torch.WithIds",
     "ted_torch.record",
     "ted_torch.tap",
-    "ted_keras.mask_gradient",
-    "ted_keras.pre_activation",
 }
 """Modules and names for authors of adapters and methods; all others are for users."""
 
