@@ -8,6 +8,7 @@ steps, and these the savings.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
 
@@ -120,7 +121,7 @@ def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class _Curve:
+class _Curve(ABC):
     """What all curves have: their parameters, the checks, and the call."""
 
     prune_ratio: float = 0.7
@@ -150,9 +151,9 @@ class _Curve:
         ratios: NDArray[np.float64] = np.asarray(self._ratio(array), np.float64)
         return ratios[()]
 
+    @abstractmethod
     def _ratio(self, progress: NDArray[np.float64]) -> Any:
         """Return the curve."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
