@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, Subset
 from torch_runs import CLASSES, labelled
 
@@ -87,3 +90,64 @@ def unpack(batch):
 def reverse(n):
     """Give the points in reverse, out of a larger data set."""
     return Subset(Items(n + CLASSES), list(range(n + CLASSES - 1, CLASSES - 1, -1)))
+
+
+class StatefulNoise(Dataset):
+    """Points with noise from a generator of the data set's own."""
+
+    def __init__(self, n):
+        self.points = labelled(n)
+        self.generator = np.random.default_rng(7)
+
+    def __len__(self):
+        return len(self.points)
+
+    def __getitem__(self, index):
+        x, y = self.points[index]
+        noise = self.generator.standard_normal(x.shape, dtype=np.float32)
+        return x + torch.from_numpy(noise), y
+
+    def state_dict(self):
+        return {"generator": self.generator.bit_generator.state}
+
+    def load_state_dict(self, state):
+        self.generator.bit_generator.state = state["generator"]
+
+
+class GlobalNoise(Dataset):
+    """Draws from the global generators of PyTorch, Python and NumPy."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, k):
+        return torch.rand(()) + random.random() + np.random.random()  # noqa: NPY002, S311
+
+
+class Texts(Dataset):
+    """Sequence k is filled with k, of a length that is shared with others."""
+
+    def __init__(self, n, broken=()):
+        self.n = n
+        self.broken = set(broken)
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, k):
+        if k in self.broken:
+            return None
+        return torch.full((1 + 7 * k % 5,), float(k)), k
+
+
+def padded(items):
+    x = pad_sequence([x for x, _ in items], batch_first=True)
+    return x, torch.tensor([len(x) for x, _ in items]), [k for _, k in items]
+
+
+def by_length(items):
+    """Sort a list of its own, as `pack_padded_sequence` wants it."""
+    return padded(sorted(items, key=lambda item: len(item[0]), reverse=True))

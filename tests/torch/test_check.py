@@ -1,7 +1,7 @@
 """What `ted.check` finds before the first step."""
 
 # The global generators are what is looked at.
-# ruff: noqa: NPY002, S311
+# ruff: noqa: NPY002
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from torch.utils.data import (
     DistributedSampler,
     TensorDataset,
 )
+from torch_items import GlobalNoise
+from workers import WORKERS
 
 import ted_core
 from ted_core import EpochError, TedWarning
@@ -77,24 +79,12 @@ def states():
     )
 
 
-class Noisy(torch.utils.data.Dataset):
-    def __len__(self):
-        return N
-
-    def __getitem__(self, k):
-        return torch.rand(()) + random.random() + np.random.random()
-
-
 @pytest.mark.parametrize(
     "loading",
     [
         {},
-        {"num_workers": 2, "multiprocessing_context": "fork"},
-        {
-            "num_workers": 1,
-            "multiprocessing_context": "fork",
-            "persistent_workers": True,
-        },
+        WORKERS,
+        {**WORKERS, "num_workers": 1, "persistent_workers": True},
     ],
     ids=["here", "workers", "persistent"],
 )
@@ -103,7 +93,7 @@ def test_a_check_leaves_sampler_and_random_states_as_they_were(loading):
         torch.manual_seed(0)
         random.seed(0)
         np.random.seed(0)
-        ted = TED(Noisy(), epochs=5, prune_ratio=0.5)
+        ted = TED(GlobalNoise(N), epochs=5, prune_ratio=0.5)
         generator = torch.Generator().manual_seed(3)
         loader = loader_of(ted, 32, generator=generator, **loading)
         if check:

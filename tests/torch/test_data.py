@@ -6,6 +6,7 @@ import pytest
 import torch
 from ted_torch import TED, TEDSampler, WithIds
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+from workers import WORKERS
 
 import ted_core
 
@@ -124,9 +125,8 @@ def test_workers_deliver_the_plans_ids_in_every_epoch(
         ted.dataset,
         batch_size=8,
         sampler=ted.sampler,
-        num_workers=2,
         persistent_workers=persistent,
-        multiprocessing_context="fork",
+        **WORKERS,
     )
     net = make_net()
     for epoch in range(3):

@@ -21,9 +21,9 @@ from ted_torch.integrations.torchdata import stateful_loader
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, TensorDataset
 from torch_runs import CLASSES, FEATURES, cross_entropy, labelled
+from workers import WORKERS
 
 N = 24
-FORK = {"num_workers": 2, "multiprocessing_context": "fork"}
 
 
 def keyed(k):
@@ -304,7 +304,7 @@ def inside(batch):
 OPTIONS: dict[str, Any] = {"epochs": 5, "prune_ratio": 0.6, "seed": 3}
 
 
-@pytest.mark.parametrize("loading", [{}, FORK], ids=["here", "workers"])
+@pytest.mark.parametrize("loading", [{}, WORKERS], ids=["here", "workers"])
 @pytest.mark.parametrize("host", ["PyTorch", "torchdata", "Accelerate"])
 def test_a_run_is_the_same_with_ids_beside_or_inside(host, loading):
     pairs = TED(labelled(N), **OPTIONS)

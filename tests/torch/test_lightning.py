@@ -19,6 +19,7 @@ from lightning_runs import (
 from ted_torch import TED
 from torch.utils.data import BatchSampler, DataLoader
 from torch_runs import cross_entropy, labelled
+from workers import SERVER
 
 from ted_core import TedWarning
 
@@ -112,7 +113,7 @@ def test_workers_of_one_loader_live_on_from_epoch_to_epoch(plain):
         batch_size=BATCH,
         num_workers=1,
         persistent_workers=True,
-        multiprocessing_context="fork",
+        multiprocessing_context=SERVER,
     )
     alive = set()
 

@@ -7,6 +7,7 @@ from lightning_runs import EPOCHS, Classifier, fit, make_ted
 from ted_torch.integrations.torchdata import stateful_loader
 from torch.utils.data import DataLoader
 from torch_runs import labelled
+from workers import WORKERS
 
 from ted_core import CheckpointError, EpochError, TedWarning
 
@@ -33,9 +34,7 @@ class Workers(Classifier):
     """A module whose loader has workers."""
 
     def train_dataloader(self):
-        return self.ted.loader(
-            **self.loading, num_workers=2, multiprocessing_context="fork"
-        )
+        return self.ted.loader(**self.loading, **WORKERS)
 
 
 class Stateful(Classifier):

@@ -10,13 +10,13 @@ from ted_torch import TED
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 from torch_runs import CLASSES, FEATURES, cross_entropy
+from workers import WORKERS
 
 from ted_core import EpochError, TedWarning
 
 N, EPOCHS = 40, 5
 OPTIONS = {"epochs": EPOCHS, "prune_ratio": 0.6, "seed": 3}
 NOW = {"num_workers": 0}
-FORK = {"num_workers": 2, "multiprocessing_context": "fork"}
 SPAWN = {"num_workers": 1, "multiprocessing_context": "spawn"}
 
 
@@ -81,16 +81,16 @@ def plain():
 @pytest.mark.parametrize(
     "loading",
     [
-        FORK,
-        {**FORK, "persistent_workers": True, "prefetch_factor": 4},
-        {**FORK, "batched": True},
-        {**FORK, "in_order": True, "prefetch_factor": 1},
+        WORKERS,
+        {**WORKERS, "persistent_workers": True, "prefetch_factor": 4},
+        {**WORKERS, "batched": True},
+        {**WORKERS, "in_order": True, "prefetch_factor": 1},
         {"batched": True},
         {"pin_memory": False},
         {**SPAWN, "persistent_workers": True},
     ],
     ids=[
-        "fork",
+        "workers",
         "persistent",
         "batches",
         "one ahead",
@@ -116,7 +116,7 @@ def test_a_last_short_batch_is_dropped_on_demand_and_never_recorded(loading):
     assert sum(map(len, seen)) == ted.total_steps(6, drop_last=True)
 
 
-@pytest.mark.parametrize("loading", [NOW, FORK], ids=["here", "workers"])
+@pytest.mark.parametrize("loading", [NOW, WORKERS], ids=["here", "workers"])
 def test_iterators_alive_at_once_give_the_same_batches_and_move_nothing(loading):
     ted, loader, *_ = start(**loading)
     ted.set_epoch(0)
@@ -146,7 +146,7 @@ def test_an_iterator_of_an_earlier_epoch_goes_on_with_its_own_order():
 @pytest.mark.parametrize("inner", [1, 3])
 @pytest.mark.parametrize(
     "loading",
-    [NOW, FORK, {**FORK, "persistent_workers": True, "prefetch_factor": 3}],
+    [NOW, WORKERS, {**WORKERS, "persistent_workers": True, "prefetch_factor": 3}],
     ids=["here", "workers", "persistent"],
 )
 def test_a_run_killed_amid_look_ahead_goes_on_bit_for_bit(plain, loading, inner):
@@ -204,7 +204,7 @@ def test_a_run_is_the_same_whatever_kind_its_items_are(plain, data, collate):
 
 
 def test_rows_are_asked_for_in_whole_batches_by_workers_too(plain):
-    assert run(items.Rows(N), **FORK) == plain
+    assert run(items.Rows(N), **WORKERS) == plain
 
 
 def test_pinned_memory_changes_nothing_where_there_is_no_accelerator(plain):

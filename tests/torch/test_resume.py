@@ -4,6 +4,7 @@ import pytest
 import torch
 from ted_torch import TED
 from torch.utils.data import DataLoader
+from workers import SERVER
 
 import ted_core
 
@@ -17,7 +18,7 @@ def start(data, make_net, workers=0, **options):
         batch_size=4,
         sampler=ted.sampler,
         num_workers=workers,
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context=SERVER if workers else None,
     )
     return ted, make_net(), loader
 

@@ -16,35 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ted_torch import TED, CollateWithIds, WithIds
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import BatchSampler, DataLoader, Dataset, default_collate
+from torch_items import Texts, by_length, padded
+from workers import WORKERS
 
 N = 24
-
-
-class Texts(Dataset):
-    """Sequence k is filled with k, of a length that is shared with others."""
-
-    def __init__(self, broken=()):
-        self.broken = set(broken)
-
-    def __len__(self):
-        return N
-
-    def __getitem__(self, k):
-        if k in self.broken:
-            return None
-        return torch.full((1 + 7 * k % 5,), float(k)), k
-
-
-def padded(items):
-    x = pad_sequence([x for x, _ in items], batch_first=True)
-    return x, torch.tensor([len(x) for x, _ in items]), [k for _, k in items]
-
-
-def by_length(items):
-    """Sort a list of its own, as `pack_padded_sequence` wants it."""
-    return padded(sorted(items, key=lambda item: len(item[0]), reverse=True))
 
 
 def by_length_in_place(items):
@@ -85,13 +62,13 @@ def load(data, collate, *, batch_size=8, **loading):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_collate_function_that_sorts_for_pack_padded_sequence_is_refused(workers):
-    forked = {"num_workers": 2, "multiprocessing_context": "fork"} if workers else {}
+    loading = WORKERS if workers else {}
     with pytest.raises(ValueError, match=r"row j of a batch to item j.*`items\.sort"):
-        next(iter(load(Texts(), by_length, **forked)))
+        next(iter(load(Texts(N), by_length, **loading)))
 
 
 def test_one_that_sorts_the_very_list_it_is_given_is_followed():
-    for ids, (packed, own) in load(Texts(), by_length_in_place):
+    for ids, (packed, own) in load(Texts(N), by_length_in_place):
         assert ids.tolist() == own
         assert packed.batch_sizes[0] == len(ids)
 
@@ -99,7 +76,7 @@ def test_one_that_sorts_the_very_list_it_is_given_is_followed():
 def test_a_broken_file_that_is_left_out_takes_its_id_along():
     broken = {3, 10, 11}
     found = []
-    for ids, (_, _, own) in load(Texts(broken), without_broken):
+    for ids, (_, _, own) in load(Texts(N, broken), without_broken):
         assert ids.tolist() == own
         found += own
     assert sorted(found) == sorted(set(range(N)) - broken)
@@ -108,22 +85,22 @@ def test_a_broken_file_that_is_left_out_takes_its_id_along():
 def test_a_batch_that_is_filled_up_in_a_list_of_its_own_is_refused():
     # The first batches may well be whole.
     with pytest.raises(ValueError, match="leaves out items that are None"):
-        list(load(Texts({5}), refilled))
+        list(load(Texts(N, {5}), refilled))
 
 
 def test_a_batch_that_is_filled_up_in_place_repeats_the_ids():
-    for ids, (_, _, own) in load(Texts({3, 10, 11}), refilled_in_place):
+    for ids, (_, _, own) in load(Texts(N, {3, 10, 11}), refilled_in_place):
         assert ids.tolist() == own
 
 
 def test_a_batch_that_is_filled_up_with_samples_of_elsewhere_is_refused():
     def refill(items):
         items[:] = [item for item in items if item is not None]
-        items += [Texts()[0]] * (8 - len(items))
+        items += [Texts(N)[0]] * (8 - len(items))
         return padded(items)
 
     with pytest.raises(ValueError, match="`collate` must leave in its list items"):
-        list(load(Texts({5}), refill))
+        list(load(Texts(N, {5}), refill))
 
 
 def test_scores_go_to_the_samples_that_earned_them():
@@ -133,7 +110,7 @@ def test_scores_go_to_the_samples_that_earned_them():
         items.sort(key=lambda item: len(item[0]))
         return padded(items)
 
-    ted = TED(Texts(), epochs=5, signal="loss")
+    ted = TED(Texts(N), epochs=5, signal="loss")
     loader = DataLoader(
         ted.dataset, 8, sampler=ted.sampler, collate_fn=ted.collate(collate)
     )
@@ -191,12 +168,12 @@ def mapped(items):
 @pytest.mark.parametrize(
     ("data", "collate"),
     [
-        (Texts(), padded),
-        (Texts(), noisy),
-        (Texts(), with_lists),
-        (Texts(), of_eight),
-        (Texts(), mapped),
-        (Texts({1, 5, 9}), placed),
+        (Texts(N), padded),
+        (Texts(N), noisy),
+        (Texts(N), with_lists),
+        (Texts(N), of_eight),
+        (Texts(N), mapped),
+        (Texts(N, {1, 5, 9}), placed),
         ([{"label": k} for k in range(N)], emptied),
         ([1.0] * N, default_collate),
         (list(range(N)), partial(map, float)),
@@ -274,7 +251,7 @@ def test_it_is_looked_for_in_the_first_batch_and_seldom_again():
         calls.append(len(items))
         return padded(items)
 
-    pairs = [(k, Texts()[k]) for k in range(8)]
+    pairs = [(k, Texts(N)[k]) for k in range(8)]
     wrapped = CollateWithIds(collate)
     looked = []
     for batch in range(1, 70):
@@ -359,7 +336,7 @@ def test_a_collate_function_of_ones_own_without_ted_collate_is_named_at_the_loss
         ids, items = zip(*pairs, strict=True)
         return ids, padded(items)
 
-    ted = TED(Texts(), epochs=5)
+    ted = TED(Texts(N), epochs=5)
     loader = DataLoader(ted.dataset, 8, sampler=ted.sampler, collate_fn=pad)
     ted.set_epoch(0)
     ids, (x, lengths, _) = next(iter(loader))

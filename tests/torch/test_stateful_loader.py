@@ -5,15 +5,16 @@ import torch
 from ted_torch import TED
 from ted_torch.integrations.torchdata import stateful_loader
 from torch import nn
-from torch.utils.data import BatchSampler, Dataset
+from torch.utils.data import BatchSampler
+from torch_items import StatefulNoise
 from torch_runs import CLASSES, FEATURES, cross_entropy, labelled
 from torchdata.stateful_dataloader import StatefulDataLoader
 from torchdata.stateful_dataloader.sampler import BatchSampler as StatefulBatchSampler
+from workers import WORKERS
 
 from ted_core import CheckpointError, TedWarning
 
 N, EPOCHS, BATCH = 40, 5, 4
-WORKERS = {"num_workers": 2, "multiprocessing_context": "fork"}
 
 
 def start(make=stateful_loader, data=None, **loading):
@@ -143,38 +144,17 @@ def test_a_loaders_state_without_the_sessions_is_refused(epoch):
         steps(*again)
 
 
-class Noisy(Dataset):
-    """Points with noise from a generator of the data set's own."""
-
-    def __init__(self):
-        self.points = labelled(N)
-        self.generator = torch.Generator().manual_seed(7)
-
-    def __len__(self):
-        return N
-
-    def __getitem__(self, index):
-        x, y = self.points[index]
-        return x + 0.1 * torch.randn(x.shape, generator=self.generator), y
-
-    def state_dict(self):
-        return {"generator": self.generator.get_state()}
-
-    def load_state_dict(self, state):
-        self.generator.set_state(state["generator"])
-
-
 @pytest.mark.parametrize("loading", [{}, WORKERS], ids=["here", "workers"])
 def test_a_data_sets_own_state_comes_along(loading):
-    session = start(data=Noisy(), **loading)
+    session = start(data=StatefulNoise(N), **loading)
     session[0].set_epoch(0)
     want = [x.tolist() for _, (x, _) in session[1]]
 
-    begun = start(data=Noisy(), **loading)
+    begun = start(data=StatefulNoise(N), **loading)
     begun[0].set_epoch(0)
     steps(*begun, stop=3)
     states = [part.state_dict() for part in begun]
-    again = start(data=Noisy(), **loading)
+    again = start(data=StatefulNoise(N), **loading)
     for part, state in zip(again, states, strict=True):
         part.load_state_dict(state)
     again[0].set_epoch(0)
