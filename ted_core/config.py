@@ -274,7 +274,7 @@ def single_sample_warning(
     shown = ", ".join(map(str, epochs[:5])) + (", ..." if epochs[5:] else "")
     return (
         f"`batch_size` of {batch_size} leaves a last batch of one sample in "
-        f"{len(epochs)} of {visited.size} epochs ({shown}), which batch norm "
+        f"{len(epochs)} of {visited.size} epochs ({shown}), which `BatchNorm1d` "
         f"refuses: give the run `multiple_of={batch_size * processes}`, or the "
         "loader `drop_last=True`"
     )

@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import BatchSampler, DataLoader
 
 from ted_core import EpochError, TedWarning, signals
+from ted_core._validation import check_int
 from ted_core.config import single_sample_warning
 from ted_core.reports import Preflight
 from ted_torch._row_order import random_states_kept
@@ -44,9 +45,11 @@ def check_run(
     *,
     optimizer: Any,
     scheduler: Any,
+    accumulation: int,
 ) -> Preflight:
     """Look for what would go wrong; see `TED.check`."""
-    check = _Check(sampler, loader, id_path)
+    check_int("accumulation", accumulation, minimum=1)
+    check = _Check(sampler, loader, id_path, accumulation)
     check.samplers()
     check.epochs()
     check.batch()
@@ -64,9 +67,14 @@ class _Check:
     """Facts and problems, gathered one question after the other."""
 
     def __init__(
-        self, sampler: TEDSampler, loader: Iterable[Any], id_path: tuple[str | int, ...]
+        self,
+        sampler: TEDSampler,
+        loader: Iterable[Any],
+        id_path: tuple[str | int, ...],
+        accumulation: int,
     ) -> None:
         self._sampler, self._loader, self._id_path = sampler, loader, id_path
+        self._accumulation = accumulation
         self._pruner, ranks = sampler.pruner, sampler.ranks
         self._config, epoch = self._pruner.config, self._pruner.epoch
         if self._pruner.finished:
@@ -116,16 +124,18 @@ class _Check:
         if size is None:
             self.lines.append("epochs: the batch size is not known")
             return
-        steps = self._steps()  # refuses epochs without a batch
+        steps = self._steps(self._accumulation)  # refuses epochs without a batch
         table = self._pruner.schedule_table()["kept"]
         kept = table[first:]
         share = -(-kept // self._processes)
         batches = share // size if self._drop_last else -(-share // size)
         self.lines.append(
-            f"epochs: {kept.size}, of {kept.min()} to {kept.max()} samples, "
-            f"{batches.min()} to {batches.max()} batches of {size}"
+            f"epochs: {kept.size}{' to come' * (first > 0)}, of {kept.min()} to "
+            f"{kept.max()} samples, {batches.min()} to {batches.max()} batches of "
+            f"{size}"
         )
-        self.lines.append(f"steps: {steps}, for a scheduler that steps with each batch")
+        several = f", of {self._accumulation} batches each" * (self._accumulation > 1)
+        self.lines.append(f"steps: {steps} in the whole run{several}")
         if self._drop_last:
             return
         single = single_sample_warning(
@@ -137,9 +147,9 @@ class _Check:
         whole = (rest == 1) & (kept == config.n)
         if size > 1 and whole.any():
             self.problems.append(
-                "all data must not leave a last batch of one sample, which batch norm "
-                f"refuses, got one in {_epochs(whole, first)}; give the loader "
-                "`drop_last=True`"
+                "an epoch on all data must not end with a batch of one sample, which "
+                f"`BatchNorm1d` refuses, got one in {_epochs(whole, first)}; give the "
+                "loader `drop_last=True`"
             )
         if (share < size).any():
             self.problems.append(
@@ -153,7 +163,7 @@ class _Check:
                 f"each wants {multiple}"
             )
 
-    def _steps(self, accumulation: int = 1) -> int:
+    def _steps(self, accumulation: int) -> int:
         """Count the run's steps, of batches of this loader."""
         return self._pruner.max_total_steps(
             self._size or 1,
@@ -234,32 +244,46 @@ class _Check:
         if self._size is None or not self._config.known_count:
             self.lines.append(f"scheduler: the steps for {name} are not known")
             return
-        steps, warms_up = self._steps(), False
+        steps, warms_up = self._steps(self._accumulation), False
         length: int | None = getattr(scheduler, "total_steps", None)
         if isinstance(scheduler, lr_scheduler.CosineAnnealingLR):
             # One shorter than the epochs restarts.
             length = scheduler.T_max if scheduler.T_max >= epochs else None
         elif isinstance(scheduler, lr_scheduler.LinearLR | lr_scheduler.PolynomialLR):
             length, warms_up = scheduler.total_iters, True
-        accumulations = range(1, _MAX_ACCUMULATION + 1)
+        batches = self._batches_of(length)
         if length is None:
-            says = f"does not tell its end, see to {steps}"
+            says = f"does not tell its end; make it end at step {steps}"
         elif length == epochs != steps:
             says = f"over {length} epochs"
-        elif batches := next((k for k in accumulations if self._steps(k) == length), 0):
+        elif batches:
             says = f"over {length} steps" + f", {batches} batches each" * (batches > 1)
         elif warms_up and length < steps:
             says = f"over the first {length} steps"
         else:
-            dropped = ", drop_last=True" * self._drop_last
+            given = ", drop_last=True" * self._drop_last
+            more = ""
+            if self._accumulation > 1:
+                given += f", accumulation={self._accumulation}"
+            else:
+                more = ", with `accumulation=` if a step takes several batches"
             end = "its rate never gets to its end"
             self.problems.append(
                 f"`scheduler` must be planned for the run's {steps} steps, got "
                 f"{name} for {length}: {end if length > steps else 'it ends too early'}"
-                f"; use `ted.total_steps({self._size}{dropped})`"
+                f"; use `ted.total_steps({self._size}{given})`{more}"
             )
             return
         self.lines.append(f"scheduler: {name} {says}")
+
+    def _batches_of(self, length: int | None) -> int:
+        """Return of how many batches a step is if there are so many; 0 if of none."""
+        given = self._accumulation
+        for k in [given] if given > 1 else range(1, _MAX_ACCUMULATION + 1):
+            # A loop may also accumulate over the end of an epoch.
+            if length in {self._steps(k), self._steps(1) // k}:
+                return k
+        return 0
 
     def optimizer(self, optimizer: Any) -> None:
         """Tell what 1 / r_t does to an optimizer's step."""
@@ -290,7 +314,7 @@ class _Check:
         else:
             inputs = (f"`{one}=`" for one in signals.INPUTS[signal] if one != "losses")
             wanted = ", ".join(inputs) or "the losses alone"
-            says = f"none, the signal {signal!r} takes {wanted}"
+            says = f"none; give `ted.loss` {wanted}"
         self.lines.append(f"mask: {says}")
 
 

@@ -90,7 +90,7 @@ def _check_sampler(recorder: StepRecorder, facts: Facts, epoch: int) -> None:
     if facts.unexpected:
         msg = (
             f"an epoch must visit its kept samples alone, got {facts.unexpected} "
-            f"others in epoch {epoch}; {remedy}"
+            f"others in epoch {epoch}; {remedy}, and `ted.loss` the ids of its batch"
         )
         raise EpochError(msg)
     # A loop of one's own may go through the plan without the sampler.

@@ -296,7 +296,12 @@ class TED(Generic[Item]):
         return self._recorder.loss(losses, ids, mask, weights, valid, inputs)
 
     def check(
-        self, loader: Iterable[Any], *, optimizer: Any = None, scheduler: Any = None
+        self,
+        loader: Iterable[Any],
+        *,
+        optimizer: Any = None,
+        scheduler: Any = None,
+        accumulation: int = 1,
     ) -> Preflight:
         """Look for what would go wrong, before the first step.
 
@@ -307,6 +312,8 @@ class TED(Generic[Item]):
             states are then as they were.
         optimizer, scheduler : torch.optim.Optimizer and LRScheduler, optional
             Those of the loop.
+        accumulation : int, default 1
+            Batches of a step of the optimizer.
 
         Returns
         -------
@@ -341,6 +348,7 @@ class TED(Generic[Item]):
             self.dataset.id_path,
             optimizer=optimizer,
             scheduler=scheduler,
+            accumulation=accumulation,
         )
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:

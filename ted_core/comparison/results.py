@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median, stdev
@@ -24,6 +25,7 @@ __all__ = ["Comparison", "Row"]
 ALL = "full on all"
 """Full training on all samples, beside the arms of a smaller budget."""
 
+_MOST_SEEDS = 1000
 _UNEQUAL = 0.05  # share of the samples by which arms of a budget differ without a note
 _COLOURS = ("#000000", "#999999", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _MARKERS = ("s", "D", "v", "o", "^", "P", "X")
@@ -336,14 +338,27 @@ class _Clause:
     def _too_few(self) -> tuple[Row, str]:
         lead = max(self._methods, key=_least)
         n = len(lead.metrics)
-        # A gain over each control that the first test of the family would show.
         sd = min(max(row.over[c].sd for c in CONTROLS) for row in self._methods)
-        seen = critical_t(n - 1, LEVEL / self._claims) * sd / math.sqrt(n)
+        seen = self._shown(n, sd)
+        wanted = ""
+        if seen > self._margin:
+
+            def shows(seeds: int) -> bool:
+                return self._shown(seeds, sd) <= self._margin
+
+            enough = n + bisect_left(range(n, _MOST_SEEDS), x=True, key=shows)
+            or_more = " or more" * (enough == _MOST_SEEDS)
+            margin = self._number(self._margin)
+            wanted = f", where {enough}{or_more} would show the margin of {margin}"
         return lead, (
             f"{n} seeds are too few to say: they show gains from about "
-            f"{self._number(seen)} on, and the best method, {lead.arm}, is "
+            f"{self._number(seen)} on{wanted}, and the best method, {lead.arm}, is "
             f"{_least(lead):+.{self._places}f} from the best control"
         )
+
+    def _shown(self, n: int, sd: float) -> float:
+        """Return the least gain that the first test of the family would show."""
+        return critical_t(n - 1, LEVEL / self._claims) * sd / math.sqrt(n)
 
     def _reach(self, row: Row) -> str:
         gain = row.over.get(ALL)

@@ -192,7 +192,9 @@ def compare(
         for arm in arms
         for rate in grid or ()
     ]
-    _run_all(train, runs, jobs, title="rates", told=told)
+    more = len(judging) * len(arms)
+    title = f"rates, before {more} runs that judge"
+    _run_all(train, runs, jobs, title=title, told=told)
     rate_of: dict[Arm, float | None] = dict.fromkeys(arms)
     if grid is not None:
         sign = 1 if higher else -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -689,7 +690,8 @@ def test_without_tqdm_each_run_is_a_line(capsys, monkeypatch):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4 * 2 + 4 * 3
     assert lines[1] == (
-        "compare, rates: 1 of 8, 'full' at 100 %, seed 1000000, rate 0.2"
+        "compare, rates, before 12 runs that judge: 1 of 8, 'full' at 100 %, "
+        "seed 1000000, rate 0.2"
     )
     compare(Stub(), progress=False)
     assert capsys.readouterr().err == ""
@@ -738,6 +740,9 @@ def test_a_shorter_full_run_may_be_as_good():
 def test_seeds_may_be_too_few_to_say():
     found = verdict({"ted": 0.005}).verdict
     assert "3 seeds are too few to say: they show gains from about 0.0" in found
+    fine, coarse = (verdict({"ted": 0.005}, margin=m).verdict for m in (1e-9, 0.006))
+    assert ", where 1000 or more would show the margin of " in fine
+    assert 3 < int(re.search(r"where (\d+) would", coarse)[1]) < 1000
     assert "the best method, ted, is " in found
 
 

@@ -27,6 +27,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 from torch_items import GlobalNoise
+from torch_runs import cross_entropy
 from workers import WORKERS
 
 import ted_core
@@ -184,7 +185,7 @@ def test_a_last_batch_of_one_is_named_with_its_epochs_and_the_remedy():
     batch_size = int(kept[kept < 97][0]) - 1
     with pytest.warns(TedWarning, match="last batch of one sample|fill a batch"):
         found = ted.check(loader_of(ted, batch_size))
-    (problem,) = [one for one in found.problems if "batch norm" in one]
+    (problem,) = [one for one in found.problems if "BatchNorm1d" in one]
     assert f"`multiple_of={batch_size}`" in problem
     numbers = np.flatnonzero(kept % batch_size == 1)
     assert all(str(number) in problem for number in numbers[:5])
@@ -288,10 +289,50 @@ def test_the_report_says_what_the_factor_does_to_an_optimizer():
     assert "not divided" in str(found)
 
 
+@pytest.mark.parametrize("carried", [False, True], ids=["flushed", "carried over"])
+def test_a_scheduler_of_accumulated_steps_fits_either_way_of_a_loop(carried):
+    ted, optimizer = session(192), sgd()
+    steps = ted.total_steps(32, accumulation=2)
+    if carried:
+        steps = ted.total_steps(32) // 2
+    scheduler = OneCycleLR(optimizer, 0.1, total_steps=steps)
+    for given in ({}, {"accumulation": 2}):
+        found = ted.check(loader_of(ted), scheduler=scheduler, **given)
+        assert found.problems == ()
+        assert f"OneCycleLR over {steps} steps, 2 batches each" in str(found)
+
+
+@pytest.mark.filterwarnings("ignore:.scheduler. must be planned")
+def test_a_scheduler_of_single_batches_is_named_where_a_step_takes_several():
+    ted, optimizer = session(prune_ratio=0.8), sgd()
+    scheduler = OneCycleLR(optimizer, 0.1, total_steps=STEPS)
+    found = ted.check(loader_of(ted), scheduler=scheduler, accumulation=2)
+    (problem,) = found.problems
+    assert f"the run's {ACCUMULATED} steps, got OneCycleLR for {STEPS}" in problem
+    assert problem.endswith("use `ted.total_steps(32, accumulation=2)`")
+    assert f"steps: {ACCUMULATED} in the whole run, of 2 batches each" in str(found)
+    # Without a word of accumulation, the remedy has it.
+    scheduler = OneCycleLR(optimizer, 0.1, total_steps=STEPS + 1)
+    (problem,) = ted.check(loader_of(ted), scheduler=scheduler).problems
+    assert "`ted.total_steps(32)`, with `accumulation=` if a step takes" in problem
+
+
+def test_the_report_of_a_resumed_run_tells_the_epochs_to_come():
+    ted = session()
+    ted.set_epoch(0)
+    for ids, (x, y) in loader_of(ted):
+        z = nn.Linear(1, 3)(x[:, None])
+        ted.loss(cross_entropy(z, y), logits=z, ids=ids).backward()
+    ted.close_epoch()
+    report = str(ted.check(loader_of(ted)))
+    assert "epochs: 4 to come, of" in report
+    assert f"steps: {ted.total_steps(32)} in the whole run" in report
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"signal": "el2n"}, "'el2n' takes `logits=`, `labels=`"),
+        ({"signal": "el2n"}, "give `ted.loss` `logits=`, `labels=`"),
         ({"signal": "loss"}, "the losses alone"),
         ({"strategy": ted_core.Random()}, "ranks nothing"),
     ],

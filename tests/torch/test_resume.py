@@ -109,7 +109,7 @@ def test_a_state_is_a_copy_of_tensors_and_plain_values(data, train, make_net):
         ({"version": 3}, "`version` must be at most 2, saved 3"),
         ({"order": 5}, "`order` must be the saved one"),
         ({"extra": 1}, "known fields only, got extra"),
-        ({"pruner.n": 41}, "`n` must equal the saved one"),
+        ({"pruner.n": 41}, "`n` must be the saved one"),
         ({"pruner.seed": "3"}, "`seed` must equal the saved one"),
         ({"pruner.scores.score": torch.zeros(40).bfloat16()}, "`scores.score` must be"),
         ({3: 4}, "known fields only, got 3"),
