@@ -9,6 +9,8 @@ import trl_runs
 from sentence_transformers.base.sampler import BatchSamplers
 from trl_runs import EPOCHS, LOOSE, PACKED, PAPER, N, run_of
 
+from ted_core import InfoBatch
+
 pytestmark = pytest.mark.filterwarnings(
     # Of the packages, not of what is tested here.
     "ignore:::(trl|datasets|sentence_transformers|transformers|torch|accelerate)",
@@ -166,6 +168,24 @@ def test_packed_rows_score_alike_in_batches_of_any_size(tmp_path):
             "of DPOTrainer must return one loss a sample for TopScore .* their mean",
         ),
         (
+            "reward",
+            {"ted": LOSS},
+            TypeError,
+            "of RewardTrainer must return one loss a sample for TopScore .* their mean",
+        ),
+        (
+            "kto",
+            {"ted": {"strategy": InfoBatch(), "signal": "loss"}},
+            TypeError,
+            "of KTOTrainer must return one loss a sample for InfoBatch .* their mean",
+        ),
+        (
+            "sft",
+            {"ted": {"signal": "el2n"}},
+            ValueError,
+            "`signal` must be 'mask_gradient' or 'loss' for a model of tokens, got 'e",
+        ),
+        (
             "ranking",
             {"batch_sampler": BatchSamplers.NO_DUPLICATES},
             TypeError,
@@ -183,6 +203,20 @@ def test_packed_rows_score_alike_in_batches_of_any_size(tmp_path):
 def test_what_a_host_cannot_do_is_refused_by_name(host, options, error, says, tmp_path):
     with pytest.raises(error, match=says):
         run_of(host, tmp_path, **options).train()
+
+
+@pytest.mark.filterwarnings("ignore:`use_liger_kernel=True` is deprecated")
+def test_ligers_fused_loss_is_left_out_by_trl_itself(tmp_path, monkeypatch):
+    """Its kernels need a GPU: what it is told to fuse is all that is looked at."""
+    asked = []
+    monkeypatch.setattr(
+        "transformers.trainer.apply_liger_kernel",
+        lambda _, config: asked.append(config),
+    )
+    run = run_of("sft", tmp_path, use_liger_kernel=True, **STILL)
+    run.train()
+    assert asked == [{"fused_linear_cross_entropy": False}]
+    np.testing.assert_array_equal(run.ted.pruner.scores, still("sft", tmp_path)[1])
 
 
 class Tokens(trl_runs.Distilling):
