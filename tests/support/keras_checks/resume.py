@@ -19,7 +19,7 @@ from keras_checks.common import (
     session,
     weights,
 )
-from keras_checks.weighing import mixed
+from keras_checks.weighing import OwnStep, mixed
 from ted_keras import Pipeline
 
 from ted_core import CheckpointError, load_state
@@ -197,6 +197,19 @@ def a_pipeline_of_an_open_epoch():
     resumed_after(lambda batch, steps: batch == 1, pipeline, n=N)
 
 
+def fresh_with_a_step_of_its_own():
+    keras.utils.set_random_seed(1)
+    model = OwnStep()
+    model(samples()[0])
+    model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.1), "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def a_step_of_the_models_own_in_an_open_epoch():
+    resumed_after(lambda batch, steps: batch == 1, make=fresh_with_a_step_of_its_own)
+
+
 class Saving(keras.callbacks.Callback):
     """Take a state after every step."""
 
@@ -255,5 +268,6 @@ CHECKS = (
     a_state_of_an_open_epoch,
     a_state_of_an_epoch_met_to_its_end,
     a_pipeline_of_an_open_epoch,
+    a_step_of_the_models_own_in_an_open_epoch,
     mixed_batches_of_an_open_epoch,
 )
