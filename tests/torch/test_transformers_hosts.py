@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +86,31 @@ def test_a_host_that_is_stopped_goes_on_to_the_same_weights(case, tmp_path):
     theirs = first.model.state_dict()
     for name, mine in again.model.state_dict().items():
         assert torch.equal(mine, theirs[name])
+
+
+@pytest.mark.parametrize("host", trl_runs.SCRIPTS)
+def test_trls_own_script_follows_the_plan_and_resumes(host, tmp_path, monkeypatch):
+    def script(out, *arguments):
+        saving = "--save_strategy=steps", "--save_steps=7", *arguments
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return trl_runs.run_script(
+                host, tmp_path / "files", monkeypatch, *saving, out=tmp_path / out
+            )
+
+    first = script("first")
+    kept = [sum(map(len, first.seen[epoch])) for epoch in range(EPOCHS)]
+    assert kept == first.ted.pruner.schedule_table()["kept"].tolist()
+    assert first.state.global_step == first.state.max_steps == first.ted.total_steps(4)
+    assert set(first.lr_scheduler.get_last_lr()) == {0.0}
+    checkpoint = tmp_path / "first" / "checkpoint-7"
+    again = script("again", f"--resume_from_checkpoint={checkpoint}")
+    assert sorted(again.seen) == [1, 2, 3]
+    np.testing.assert_array_equal(again.ted.pruner.scores, first.ted.pruner.scores)
+    for mine, theirs in zip(
+        again.model.parameters(), first.model.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
 
 
 STILL = {"learning_rate": 0.0, "num_train_epochs": 2}
