@@ -112,7 +112,7 @@ def test_processes_of_trl_resume_bit_for_bit_within_an_epoch(name, rank_records)
             assert batches == visited[epoch][-len(batches) :]
 
 
-# Packed rows fill up a last batch, and KTO's KL term is one of the processes' batches.
+# Packed rows fill up a last batch; KTO draws its other answers by a process's batches.
 @OF_TRL
 @pytest.mark.parametrize("name", ["sft", "dpo", "reward"])
 def test_processes_of_trl_train_as_one_with_their_batches(name, rank_records, tmp_path):
