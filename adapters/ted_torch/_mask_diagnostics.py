@@ -64,12 +64,17 @@ def _of_sigmoid(p: Tensor, gradient: Tensor) -> Tensor:
     c = g.abs() * torch.where(g < 0, p, 1 - p)
     # Not where a loss is left out, or a sigmoid is rounded to 0 or 1.
     counts = (gradient != 0) & (p > 0) & (p < 1)
-    low = torch.where(counts, c, torch.inf).amin(axes)
-    high = torch.where(counts, c, 0.0).amax(axes)
-    several = counts.sum(axes) > 1
-    alike = (high - low <= _MAX_SPREAD * high) | ~several
-    within = (p >= 0).all() & (p <= 1).all() & (p.amax() > p.amin())
-    return within & alike.all() & several.any()
+    (low, high), (least, most) = (
+        (
+            torch.where(counts, v, torch.inf).amin(axes),
+            torch.where(counts, v, -1).amax(axes),
+        )
+        for v in (c, p)
+    )
+    alike = (high - low <= _MAX_SPREAD * high) | (counts.sum(axes) < 2)  # noqa: PLR2004
+    # A product of the p has -c / p everywhere, and equal p tell nothing.
+    tells = (most - least > _MAX_SPREAD) & (counts & (g > 0)).any(axes)
+    return ((p >= 0) & (p <= 1)).all() & alike.all() & tells.any()
 
 
 def warn_of(symptoms: Tensor, epoch: int) -> None:

@@ -107,7 +107,10 @@ def test_a_mask_of_sigmoid_outputs_is_known_with_weights_and_where_it_saturates(
     bce(logits, y, weights=torch.linspace(0, 2, N))
 
 
-@pytest.mark.parametrize("kind", ["hidden", "one number", "squares", "chosen", "zeros"])
+KINDS = ["hidden", "one number", "squares", "chosen", "zeros", "product"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_mask_between_0_and_1_that_is_no_output_is_not(kind):
     torch.manual_seed(0)
     n = 1 if kind == "one number" else N  # which says nothing
@@ -119,6 +122,8 @@ def test_a_mask_between_0_and_1_that_is_no_output_is_not(kind):
     elif kind == "one number":
         p = p[:, :1]
         losses = -p.log()
+    elif kind == "product":  # as the area of a box
+        losses = 4 - p[:, :2].prod(1)
     elif kind == "chosen":
         losses = (p.gather(1, y[:, None])[:, 0] - 0.5).square()
     else:
