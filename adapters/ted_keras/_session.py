@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ted_core import EpochError, Pruner, TedWarning
+from ted_core import CheckpointError, EpochError, Pruner, TedWarning
 from ted_core.checkpoint import array_field, current_state, plain_field
 from ted_core.history import EpochAccounts
-from ted_core.typing import Counts
+from ted_core.typing import Counts, State
 from ted_keras._objective import Objective
 from ted_keras._overrides import find_mask, override
 from ted_keras._step import WEIGHTLESS, Recorder
@@ -19,7 +20,7 @@ from ted_keras._validation import probes_data
 from ted_keras.data import TEDData
 from ted_keras.masks import Mask
 
-_SEEN, _ORDER = "ted_keras.seen", "ted_keras.order"
+_SEEN, _ORDER, _MIXED = "ted_keras.seen", "ted_keras.order", "ted_keras.mixed"
 _MAX_TIMES = 255
 
 
@@ -44,6 +45,8 @@ class Session:
         self.pruner = make_pruner(epochs=epochs)
         self._mask, self._scored = mask, scored
         self.recorder: Recorder | None = None
+        # Of mixed batches, the open epoch's sums of values and of their weights.
+        self._mixed: NDArray[np.float32] | None = None
         self._undo: Callable[[], None] = lambda: None
         # Workers would read on behind the batch that Keras looks at.
         self._one_batch_at_rest = probes_data(model) and not data.keeps_order
@@ -67,6 +70,7 @@ class Session:
             found = self.objective, self.pruner.config
             self.recorder = Recorder(self.model, *found, mask=self.mask)
             self._undo = override(self.model, self.recorder)
+            self._put_mixed()
 
     def start(self) -> None:
         """Let the steps record, and be compiled anew."""
@@ -110,18 +114,28 @@ class Session:
         """Bring what the steps have written to the pruner; waits for the device."""
         if self.recorder is None or self.pruner.finished:
             return
-        sums, codes, shares = self.recorder.store.take().T
+        sums, codes, counts = self.recorder.store.take().T
         weightless, deliveries = np.divmod(codes.astype(np.int64), WEIGHTLESS)
-        # A mixed sample's values weigh as much as its part in them; a partner comes any
-        # number of times, so that its count is no more than a weight.
-        counts = np.minimum(np.ceil(shares), _MAX_TIMES)
-        sums = np.divide(sums, shares, out=sums.copy(), where=shares > 0) * counts
+        if self.recorder.mixes or self._mixed is not None:
+            # Their weights are no counts: they wait for the epoch's end as they are,
+            # and the steps go on from them.
+            mixed = np.stack([sums, counts], axis=1)
+            self._mixed = mixed if mixed.any() else None
+            self._put_mixed()
+            sums = counts = np.zeros_like(sums)
         self.pruner.observe_sums(
             sums,
             counts.astype(np.uint8),
             deliveries=deliveries,
             weightless=weightless,
         )
+
+    def _put_mixed(self) -> None:
+        """Let the steps go on from the open epoch's mixed values."""
+        if self.recorder is not None and self._mixed is not None:
+            sums, weights = self._mixed.T
+            table = np.stack([sums, np.zeros_like(sums), weights], axis=1)
+            self.recorder.store.put(table)
 
     def begin(self, epoch: int) -> None:
         """Open an epoch, or go on with one; repeated calls are harmless."""
@@ -179,18 +193,41 @@ class Session:
                 "repeat its epochs"
             )
             raise EpochError(msg)
+        if self._mixed is not None:
+            _give(self.pruner, self._mixed)
+            self._mixed = None
+            if self.recorder is not None:
+                self.recorder.store.take()
         self.pruner.advance()
+
+    def state_dict(self) -> State:
+        """Return the whole state, an open epoch's included."""
+        self.flush()
+        state = self.pruner.state_dict()
+        if self._mixed is not None:
+            state[_MIXED] = self._mixed.astype("<f4")
+        return state
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
     ) -> None:
         """Take over a saved state; on an error nothing has changed."""
-        state = self._of_earlier_version(current_state(state))
+        state = dict(self._of_earlier_version(current_state(state)))
+        mixed = None
+        if _MIXED in state:
+            mixed = array_field(state, _MIXED, np.empty((self.pruner.n, 2), np.float32))
+            weights = mixed[:, 1]
+            if not ((weights >= 0) & (weights < np.inf)).all():
+                msg = f"the weights of `{_MIXED}` must be finite and at least 0, saved "
+                raise CheckpointError(msg + "others")
+            del state[_MIXED]
         if "epochs" in allow:
-            state = self._closed(state)
+            state = self._closed(state, mixed)
         self.pruner.load_state_dict(state, allow=allow)
         if self.recorder is not None:
             self.recorder.store.take()
+        self._mixed = mixed if self.pruner._table.observed else None  # noqa: SLF001
+        self._put_mixed()
         self.data.stale = True
 
     def raise_idle_epoch(self) -> None:
@@ -203,7 +240,9 @@ class Session:
         )
         raise EpochError(msg)
 
-    def _closed(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _closed(
+        self, state: dict[str, Any], mixed: NDArray[np.float32] | None
+    ) -> dict[str, Any]:
         """Return a state whose epoch is closed, if the steps had met all of it.
 
         It was saved by a callback that stands before the session's.
@@ -217,6 +256,8 @@ class Session:
         delivered = former._table.deliveries  # noqa: SLF001
         if EpochAccounts(former.plan().order, delivered).missing:
             return state
+        if mixed is not None:
+            _give(former, mixed)
         former.advance()
         return former.state_dict()
 
@@ -234,3 +275,14 @@ class Session:
         found["open.weightless"] = seen - np.minimum(counts, seen)
         found["open.observed"] = int(seen.sum(dtype=np.int64))
         return {k: v for k, v in found.items() if k not in {_SEEN, _ORDER}}
+
+
+def _give(pruner: Pruner, mixed: NDArray[np.float32]) -> None:
+    """Give a pruner an epoch's mixed values: a mean each, by weight."""
+    sums, weights = mixed.T
+    # A partner comes any number of times, so that its count is no more than a weight.
+    counts = np.minimum(np.ceil(weights), _MAX_TIMES)
+    sums = np.divide(sums, weights, out=sums.copy(), where=weights > 0) * counts
+    pruner.observe_sums(
+        sums, counts.astype(np.uint8), deliveries=np.zeros(len(sums), np.uint8)
+    )

@@ -44,7 +44,7 @@ class Recorder:
         self._mask = mask if used else None
         if self._mask is not None:
             self._mask._recorder = self  # noqa: SLF001 - our own layer
-        self.recording = self._sums = False
+        self.recording = self._sums = self.mixes = False
         self._open: tuple[Columns, Any, Any] | None = None
         self._hidden = self._upstream = self._last_rows = None
 
@@ -177,6 +177,7 @@ class Recorder:
         for part, share in columns.parts:
             found = [values, code, counted]
             if share is not None:
+                self.mixes = True  # known once the step is traced
                 drawn = ops.not_equal(share, 0)
                 found[0] = ops.where(drawn, values * share, 0.0)
                 found[2] = counted * share

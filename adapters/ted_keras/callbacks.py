@@ -222,8 +222,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
     def state_dict(self) -> State:
         """Return the whole state, an open epoch's included: flat, NumPy."""
-        self._session.flush()
-        return self.pruner.state_dict()
+        return self._session.state_dict()
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()

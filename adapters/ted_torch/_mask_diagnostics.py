@@ -1,8 +1,8 @@
 """Symptoms of a mask that scores nothing, found in the first step of an epoch.
 
-`symptoms` is a tensor of shape (3,) on the device: a sample's largest
-|<h, g>| / (|h| |g|), and whether all rows were probabilities, or their logarithms;
--1 if nothing was seen.
+`symptoms` is a tensor of shape (4,) on the device: a sample's largest
+|<h, g>| / (|h| |g|), and whether all rows were probabilities of a softmax, their
+logarithms, or probabilities of a sigmoid; -1 if nothing was seen.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ted_core import TedWarning
 
-SYMPTOMS = 3
+SYMPTOMS = 4
 _MIN_COSINE = 1e-4
-_MAX_ERROR_OF_SUM = 1e-3
+_MAX_ERROR_OF_SUM = _MAX_SPREAD = 1e-3
 
 
 def watch(mask: Tensor, symptoms: Tensor) -> None:
@@ -25,10 +25,11 @@ def watch(mask: Tensor, symptoms: Tensor) -> None:
 
     def hook(grad: Tensor) -> None:
         with torch.no_grad():
-            found = _measure(hidden.float(), grad.float())
+            found = _measure(hidden.float(), grad.float().view_as(hidden))
             torch.maximum(symptoms, found.to(symptoms.device), out=symptoms)
 
-    if hidden.ndim > 1 and hidden.numel():
+    hidden = hidden[:, None] if hidden.ndim == 1 else hidden
+    if hidden.numel():
         mask.register_hook(hook)  # type: ignore[no-untyped-call]
 
 
@@ -48,12 +49,37 @@ def _measure(hidden: Tensor, gradient: Tensor) -> Tensor:
         of_logs = hidden.logsumexp(axis).abs().amax()
         likely |= (hidden >= 0).all() & (of_sum < _MAX_ERROR_OF_SUM) & several
         logs |= (hidden <= 0).all() & (of_logs < _MAX_ERROR_OF_SUM) & several
-    return torch.stack([largest, likely.float(), logs.float()])
+    sigmoid = _of_sigmoid(hidden.flatten(1), gradient.flatten(1))
+    return torch.stack([largest, likely.float(), logs.float(), sigmoid.float()])
+
+
+def _of_sigmoid(p: Tensor, gradient: Tensor) -> Tensor:
+    """Tell whether a binary cross entropy of the probabilities p has this gradient.
+
+    It is c / (1 - p), or -c / p where the label is 1, with a c of each sample.
+    """
+    # A single number a sample tells nothing but beside those of the others.
+    axes = (1,) if p.shape[1] > 1 else (0, 1)
+    g = gradient / gradient.abs().amax(axes, keepdim=True)
+    c = g.abs() * torch.where(g < 0, p, 1 - p)
+    # Not where a loss is left out, or a sigmoid is rounded to 0 or 1.
+    counts = (gradient != 0) & (p > 0) & (p < 1)
+    (low, high), (least, most) = (
+        (
+            torch.where(counts, v, torch.inf).amin(axes),
+            torch.where(counts, v, -1).amax(axes),
+        )
+        for v in (c, p)
+    )
+    alike = (high - low <= _MAX_SPREAD * high) | (counts.sum(axes) < 2)  # noqa: PLR2004
+    # A product of the p has -c / p everywhere, and equal p tell nothing.
+    tells = (most - least > _MAX_SPREAD) & (counts & (g > 0)).any(axes)
+    return ((p >= 0) & (p <= 1)).all() & alike.all() & tells.any()
 
 
 def warn_of(symptoms: Tensor, epoch: int) -> None:
     """Warn of a mask before a norm or at probabilities, and forget the symptoms."""
-    cosine, likely, logs = symptoms.tolist()
+    cosine, likely, logs, sigmoid = symptoms.tolist()
     symptoms.fill_(-1.0)
     found = []
     if 0 <= cosine < _MIN_COSINE:
@@ -73,6 +99,12 @@ def warn_of(symptoms: Tensor, epoch: int) -> None:
             f"`mask` should hold logits, not log-probabilities as in epoch {epoch}: "
             "the mask gradient of log_softmax outputs is the loss itself; give the "
             'tensor before `log_softmax`, or say `method="ted_loss"`'
+        )
+    if sigmoid > 0:
+        found.append(
+            f"`mask` should hold logits, not sigmoid outputs as in epoch {epoch}: the "
+            "mask gradient of a label that is 1 is 1, however likely it is; give the "
+            "tensor before `sigmoid`, with `binary_cross_entropy_with_logits`"
         )
     for message in found:
         warnings.warn(message, TedWarning, stacklevel=5)

@@ -50,6 +50,20 @@ def test_what_is_forwarded_is_the_plan_and_the_rate_ends_where_it_should():
     assert training.pruner.savings().forwarded == len(planned)
 
 
+@pytest.mark.parametrize("name", ["ids", "values"])
+def test_a_pruner_inside_of_jit_is_refused_by_name(name):
+    pruner = ted_core.Pruner(8, epochs=5)
+    given = {"ids": np.arange(8), "values": np.ones(8)}
+
+    @jax.jit
+    def step(traced):
+        pruner.observe(**given | {name: traced})
+
+    with pytest.raises(TypeError, match=f"`{name}` must be an array, got Dyn"):
+        step(given[name])
+    assert pruner.state_dict()["open.observed"] == 0
+
+
 def test_a_jitted_step_is_compiled_for_two_shapes_at_most():
     before = train_step._cache_size()
     training = trained(n=90, epochs=6)

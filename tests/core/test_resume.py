@@ -203,3 +203,67 @@ def test_one_score_that_is_not_finite_is_refused_with_its_place(place, value):
     state["scores.score"][place] = value
     with pytest.raises(ted.CheckpointError, match=f"`scores.score` .* at {place} with"):
         ted.Pruner(N, **OPTIONS).load_state_dict(state)
+
+
+class Rows:
+    """Points that note which of them are read."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.y = rng.integers(0, 3, size=90)
+        self.x = rng.normal(size=(90, 8)) + 3 * np.eye(3, 8)[self.y]
+        self.ids = []
+
+    def __getitem__(self, ids):
+        self.ids += ids.tolist()
+        return self.x[ids], self.y[ids]
+
+
+def train(path, stop=None):
+    """Train a softmax regression as the page on NumPy does; `stop` after a step."""
+    data, batch = Rows(), 8
+    pruner = ted.Pruner(90, epochs=EPOCHS, prune_ratio=0.6, multiple_of=batch)
+    weights, step, position, rate = np.zeros((8, 3)), 0, 0, None
+    steps = pruner.total_steps(batch)
+    if path.exists():
+        saved = ted.load_state(path)
+        weights, step = saved.pop("weights"), saved.pop("step")
+        position = saved.pop("position")
+        pruner.load_state_dict(saved)
+    planned = []
+    while not pruner.finished:
+        plan = pruner.plan()
+        planned += plan.order[position:].tolist()
+        while position < len(plan):
+            ids = plan.order[position : position + batch]
+            x, y = data[ids]
+            z = x @ weights
+            p = np.exp(z - z.max(axis=1, keepdims=True))
+            p /= p.sum(axis=1, keepdims=True)
+            step, position = step + 1, position + ids.size
+            rate = 0.2 * (1 - step / steps)
+            gradient = x.T @ (p - np.eye(3)[y]) / ids.size
+            weights = weights - rate * plan.loss_scale * gradient
+            pruner.observe(ids, ted.cross_entropy_mask_gradient(z, y))
+            if step == stop:
+                own = {"weights": weights, "step": step, "position": position}
+                ted.save_state(path, {**pruner.state_dict(), **own})
+                return None
+        pruner.advance()
+        position = 0
+    return data.ids, planned, rate, weights.tobytes(), pruner.scores.tobytes()
+
+
+@pytest.mark.parametrize("stop", [5, 12, 40])
+def test_a_loop_of_ones_own_reads_the_plan_and_goes_on_to_the_same_weights(
+    stop, tmp_path
+):
+    read, planned, rate, *ends = train(tmp_path / "whole.ted")
+    assert read == planned
+    assert len(read) < EPOCHS * 90
+    assert rate == 0
+    train(tmp_path / "run.ted", stop)
+    again, rest, last, *found = train(tmp_path / "run.ted")
+    assert again == rest == read[-len(again) :]
+    assert len(again) < len(read)
+    assert (last, found) == (rate, ends)

@@ -95,7 +95,7 @@ def test_nested_parts_keep_their_names():
     assert list(y) == ["kind"]
 
 
-def test_load_is_traced_once_and_reads_each_kept_sample_once_an_epoch():
+def test_load_is_traced_once_and_reads_the_plan_at_a_rate_that_ends_with_it():
     traced, read, planned = [], [], []
 
     def note(k):
@@ -115,9 +115,12 @@ def test_load_is_traced_once_and_reads_each_kept_sample_once_an_epoch():
         def on_epoch_end(self, epoch, logs=None):
             assert sorted(read) == sorted(planned[-1])
 
-    model = compiled(network())
+    model = network()
     ted = session(model, Pipeline(noting), n=N)
-    fit(ted, model, Epochs())
+    decay = keras.optimizers.schedules.CosineDecay(0.1, ted.total_steps)
+    fit(ted, compiled(model, decay), Epochs())
+    assert int(model.optimizer.iterations) == ted.total_steps
+    assert abs(float(model.optimizer.learning_rate)) < 1e-7
     assert len(traced) == 1
     assert len(planned) == EPOCHS
     assert min(map(len, planned)) < N / 2

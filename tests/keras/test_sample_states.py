@@ -15,6 +15,7 @@ from keras_checks.common import (
     samples,
     session,
 )
+from keras_checks.weighing import mixed
 from ted_keras import Mask
 
 import ted_core
@@ -193,3 +194,24 @@ def test_a_state_saved_before_the_epoch_closed_is_extended_as_well():
         assert other.epoch == epoch
         fit(other, model, initial_epoch=other.epoch)
         assert other.report().planned.size == EPOCHS + 2
+
+
+def test_a_state_of_mixed_batches_saved_before_the_epoch_closed_has_its_scores():
+    states, scores = [], []
+
+    class Save(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            states.append(ted.state_dict())
+
+    class Note(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            scores.append(ted.pruner.scores)
+
+    model = compiled(network(activation="softmax"), loss="categorical_crossentropy")
+    ted = session(model, mixed, n=N)
+    model.fit(ted.data, epochs=EPOCHS, callbacks=[Save(), ted, Note()], verbose=0)
+    for epoch, (state, closed) in enumerate(zip(states, scores, strict=True), start=1):
+        other = session(model, mixed, n=N, epochs=EPOCHS + 2)
+        other.load_state_dict(state, allow=("epochs",))
+        assert other.epoch == epoch
+        np.testing.assert_array_equal(other.pruner.scores, closed)

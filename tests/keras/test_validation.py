@@ -303,6 +303,11 @@ def test_a_state_that_does_not_fit_changes_nothing():
             "`state` must have the order of this epoch, saved checksum 1",
         ),
         ({**before, "seed": 9}, "seed"),
+        ({**before, "ted_keras.mixed": np.zeros(N)}, "`ted_keras.mixed` must be float"),
+        (
+            {**before, "ted_keras.mixed": np.full((N, 2), -1, np.float32)},
+            "the weights of `ted_keras.mixed` must be finite and at least 0, saved",
+        ),
     ):
         with pytest.raises((TypeError, ValueError), match=said):
             ted.load_state_dict(state)

@@ -61,6 +61,18 @@ class Rows(Items):
         return [self[index] for index in indices]
 
 
+class Asked(Items):
+    """Points that note which of them they are asked for."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.ids = []
+
+    def __getitem__(self, index):
+        self.ids.append(index)
+        return super().__getitem__(index)
+
+
 def in_one(x, y):
     return torch.cat([x, y[None].float()])
 

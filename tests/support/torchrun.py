@@ -19,6 +19,7 @@ CASES = {
     "parallel": ("parallel_run", 2),
     "accelerate": ("accelerate_runs", 2),
     "transformers": ("trainer_rank_run", 2),
+    "trl": ("trl_rank_run", 2),
     "lightning": ("lightning_ranks", 2),
     "saved states": ("saved_ranks", 2),
     "ray": ("ray_run", 2),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 
+import datasets
 import torch
+import trl
 from datasets import Dataset
 from sentence_transformers import (
     SentenceTransformer,
@@ -162,11 +165,16 @@ def sentences(folder):
     return SentenceTransformer(modules=parts, device="cpu")
 
 
+def _rows(names, *, label):
+    data = columns(*names)
+    if label:
+        data["label"] = [k % 3 > 0 for k in range(N)]
+    return data
+
+
 def _of_trl(kind, settings, *names, model=None, reference=False, label=False):
     def make(_, args, ted, **own):
-        data = columns(*names)
-        if label:
-            data["label"] = [k % 3 > 0 for k in range(N)]
+        data = _rows(names, label=label)
         if reference:  # a copy of the model is found by its name alone
             own["ref_model"] = language()
         return kind(
@@ -214,10 +222,29 @@ def _distilling(kind):
     return make
 
 
+_QUIET = {
+    "num_train_epochs": EPOCHS,
+    "per_device_train_batch_size": BATCH,
+    "learning_rate": 0.01,
+    "report_to": "none",
+    "save_strategy": "no",
+    "logging_strategy": "no",
+    "disable_tqdm": True,
+    "use_cpu": True,
+    "dataloader_pin_memory": False,
+}
+_OF_TRL = {"bf16": False, "gradient_checkpointing": False}
 PAIR = ("prompt", "chosen", "rejected")
+COLUMNS = {
+    "sft": ("prompt", "completion"),
+    "dpo": PAIR,
+    "reward": PAIR,
+    "kto": ("prompt", "completion"),
+}
+"""Columns of the data of TRL's trainers."""
 _ONES = {"loss_fct": nn.MSELoss(reduction="none")}
 HOSTS = {
-    "sft": _of_trl(SFT, SFTConfig, "prompt", "completion"),
+    "sft": _of_trl(SFT, SFTConfig, *COLUMNS["sft"]),
     "dpo": _of_trl(DPO, DPOConfig, *PAIR, reference=True),
     "reward": _of_trl(
         Reward,
@@ -225,7 +252,7 @@ HOSTS = {
         *PAIR,
         model=lambda: language(LlamaForSequenceClassification, num_labels=1),
     ),
-    "kto": _of_trl(KTO, KTOConfig, "prompt", "completion", reference=True, label=True),
+    "kto": _of_trl(KTO, KTOConfig, *COLUMNS["kto"], reference=True, label=True),
     "similarity": _of_sentences(
         Sentences, losses.CosineSimilarityLoss, score=True, **_ONES
     ),
@@ -233,27 +260,52 @@ HOSTS = {
     "distillation": _distilling(Distilled),
     "distillation, unreduced": _distilling(DistilledOnes),
 }
+SCRIPTS = {
+    "sft": ("SFTTrainer", SFT),
+    "dpo": ("DPOTrainer", DPO),
+    "reward": ("RewardTrainer", Reward),
+    "kto": ("KTOTrainer", KTO),
+}
+"""TRL's own scripts: what each imports, and the class of the page in its place."""
+
+
+def run_script(host, folder, monkeypatch, *arguments, out):
+    """Run TRL's own script on files of `folder`, its import of a trainer exchanged."""
+    if not folder.exists():
+        if host == "reward":
+            net = language(LlamaForSequenceClassification, num_labels=1)
+        else:
+            net = language()
+        net.save_pretrained(folder / "model")
+        tokenizer().save_pretrained(folder / "model")
+        (folder / "data").mkdir()
+        rows = Dataset.from_dict(_rows(COLUMNS[host], label=host == "kto"))
+        rows.to_json(folder / "data" / "train.jsonl")
+    (name, kind), made = SCRIPTS[host], []
+
+    def make(**given):
+        made.append(kind(**given, ted=PAPER))
+        return made[0]
+
+    monkeypatch.setattr(trl, name, make)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "cache"))
+    options = {**_QUIET, **_OF_TRL, "output_dir": out}
+    options |= {"dataset_name": folder / "data", "model_name_or_path": folder / "model"}
+    line = [f"--{name}={value}" for name, value in options.items()]
+    script = import_module(f"trl.scripts.{host}")
+    script.main(*script.make_parser().parse_args_and_config([*line, *arguments]))
+    return made[0]
+
+
 PACKED = {"packing": True, "packing_strategy": "bfd", "max_length": 16}
 LOOSE = {"padding_free": True, "max_length": None}
 
 
 def run_of(host, folder, *, ted=None, own=None, **options):
     """Make a host's trainer."""
-    args = {
-        "output_dir": str(folder),
-        "num_train_epochs": EPOCHS,
-        "per_device_train_batch_size": BATCH,
-        "learning_rate": 0.01,
-        "report_to": "none",
-        "save_strategy": "no",
-        "logging_strategy": "no",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "dataloader_pin_memory": False,
-        **options,
-    }
-    if host in {"sft", "dpo", "reward", "kto"}:
-        args = {"bf16": False, "gradient_checkpointing": False, **args}
+    args = {"output_dir": str(folder), **_QUIET, **options}
+    if host in COLUMNS:
+        args = {**_OF_TRL, **args}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return HOSTS[host](folder, args, PAPER if ted is None else ted, **own or {})

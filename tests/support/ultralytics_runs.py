@@ -148,10 +148,9 @@ def detect(folder, data, *, model="tiny.yaml", **options):
     return _train(YOLO(folder / model), TEDDetectionTrainer, data, **options)
 
 
-def classify(folder, data, **options):
+def classify(folder, data, *, model="tiny-cls.yaml", **options):
     """Train a classifier; give the model, the trainer and what was seen."""
-    model = YOLO(folder / "tiny-cls.yaml")
-    return _train(model, TEDClassificationTrainer, data, **options)
+    return _train(YOLO(folder / model), TEDClassificationTrainer, data, **options)
 
 
 class KilledError(Exception):

@@ -78,6 +78,60 @@ def test_a_mask_of_probabilities_is_warned_of():
     torch.testing.assert_close(torch.from_numpy(ted.pruner.scores), torch.ones(N))
 
 
+def bce(logits, y, **given):
+    """Take a step with the mask on a sigmoid's outputs, and close the epoch."""
+    ted = opened(labelled(len(y)))
+    p = logits.requires_grad_().sigmoid()
+    losses = F.binary_cross_entropy(p, y, reduction="none")
+    ted.loss(losses, mask=p, ids=torch.arange(len(y)), **given).backward()
+    with pytest.warns(TedWarning, match="logits, not sigmoid outputs as in epoch 0"):
+        ted.set_epoch(1)
+    return p.detach(), torch.from_numpy(ted.pruner.scores)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 4, 4)], ids=str)
+def test_a_mask_of_sigmoid_outputs_is_warned_of(shape):
+    torch.manual_seed(0)
+    y = torch.randint(0, 2, (N, *shape)).float()
+    p, scores = bce(3 * torch.randn(N, *shape), y)
+    # What the warning says is so.
+    each = torch.where(y == 1, -1.0, p / (1 - p)).reshape(N, -1).mean(1).abs()
+    torch.testing.assert_close(scores, each, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mask_of_sigmoid_outputs_is_known_with_weights_and_where_it_saturates():
+    torch.manual_seed(0)
+    y = torch.randint(0, 2, (N, 3)).float()
+    logits = 3 * torch.randn(N, 3)
+    logits[3], logits[4] = 200.0, -200.0
+    bce(logits, y, weights=torch.linspace(0, 2, N))
+
+
+KINDS = ["hidden", "one number", "squares", "chosen", "zeros", "product"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mask_between_0_and_1_that_is_no_output_is_not(kind):
+    torch.manual_seed(0)
+    n = 1 if kind == "one number" else N  # which says nothing
+    (x, y), ids = labelled(n).tensors, torch.arange(n)
+    ted = opened(labelled(n))
+    p = nn.Linear(6, 4)(0 * x if kind == "zeros" else x).sigmoid()
+    if kind == "hidden":
+        losses = cross_entropy(nn.Linear(4, 4)(p), y)
+    elif kind == "one number":
+        p = p[:, :1]
+        losses = -p.log()
+    elif kind == "product":  # as the area of a box
+        losses = 4 - p[:, :2].prod(1)
+    elif kind == "chosen":
+        losses = (p.gather(1, y[:, None])[:, 0] - 0.5).square()
+    else:
+        losses = (p - F.one_hot(y, 4)).square().mean(1)
+    ted.loss(losses, mask=p, ids=ids).backward()
+    ted.set_epoch(1)  # a warning would be an error
+
+
 def test_a_first_step_without_gradients_is_no_symptom():
     data = labelled(N)
     ted = opened(data)

@@ -116,6 +116,26 @@ def test_a_last_short_batch_is_dropped_on_demand_and_never_recorded(loading):
     assert sum(map(len, seen)) == ted.total_steps(6, drop_last=True)
 
 
+@pytest.mark.filterwarnings("ignore:`batch_size` of 6 leaves a last batch of one")
+@pytest.mark.parametrize("last", [0.0, 0.02])
+def test_the_data_set_is_asked_for_the_plan_and_the_rate_ends_with_the_run(last):
+    data = items.Asked(N)
+    session = start(data)
+    ted, *_, optimizer = session
+    total, planned = ted.total_steps(6), []
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total, eta_min=last)
+    optimizer.register_step_post_hook(lambda *_: rate.step())
+    for epoch in range(EPOCHS):
+        ted.set_epoch(epoch)
+        planned += ted.pruner.plan().order.tolist()
+        steps(*session)
+    ted.finish()
+    assert data.ids == planned
+    assert len(planned) == ted.savings().forwarded < EPOCHS * N
+    assert rate.last_epoch == total
+    assert rate.get_last_lr() == [pytest.approx(last, abs=1e-12)]
+
+
 @pytest.mark.parametrize("loading", [NOW, WORKERS], ids=["here", "workers"])
 def test_iterators_alive_at_once_give_the_same_batches_and_move_nothing(loading):
     ted, loader, *_ = start(**loading)

@@ -6,7 +6,7 @@ from ted_torch import TED
 from ted_torch.integrations.torchdata import stateful_loader
 from torch import nn
 from torch.utils.data import BatchSampler
-from torch_items import StatefulNoise
+from torch_items import Asked, StatefulNoise
 from torch_runs import CLASSES, FEATURES, cross_entropy, labelled
 from torchdata.stateful_dataloader import StatefulDataLoader
 from torchdata.stateful_dataloader.sampler import BatchSampler as StatefulBatchSampler
@@ -166,3 +166,20 @@ def test_another_sampler_or_data_set_is_refused(given):
     ted = start()[0]
     with pytest.raises((TypeError, ValueError), match=given):
         stateful_loader(ted, **{given: [1]})
+
+
+def test_the_loader_reads_the_plan_and_the_rate_ends_with_the_run():
+    data = Asked(N, as_tuple)
+    ted, loader, net, optimizer = start(data=data)
+    total = ted.total_steps(BATCH)
+    rate = torch.optim.lr_scheduler.PolynomialLR(optimizer, total)
+    optimizer.register_step_post_hook(lambda *_: rate.step())
+    planned = []
+    for epoch in range(EPOCHS):
+        ted.set_epoch(epoch)
+        planned += ted.pruner.plan().order.tolist()
+        steps(ted, loader, net, optimizer)
+    ted.finish()
+    assert data.ids == planned
+    assert len(planned) == ted.savings().forwarded < EPOCHS * N
+    assert (rate.last_epoch, rate.get_last_lr()) == (total, [0.0])

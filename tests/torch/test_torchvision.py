@@ -335,6 +335,17 @@ def test_a_segmentation_run_follows_its_plan_and_resumes_in_mid_epoch(stop):
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("method", ["soft_margin", "importance"])
+def test_a_signal_of_classes_is_refused_for_pixels(method):
+    ted = TED(Scenes(), epochs=EPOCHS, method=method)
+    ted.set_epoch(0)
+    z = torch.ones(BATCH, 2, SIZE, SIZE, requires_grad=True)
+    y = torch.ones(BATCH, SIZE, SIZE, dtype=torch.long)
+    losses = F.cross_entropy(z, y, reduction="none")
+    with pytest.raises(ValueError, match=r"`logits` must have shape \(B, C\), got .*"):
+        ted.loss(losses, ids=torch.arange(BATCH), logits=z, labels=y)
+
+
 def test_a_scenes_loss_is_the_mean_of_its_pixels_that_count():
     scores = segment(method="ted_loss")[-1]
     expected = [scores[k] for k in range(N)]

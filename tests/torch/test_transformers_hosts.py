@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 import trl_runs
 from sentence_transformers.base.sampler import BatchSamplers
 from trl_runs import EPOCHS, LOOSE, PACKED, PAPER, N, run_of
+
+from ted_core import InfoBatch
 
 pytestmark = pytest.mark.filterwarnings(
     # Of the packages, not of what is tested here.
@@ -82,6 +86,31 @@ def test_a_host_that_is_stopped_goes_on_to_the_same_weights(case, tmp_path):
     theirs = first.model.state_dict()
     for name, mine in again.model.state_dict().items():
         assert torch.equal(mine, theirs[name])
+
+
+@pytest.mark.parametrize("host", trl_runs.SCRIPTS)
+def test_trls_own_script_follows_the_plan_and_resumes(host, tmp_path, monkeypatch):
+    def script(out, *arguments):
+        saving = "--save_strategy=steps", "--save_steps=7", *arguments
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return trl_runs.run_script(
+                host, tmp_path / "files", monkeypatch, *saving, out=tmp_path / out
+            )
+
+    first = script("first")
+    kept = [sum(map(len, first.seen[epoch])) for epoch in range(EPOCHS)]
+    assert kept == first.ted.pruner.schedule_table()["kept"].tolist()
+    assert first.state.global_step == first.state.max_steps == first.ted.total_steps(4)
+    assert set(first.lr_scheduler.get_last_lr()) == {0.0}
+    checkpoint = tmp_path / "first" / "checkpoint-7"
+    again = script("again", f"--resume_from_checkpoint={checkpoint}")
+    assert sorted(again.seen) == [1, 2, 3]
+    np.testing.assert_array_equal(again.ted.pruner.scores, first.ted.pruner.scores)
+    for mine, theirs in zip(
+        again.model.parameters(), first.model.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
 
 
 STILL = {"learning_rate": 0.0, "num_train_epochs": 2}
@@ -166,6 +195,24 @@ def test_packed_rows_score_alike_in_batches_of_any_size(tmp_path):
             "of DPOTrainer must return one loss a sample for TopScore .* their mean",
         ),
         (
+            "reward",
+            {"ted": LOSS},
+            TypeError,
+            "of RewardTrainer must return one loss a sample for TopScore .* their mean",
+        ),
+        (
+            "kto",
+            {"ted": {"strategy": InfoBatch(), "signal": "loss"}},
+            TypeError,
+            "of KTOTrainer must return one loss a sample for InfoBatch .* their mean",
+        ),
+        (
+            "sft",
+            {"ted": {"signal": "el2n"}},
+            ValueError,
+            "`signal` must be 'mask_gradient' or 'loss' for a model of tokens, got 'e",
+        ),
+        (
             "ranking",
             {"batch_sampler": BatchSamplers.NO_DUPLICATES},
             TypeError,
@@ -183,6 +230,20 @@ def test_packed_rows_score_alike_in_batches_of_any_size(tmp_path):
 def test_what_a_host_cannot_do_is_refused_by_name(host, options, error, says, tmp_path):
     with pytest.raises(error, match=says):
         run_of(host, tmp_path, **options).train()
+
+
+@pytest.mark.filterwarnings("ignore:`use_liger_kernel=True` is deprecated")
+def test_ligers_fused_loss_is_left_out_by_trl_itself(tmp_path, monkeypatch):
+    """Its kernels need a GPU: what it is told to fuse is all that is looked at."""
+    asked = []
+    monkeypatch.setattr(
+        "transformers.trainer.apply_liger_kernel",
+        lambda _, config: asked.append(config),
+    )
+    run = run_of("sft", tmp_path, use_liger_kernel=True, **STILL)
+    run.train()
+    assert asked == [{"fused_linear_cross_entropy": False}]
+    np.testing.assert_array_equal(run.ted.pruner.scores, still("sft", tmp_path)[1])
 
 
 class Tokens(trl_runs.Distilling):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from functools import wraps
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -153,6 +155,49 @@ def test_a_loss_of_ones_own_has_the_head_of_a_pretraining_model(tmp_path):
     run = trainer(tmp_path, net, Texts(), kind=Pretraining, **SHORT)
     run.train()
     assert (run.ted.pruner.scores > 0).all()
+
+
+def fuse(model, _, *, always=False):
+    """Let a model return one number of a batch and no logits, as Liger's do."""
+    plain = model.forward
+
+    @wraps(plain)
+    def forward(*args, labels=None, num_items_in_batch=None, **kwargs):
+        found = plain(*args, **kwargs)
+        if not model.training or labels is None:
+            return type(found)(logits=None if always else found.logits)
+        total = F.cross_entropy(found.logits[:, :-1].mT, labels[:, 1:], reduction="sum")
+        return type(found)(loss=total / num_items_in_batch)
+
+    model.forward = forward
+
+
+def test_a_fused_loss_without_logits_trains_as_the_models_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.trainer.apply_liger_kernel", fuse)
+    runs = []
+    for fused in (False, True):
+        # A warning that the losses differ would be an error.
+        run = trainer(tmp_path, language(), Texts(), use_liger_kernel=fused, **SHORT)
+        run.train()
+        assert ("forward" in vars(run.model)) == fused
+        runs.append(run)
+    one, other = runs
+    np.testing.assert_array_equal(one.ted.pruner.scores, other.ted.pruner.scores)
+    for mine, theirs in zip(
+        one.model.parameters(), other.model.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_model_that_never_makes_logits_is_refused_by_name(tmp_path, monkeypatch):
+    def never(model, config):
+        fuse(model, config, always=True)
+
+    monkeypatch.setattr("transformers.trainer.apply_liger_kernel", never)
+    run = trainer(tmp_path, language(), Texts(), use_liger_kernel=True, **SHORT)
+    says = "LlamaForCausalLM must return 'logits' for `sample_losses`, got .*; switch"
+    with pytest.raises(ValueError, match=says):
+        run.train()
 
 
 class Mine(LlamaForCausalLM):

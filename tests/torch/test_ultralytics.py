@@ -209,6 +209,31 @@ def test_a_classifier_follows_its_plan(classes):
     assert isinstance(trainer, TEDClassificationTrainer)
 
 
+def test_a_killed_classifier_goes_on_and_its_rate_ends_where_the_trainer_says(
+    classes, tmp_path
+):
+    options = {"method": "soft_margin"}
+    *_, whole = classify(classes, classes, ted=options)
+    *_, trainer, _ = classify(classes, classes, ted=options, stop=3)
+    runs = []
+    for name in ("one", "two"):
+        run = tmp_path / name
+        shutil.copytree(trainer.wdir, run / "weights")
+        given = {"model": "last.pt", "resume": True, "save_dir": str(run)}
+        runs.append(classify(run / "weights", classes, ted=options, **given)[1:])
+    (resumed, seen), (again, _) = runs
+    assert seen.ids[3] == whole.ids[3]
+    assert seen.rates[EPOCHS - 1] == whole.rates[EPOCHS - 1]
+    last = QUIET["lr0"] * (1 - (EPOCHS - 1) / EPOCHS * (1 - QUIET["lrf"]))
+    assert whole.rates[EPOCHS - 1] == pytest.approx([last] * 3)
+    kept = resumed.ted.pruner.schedule_table()["kept"].tolist()
+    assert [len(ids) for ids in seen.ids.values()] == kept[3:]
+    for one, other in zip(
+        resumed.model.parameters(), again.model.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
 def test_a_classifiers_losses_are_those_of_its_images(classes):
     values = {}
 

@@ -56,3 +56,7 @@ class Store:
         found = np.array(self._table.cpu().numpy(), np.float32)
         self._table.zero_()
         return found
+
+    def put(self, table: NDArray[np.float32]) -> None:
+        """Go on from a table that was taken."""
+        self._table.copy_(torch.from_numpy(table))

@@ -92,6 +92,33 @@ class Subclassed(keras.Model):
         return self.last(self.site(self.first(x)))
 
 
+def reads_the_plan(model):
+    """Train on a function of ids; hold its calls and the last rate against the plan.
+
+    Keras shuffles the batches, which must come in the planned order all the same.
+    """
+    x, y = samples()
+    asked, orders = [[]], []
+
+    class Plan(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            orders.append(ted.pruner.plan().order.tolist())
+            asked.append([])
+
+    def fetch(ids):
+        asked[-1].extend(ids.tolist())
+        return x[ids], y[ids]
+
+    ted = session(model, fetch, n=N)
+    decay = keras.optimizers.schedules.CosineDecay(0.1, ted.total_steps)
+    compiled(model, decay)
+    fit(ted, model, Plan(), shuffle=True)
+    assert asked[1:] == orders
+    assert sum(map(len, orders)) == ted.savings().forwarded < N * EPOCHS
+    assert int(model.optimizer.iterations) == ted.total_steps
+    assert abs(float(number(model.optimizer.learning_rate))) < 1e-7
+
+
 class Seen(keras.callbacks.Callback):
     """Note what each epoch trained on, and what it was planned to."""
 

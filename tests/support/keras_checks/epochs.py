@@ -8,13 +8,13 @@ from keras_checks.common import (
     BATCH,
     EPOCHS,
     KilledError,
-    N,
     Seen,
     compiled,
     fit,
     fit_a_part,
     network,
     number,
+    reads_the_plan,
     samples,
     session,
 )
@@ -80,31 +80,8 @@ def processes_that_read_ahead_repeat_and_lose_no_sample():
     assert seen.steps == planned(ted)
 
 
-def batches_come_in_the_planned_order_though_keras_shuffles_them():
-    asked = []
-
-    class Order(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            asked.append([])
-
-    def fetch(ids):
-        if asked:
-            asked[-1].extend(ids.tolist())
-        x, y = samples()
-        return x[ids], y[ids]
-
-    model = compiled(network(), 0.0)
-    ted = session(model, fetch, n=N)
-    orders = []
-
-    class Planned(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            orders.append(ted.pruner.plan().order.tolist())
-
-    fit(ted, model, Planned(), Order(), shuffle=True)
-    assert [ids[: len(order)] for ids, order in zip(asked, orders, strict=True)] == (
-        orders
-    )
+def the_plan_is_read_in_its_order_and_the_rate_ends_with_it():
+    reads_the_plan(network())
 
 
 def a_started_epoch_begins_again_without_harm():
@@ -202,7 +179,7 @@ CHECKS = (
     every_epoch_is_as_long_as_planned,
     threads_that_read_ahead_repeat_and_lose_no_sample,
     processes_that_read_ahead_repeat_and_lose_no_sample,
-    batches_come_in_the_planned_order_though_keras_shuffles_them,
+    the_plan_is_read_in_its_order_and_the_rate_ends_with_it,
     a_started_epoch_begins_again_without_harm,
     a_run_broken_off_in_mid_epoch_goes_on_with_the_rest,
     training_stopped_early_leaves_the_run_open,

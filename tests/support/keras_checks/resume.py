@@ -19,6 +19,7 @@ from keras_checks.common import (
     session,
     weights,
 )
+from keras_checks.weighing import OwnStep, mixed
 from ted_keras import Pipeline
 
 from ted_core import CheckpointError, load_state
@@ -38,11 +39,11 @@ def data():
     return x, np.eye(3, dtype="float32")[y]
 
 
-def straight():
-    model = fresh()
-    ted = session(model, data())
+def straight(given=None, *callbacks, make=fresh, **options):
+    model = make()
+    ted = session(model, data() if given is None else given, **options)
     seen = Seen(ted)
-    fit(ted, model, seen)
+    fit(ted, model, seen, *[made(ted) for made in callbacks])
     return model, ted, seen
 
 
@@ -196,9 +197,43 @@ def a_pipeline_of_an_open_epoch():
     resumed_after(lambda batch, steps: batch == 1, pipeline, n=N)
 
 
-def resumed_after(is_last, given=None, **options):
-    """Break off a fit on arrays or on what is given, and go on; arrays never stop."""
-    never = straight()
+def fresh_with_a_step_of_its_own():
+    keras.utils.set_random_seed(1)
+    model = OwnStep()
+    model(samples()[0])
+    model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.1), "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def a_step_of_the_models_own_in_an_open_epoch():
+    resumed_after(lambda batch, steps: batch == 1, make=fresh_with_a_step_of_its_own)
+
+
+class Saving(keras.callbacks.Callback):
+    """Take a state after every step."""
+
+    def __init__(self, ted):
+        super().__init__()
+        self.ted = ted
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ted.state_dict()
+
+
+def mixed_batches_of_an_open_epoch():
+    never = straight(mixed, n=N)
+    same(never, straight(mixed, Saving, n=N))
+    resumed_after(lambda batch, steps: batch == 1, mixed, never=never, n=N)
+    resumed_after(lambda batch, steps: batch == steps - 1, mixed, never=never, n=N)
+
+
+def resumed_after(is_last, given=None, *, never=None, make=fresh, **options):
+    """Break off a fit on arrays or on what is given, and go on.
+
+    It is held against one on arrays that never stops, or against `never`.
+    """
+    never = straight(make=make) if never is None else never
     given = data() if given is None else given
     states = []
 
@@ -210,10 +245,10 @@ def resumed_after(is_last, given=None, **options):
                 states.append([np.array(v) for v in self.model.optimizer.variables])
                 raise KilledError
 
-    model = fresh()
+    model = make()
     ted = session(model, given, **options)
     killed(model, ted, Save())
-    again = fresh()
+    again = make()
     again.set_weights(states[0][0])
     for variable, value in zip(again.optimizer.variables, states[1], strict=True):
         variable.assign(value)
@@ -233,4 +268,6 @@ CHECKS = (
     a_state_of_an_open_epoch,
     a_state_of_an_epoch_met_to_its_end,
     a_pipeline_of_an_open_epoch,
+    a_step_of_the_models_own_in_an_open_epoch,
+    mixed_batches_of_an_open_epoch,
 )

@@ -15,6 +15,7 @@ from keras_checks.common import (
     fit,
     logits,
     number,
+    reads_the_plan,
     samples,
     session,
     softmax,
@@ -267,6 +268,10 @@ def a_step_of_the_models_own_trains_as_that_of_keras():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def a_step_of_the_models_own_reads_the_plan_and_its_rate_ends_with_it():
+    reads_the_plan(OwnStep())
+
+
 CHECKS = (
     weights_of_elements_weigh_within_their_samples,
     a_loss_of_the_models_own_gets_the_weights_of_elements,
@@ -274,4 +279,5 @@ CHECKS = (
     outputs_of_other_axes_get_the_weights_of_their_samples,
     a_mixed_samples_value_goes_to_all_of_its_parts,
     a_step_of_the_models_own_trains_as_that_of_keras,
+    a_step_of_the_models_own_reads_the_plan_and_its_rate_ends_with_it,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import warnings
+from collections.abc import Mapping
 from types import CodeType
 from typing import Any
 
@@ -179,6 +180,21 @@ def check_no_mask(owner: str, model: object, config: RunConfig) -> None:
             "`sample_losses`, and return a `mask`"
         )
         raise ValueError(msg)
+
+
+def missing(name: str, columns: Any, outputs: Any, model: object) -> str:
+    """Say that a batch or a model's outputs lack what `sample_losses` reads."""
+    if name == "logits" and isinstance(outputs, Mapping):
+        return (
+            f"{type(model).__name__} must return 'logits' for `sample_losses`, got "
+            f"{sorted(outputs)}; switch off what fuses its head with its loss (of "
+            "Liger's kernels 'fused_linear_cross_entropy'), or override "
+            "`sample_losses`"
+        )
+    return (
+        f"a training batch must have the column {name!r} that `sample_losses` reads, "
+        f"or the model's outputs, got the columns {sorted(columns)}"
+    )
 
 
 def warn_of_other_loss(ours: float, theirs: float, model: object) -> None:

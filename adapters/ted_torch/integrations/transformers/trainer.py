@@ -465,10 +465,7 @@ class TEDTrainerMixin(_Trainer):
             name = error.args[0]
             if name in columns:
                 raise
-            msg = (
-                f"a training batch must have the column {name!r} that `sample_losses` "
-                f"reads, or the model's outputs, got the columns {sorted(columns)}"
-            )
+            msg = _validation.missing(name, columns, outputs, self.model)
             raise ValueError(msg) from error
 
     def _of_all_processes(self, loss: Tensor, items: Any) -> Tensor:
