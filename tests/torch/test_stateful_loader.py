@@ -6,7 +6,7 @@ from ted_torch import TED
 from ted_torch.integrations.torchdata import stateful_loader
 from torch import nn
 from torch.utils.data import BatchSampler
-from torch_items import Asked, StatefulNoise
+from torch_items import Asked, StatefulNoise, as_tuple
 from torch_runs import CLASSES, FEATURES, cross_entropy, labelled
 from torchdata.stateful_dataloader import StatefulDataLoader
 from torchdata.stateful_dataloader.sampler import BatchSampler as StatefulBatchSampler
