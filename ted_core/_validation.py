@@ -94,6 +94,8 @@ def check_kind(name: str, value: object, kind: type) -> None:
     """Refuse what is no instance of a protocol; a class is none."""
     if isinstance(value, type) or not isinstance(value, kind):
         msg = f"`{name}` must be a {kind.__name__}, got {value!r}"
+        if isinstance(getattr(value, name, None), kind):
+            msg += f"; give its `.{name}`"  # a session's, of its pruner
         raise TypeError(msg)
 
 

@@ -58,7 +58,7 @@ METHODS: Mapping[str, tuple[str, Strategy]] = MappingProxyType(
 ``"random"`` selects anew at random in each epoch.
 """
 
-_FEW_EPOCHS = 5
+_FEW_EPOCHS, _LITTLE_SAVED = 5, 1 / 3
 
 
 class _Scored(Protocol):
@@ -144,17 +144,33 @@ class RunConfig:
             saved = planned_save_ratio(
                 self.schedule, self.epochs, n=self.n, multiple_of=self.multiple_of
             )
+            pruned = int((self.keep_ratios < 1).sum())
             bound = "" if self.strategy.known_count else "at most "
             msg = (
-                f"`epochs`={self.epochs} saves little: {bound}{saved:.1%} of the "
-                "samples are planned to be saved; pruning pays over many epochs"
+                f"`epochs`={self.epochs} saves little, {bound}{saved:.1%} of the "
+                f"samples: only {pruned} of the epochs prune; pruning pays over many "
+                "epochs"
             )
-            warn_caller(msg)
+            if saved < _LITTLE_SAVED:
+                warn_caller(msg)
 
     @property
     def method(self) -> str:
         """The value of ``method=`` for signal and strategy, or else both of them."""
         return method_name(self.signal, self.strategy)
+
+    @property
+    def chosen_by(self) -> str:
+        """The argument that chose the signal, as a user writes it."""
+        named = self.method in METHODS
+        return f"method={self.method!r}" if named else f"signal={self.signal!r}"
+
+    def no_classes(self, found: str) -> str:
+        """Return what to say where the signal needs classes, and there are none."""
+        return (
+            f"`{self.chosen_by}` needs an output of classes, shape (B, C), got {found}; "
+            "take method='ted' or method='ted_loss'"
+        )
 
     @cached_property
     def layout(self) -> Layout:

@@ -39,6 +39,10 @@ from ted_core.typing import Scores, State
 
 __all__ = ["Pruner"]
 
+# An epoch that drops no more values than these, or than this share of its own, has met
+# the odd one: a step that overflowed, or a few bad samples.
+_FEW_DROPPED, _SHARE_DROPPED = 10, 0.1
+
 
 class Pruner:
     r"""Plan every epoch of a run from what was observed before (Algorithm 1).
@@ -118,7 +122,7 @@ class Pruner:
         self._history: Rows = {name: [] for name in names}
         self._epoch, self._stopped = 0, False
         self._imbalance = 0.0  # of the plan that closed last
-        self._warned_of_single = False
+        self._warned_of_single = self._warned_of_nonfinite = False
         self._plan: EpochPlan | None = None
 
     def __repr__(self) -> str:
@@ -271,7 +275,9 @@ class Pruner:
         -----
         TedWarning
             More samples are missing than `max_missing`, or samples that never had a
-            value were planned twice and not delivered: they rank first no more.
+            value were planned twice and not delivered: they rank first no more. Once a
+            run: more than a tenth of an epoch's values, and more than ten, are not
+            finite.
         """
         self._check_open("advance")
         forwarded = _check_count("forwarded", forwarded)
@@ -361,6 +367,7 @@ class Pruner:
             self._history[name].append(count)
         self._imbalance = plan.imbalance
         self._plan, self._epoch = None, self._epoch + 1
+        self._warn_of_nonfinite(closed.nonfinite, accounts.distinct)
         if closed.given_up:
             _warn(
                 f"planned samples must be delivered, got {closed.given_up} that were "
@@ -456,6 +463,19 @@ class Pruner:
         planned, forwarded = (np.array(self._history[name]) for name in TOKENS)
         tokens = savings_of(self.config.tokens, planned, planned - forwarded, forwarded)
         return replace(savings, tokens=tokens)
+
+    def _warn_of_nonfinite(self, dropped: int, delivered: int) -> None:
+        """Warn once of an epoch that dropped more than the odd value."""
+        many = dropped > max(_FEW_DROPPED, _SHARE_DROPPED * delivered)
+        if many and not self._warned_of_nonfinite:
+            self._warned_of_nonfinite = True
+            _warn(
+                f"values must be finite, got {dropped} of {delivered} in epoch "
+                f"{self._epoch - 1} that are not and were dropped: their samples are "
+                "ranked by older values, or at the median; look for a loss of "
+                "probabilities that gets logits, for NaN in the data, and for steps "
+                "that overflow"
+            )
 
     @property
     def _last_kept(self) -> float:

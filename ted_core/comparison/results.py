@@ -26,6 +26,7 @@ ALL = "full on all"
 """Full training on all samples, beside the arms of a smaller budget."""
 
 _MOST_SEEDS = 1000
+_FAR = 0.5  # distance of a seed from its arm's median, as a share of the median
 _UNEQUAL = 0.05  # share of the samples by which arms of a budget differ without a note
 _COLOURS = ("#000000", "#999999", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _MARKERS = ("s", "D", "v", "o", "^", "P", "X")
@@ -129,7 +130,8 @@ class Comparison:
         A sentence: for each budget whether a method pays there, only the recipe does, a
         shorter full run is as good, pruning loses, or the seeds are too few to say.
     notes : tuple of str
-        What to bear in mind: rates at the edge of the grid, unequal samples.
+        What to bear in mind: rates at the edge of the grid, unequal samples, seeds so
+        far apart that a run may have failed.
     """
 
     rows: tuple[Row, ...]
@@ -232,7 +234,7 @@ def judge(
         )
         for arm, runs in measured.items()
     )
-    mark = _mark(rows)
+    mark, given = _mark(rows), margin is not None
     margin = mark.sd if margin is None else margin
     budgets: dict[float, list[Row]] = {}
     for row in rows:
@@ -253,7 +255,11 @@ def judge(
         margin=margin,
         higher_is_better=higher_is_better,
         verdict=f"{verdict[0].upper()}{verdict[1:]}.",
-        notes=(*_notes_of_rates(rows, rates), *_notes_of_samples(rows)),
+        notes=(
+            *_notes_of_rates(rows, rates),
+            *_notes_of_samples(rows),
+            *_notes_of_spread(rows, None if given else margin),
+        ),
     )
 
 
@@ -416,6 +422,30 @@ def _notes_of_samples(rows: Sequence[Row]) -> Iterator[str]:
     ]
     if uneven:
         yield f"Samples processed, against 'full' at the budget: {', '.join(uneven)}."
+
+
+def _notes_of_spread(rows: Sequence[Row], margin: float | None) -> Iterator[str]:
+    """Name the arms with a seed so far off that its run may have failed."""
+    wide = [row for row in rows if _farthest(row) > _FAR * abs(median(row.metrics))]
+    if not wide:
+        return
+    found = ", ".join(
+        f"{_name(row)} from {min(row.metrics):.4g} to {max(row.metrics):.4g}"
+        for row in wide
+    )
+    note = f"A run may have failed, for the seeds lie far apart: {found}."
+    if margin is not None and _mark(rows) in wide:
+        note += (
+            f" So the margin, the standard deviation of full training, is {margin:.4g}:"
+            " give `margin=` the smallest difference that matters."
+        )
+    yield note
+
+
+def _farthest(row: Row) -> float:
+    """Return the largest distance of a seed from the arm's median."""
+    middle = median(row.metrics)
+    return max(abs(metric - middle) for metric in row.metrics)
 
 
 def _name(row: Row) -> str:

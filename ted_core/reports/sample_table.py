@@ -22,6 +22,11 @@ from ted_core.typing import Scores
 __all__ = ["SampleTable", "sample_table"]
 
 _COLUMNS = ("id", "update_count", "score")
+# What signals that read no labels keep.
+_KEPT = {
+    "margin": "the most ambiguous ones",
+    "least_confidence": "those of the least sure predictions",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +74,13 @@ class SampleTable:
         """
         most = self._rows(slice(check_int("k", k, minimum=0)))
         if not self.reads_labels:
+            what, why = "any", "no signal chose them"
+            if self.signal is not None:
+                what = _KEPT.get(self.signal, "those of the highest scores")
+                why = f"signal={self.signal!r} does not read the labels"
             warn_caller(
-                "`signal` must read the labels for the samples kept most often to be "
-                f"suspects of wrong ones, got {self.signal!r}; to find wrong labels, "
-                "run `method='ted_loss'`"
+                f"the samples kept most often are {what}, and no suspects of wrong "
+                f"labels: {why}; to find wrong labels, run `method='ted_loss'`"
             )
         return most
 

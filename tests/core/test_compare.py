@@ -164,6 +164,25 @@ def test_full_training_is_always_run_and_all_arms_of_a_seed_come_before_the_next
     assert result.seeds == (7, 3, 5)
 
 
+@pytest.mark.parametrize(("margin", "asks"), [(None, True), (0.05, False)])
+def test_a_run_that_may_have_failed_is_noted_with_the_margin_that_it_makes(
+    margin, asks
+):
+    stub, failed = Stub(), (FULL, 2)
+
+    def train(*, seed, **options):
+        metric, pruner = stub(seed=seed, **options)
+        return (0.1 if (stub.calls[-1][0], seed) == failed else metric), pruner
+
+    found = compare(train, margin=margin)
+    (note,) = (note for note in found.notes if "may have failed" in note)
+    assert "the seeds lie far apart: 'full' at 100 % from 0.1 to 0." in note
+    assert ("give `margin=`" in note) == asks
+    assert (found.margin > 0.3) == asks
+    calm = compare(Stub(sd=0.1))
+    assert not any("may have failed" in note for note in calm.notes)
+
+
 def test_a_count_that_scores_decide_is_served_by_its_bound_and_noted():
     methods = {"infobatch": {"signal": "loss", "strategy": ted.InfoBatch()}}
     schedule = ted.Constant(0.5)

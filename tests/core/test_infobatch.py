@@ -133,5 +133,5 @@ def test_the_newest_value_is_the_score_and_no_other_reduction_is_taken():
 
 
 def test_few_epochs_warn_with_a_bound_of_the_saving():
-    with pytest.warns(ted.TedWarning, match="saves little: at most"):
+    with pytest.warns(ted.TedWarning, match="saves little, at most"):
         ted.Pruner(10, epochs=4, strategy=ted.InfoBatch())

@@ -39,8 +39,8 @@ def test_bad_arguments_are_one_line_and_status_2(capsys):
 
 
 def test_few_epochs_warn(capsys):
-    assert main(["plan", "--samples", "9", "--epochs", "3", "--batch-size", "8"]) == 0
-    assert "ted: warning: `epochs`=3 saves little" in capsys.readouterr().err
+    assert main(["plan", "--samples", "9", "--epochs", "4", "--batch-size", "8"]) == 0
+    assert "ted: warning: `epochs`=4 saves little" in capsys.readouterr().err
 
 
 def test_inspect_tells_what_a_state_holds(capsys, tmp_path):

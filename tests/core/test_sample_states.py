@@ -169,6 +169,29 @@ def test_a_step_skipped_before_its_backward_leaves_the_score():
     assert pruner.report().missing.tolist() == [0, 0]
 
 
+def test_an_epoch_that_drops_many_values_warns_once_a_run_and_not_of_a_few():
+    pruner = ted.Pruner(200, epochs=6)
+
+    def close(bad):
+        order = pruner.plan().order
+        values = np.ones(order.size)
+        values[:bad] = np.nan
+        pruner.observe(order, values)
+        pruner.advance()
+
+    close(20)  # a tenth
+    said = f"got 11 of {len(pruner.plan())} in epoch 1 that are not and were dropped"
+    with pytest.warns(ted.TedWarning, match=said) as warned:
+        close(11)
+    assert warned[0].filename == __file__
+    close(50)
+    assert pruner.nonfinite_dropped == 81
+    small = ted.Pruner(20, epochs=6)
+    small.observe(np.arange(20), np.append(np.ones(10), np.full(10, np.inf)))
+    small.advance()
+    assert small.nonfinite_dropped == 10
+
+
 def test_masked_values_are_missing_values():
     pruner = state(3)
     values = np.ma.masked_array([1.0, 9.0, 3.0], [False, True, False])

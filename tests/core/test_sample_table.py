@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -90,22 +91,31 @@ def test_the_text_of_many_samples_shows_the_ends():
 
 
 @pytest.mark.parametrize(
-    ("options", "signal"),
+    ("options", "signal", "what"),
     [
-        ({"method": "soft_margin"}, "margin"),
-        ({"signal": "least_confidence"}, "least_confidence"),
-        ({"method": "random"}, None),
-        ({"strategy": ted.Static(np.arange(9.0))}, None),
+        ({"method": "soft_margin"}, "margin", "the most ambiguous ones"),
+        ({"signal": "least_confidence"}, "least_confidence", "those of the least sure"),
+        ({"method": "random"}, None, "any"),
+        ({"strategy": ted.Static(np.arange(9.0))}, None, "any"),
     ],
 )
-def test_the_most_kept_are_no_suspects_where_no_label_was_read(options, signal):
+def test_the_most_kept_are_no_suspects_where_no_label_was_read(options, signal, what):
     table = ted.sample_table(ted.Pruner(9, epochs=6, **options))
     assert (table.signal, table.reads_labels) == (signal, False)
-    rule = f"`signal` must read the labels .*, got {signal!r}; .*`method='ted_loss'`"
+    why = "no signal" if signal is None else f"signal={signal!r} does not read"
+    rule = f"kept most often are {what}.* no suspects .*: {why} .*`method='ted_loss'`"
     with pytest.warns(ted.TedWarning, match=rule) as warned:
         table.most_kept(3)
     assert warned[0].filename == __file__
     assert table.least_kept(3).signal == signal
+
+
+def test_a_session_in_place_of_its_pruner_is_answered_with_the_pruner():
+    session = SimpleNamespace(pruner=ted.Pruner(9, epochs=6))
+    with pytest.raises(TypeError, match=r"must be a Pruner, got .*; give its `\.prun"):
+        ted.sample_table(session)
+    with pytest.raises(TypeError, match=r"must be a Pruner, got None$"):
+        ted.sample_table(None)
 
 
 @pytest.mark.parametrize("signal", ["mask_gradient", "loss", "el2n", "grand"])
