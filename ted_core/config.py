@@ -168,8 +168,8 @@ class RunConfig:
     def no_classes(self, found: str) -> str:
         """Return what to say where the signal needs classes, and there are none."""
         return (
-            f"`{self.chosen_by}` needs an output of classes, shape (B, C), got {found}; "
-            "take method='ted' or method='ted_loss'"
+            f"`{self.chosen_by}` needs an output of classes, shape (B, C), got "
+            f"{found}; take method='ted' or method='ted_loss'"
         )
 
     @cached_property

@@ -19,6 +19,8 @@ _OF_SOFTMAX = {
     "kl_divergence",
 }
 _OF_SIGMOID = {"binary_crossentropy", "binary_focal_crossentropy"}
+# How far from 1 the sum of probabilities may be: half precision rounds.
+_NEAR = 1e-2
 
 
 def resolve_loss(loss: Any, y: Any, outputs: Any) -> Any:
@@ -58,6 +60,16 @@ def expected_activation(loss: Any, y: Any, outputs: Any) -> str | None:
     if isinstance(found, keras.losses.Loss) and found.get_config().get("from_logits"):
         return "linear"
     return "softmax" if name in _OF_SOFTMAX else "sigmoid"
+
+
+def made_of(outputs: Any) -> str:
+    """Return what a batch's outputs look like: of a "softmax", a "sigmoid", or ""."""
+    found = ops.cast(outputs, "float32")
+    if not bool(ops.all((found >= 0) & (found <= 1 + _NEAR))):
+        return ""
+    if outputs.shape[-1] > 1 and bool(ops.all(abs(ops.sum(found, -1) - 1) < _NEAR)):
+        return "softmax"
+    return "sigmoid"
 
 
 def per_sample(loss: Any, y: Any, outputs: Any, tokens: Any) -> Any:

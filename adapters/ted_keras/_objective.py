@@ -138,11 +138,33 @@ class Objective:
         """Return what made the scored output: as given, as the loss or layer says."""
         if self._activation != "auto":
             return self._activation
-        expected = None
-        if not self.overridden:
-            expected = _losses.expected_activation(self._loss(), self.pick(y), outputs)
-        found = expected or self.layer_activation()
+        found = self._expected(y, outputs) or self.layer_activation()
         return found if found in ACTIVATIONS else "linear"
+
+    def _expected(self, y: Any, outputs: Any) -> str | None:
+        """Return what the loss takes the scored output for, or None."""
+        if self.overridden:
+            return None
+        return _losses.expected_activation(self._loss(), self.pick(y), outputs)
+
+    def mismatch(self, y: Any, outputs: Any) -> str:
+        """Return what to say of outputs that the loss takes for others, or ""."""
+        expected, found = self._expected(y, outputs), _losses.made_of(outputs)
+        if expected == "linear":
+            # Logits may lie in [0, 1], too.
+            if found == "softmax" or self.layer_activation() == "sigmoid":
+                return (
+                    "the loss takes logits (`from_logits=True`), got outputs that are "
+                    "probabilities: leave that argument out, or the last activation"
+                )
+        elif expected is not None and found not in {expected, "softmax"}:
+            sums = "" if expected == "sigmoid" else " or do not sum to 1"
+            return (
+                f"the loss takes probabilities, got outputs that are not in [0, 1]"
+                f"{sums}: give the loss `from_logits=True`, or the model a last "
+                f"{expected}"
+            )
+        return ""
 
     def layer_activation(self) -> str:
         """Return the name of the activation of the layer that the output comes from."""

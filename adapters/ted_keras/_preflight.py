@@ -22,6 +22,7 @@ from ted_keras._backends import adapt
 from ted_keras._objective import ACTIVATIONS
 from ted_keras._schedules import schedule_problem
 from ted_keras._session import Session
+from ted_keras._signals import check_classes
 from ted_keras._validation import own_train_step
 from ted_keras.data import Parts
 
@@ -52,7 +53,7 @@ class Check:
             self._rows()
             self._learning_rate()
             self._compute_loss()
-        self._warn()
+        self._warn(fit=True)
 
     def report(self) -> Preflight:
         """Return all that there is to say."""
@@ -62,6 +63,7 @@ class Check:
             if self._model.compiled:
                 self._learning_rate()
                 self._compute_loss()
+                self._outputs()
                 self._site()
             else:
                 self.problems.append(
@@ -73,9 +75,12 @@ class Check:
         self._warn()
         return Preflight(tuple(self.lines), tuple(self.problems))
 
-    def _warn(self) -> None:
+    def _warn(self, *, fit: bool = False) -> None:
+        """Warn of each problem, in `fit` of those that no check has told."""
         for problem in self.problems:
-            warnings.warn(problem, TedWarning, stacklevel=4)
+            if not (fit and problem in self._session.told):
+                warnings.warn(problem, TedWarning, stacklevel=4)
+        self._session.told.update(self.problems)
 
     @cached_property
     def _batch(self) -> Parts:
@@ -198,6 +203,15 @@ class Check:
         with keras.StatelessScope():
             found = [total(2.0**k) for k in (0, 1, 20)]
         return {float(ops.convert_to_numpy(total)) for total in found}
+
+    def _outputs(self) -> None:
+        """Hold the outputs of the batch against the signal and the loss."""
+        _, y, y_pred = self._passed
+        outputs, masked = self._objective.pick(y_pred), self._session.mask is not None
+        kind = self._objective.activation(y, outputs)
+        check_classes(self._pruner.config, outputs, kind, masked=masked)
+        if problem := self._objective.mismatch(y, outputs):
+            self.problems.append(problem)
 
     def _site(self) -> None:
         """Say where the value is taken."""

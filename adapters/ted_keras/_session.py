@@ -44,6 +44,7 @@ class Session:
         self.model, self.data, self._make_pruner = model, data, make_pruner
         self.pruner = make_pruner(epochs=epochs)
         self._mask, self._scored = mask, scored
+        self.told: set[str] = set()  # problems that a check has warned of
         self.recorder: Recorder | None = None
         # Of mixed batches, the open epoch's sums of values and of their weights.
         self._mixed: NDArray[np.float32] | None = None

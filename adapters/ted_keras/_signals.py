@@ -7,36 +7,41 @@ from typing import Any
 from keras import backend, ops
 
 from ted_core import signals
+from ted_core.config import RunConfig
 from ted_core.signals import _formulas
 
 _CLASS_AXES = 2
 
 
+def check_classes(
+    config: RunConfig, outputs: Any, activation: str, *, masked: bool
+) -> None:
+    """Refuse outputs that a signal of classes can't be made of."""
+    signal, shape = config.signal, tuple(outputs.shape)
+    if signal in {"mask_gradient", "loss"}:
+        return
+    if len(shape) != _CLASS_AXES or shape[-1] < 2:  # noqa: PLR2004
+        raise ValueError(config.no_classes(f"one of shape {shape}"))
+    if activation == "sigmoid":
+        raise ValueError(config.no_classes(f"sigmoids of shape {shape}"))
+    if "hidden" in signals.INPUTS[signal] and not masked:
+        msg = f"`model` must have a `ted_keras.Mask()` before its head for {signal!r}"
+        raise ValueError(msg)
+
+
 def signal_values(
-    signal: str, y: Any, outputs: Any, activation: str, hidden: Any, *, bias: bool
+    config: RunConfig, y: Any, outputs: Any, activation: str, hidden: Any, *, bias: bool
 ) -> Any:
     """Return a signal of classes from outputs (B, C); `hidden` is the head's input."""
-    if len(outputs.shape) != _CLASS_AXES or outputs.shape[-1] < 2:  # noqa: PLR2004
-        msg = (
-            f"`signal` must be 'mask_gradient' or 'loss' for an output of shape "
-            f"{tuple(outputs.shape)}, got {signal!r}, which is one of classes (B, C)"
-        )
-        raise ValueError(msg)
-    if activation == "sigmoid":
-        msg = f"`signal` must not be {signal!r} for the activation 'sigmoid'"
-        raise ValueError(msg)
-    logits = outputs
+    check_classes(config, outputs, activation, masked=hidden is not None)
+    signal, logits = config.signal, outputs
     if activation == "softmax":
         tiny = 1e-38  # log 0 is none of a class's logits
         logits = ops.log(ops.maximum(outputs, tiny))
-    needed = signals.INPUTS[signal]
-    if "hidden" in needed and hidden is None:
-        msg = f"`model` must have a `ted_keras.Mask()` before its head for {signal!r}"
-        raise ValueError(msg)
     return signals.compute(
         signal,
         logits=logits,
-        labels=_one_hot(y, logits) if "labels" in needed else None,
+        labels=_one_hot(y, logits) if "labels" in signals.INPUTS[signal] else None,
         hidden=hidden,
         bias=bias,
         xp=ops,

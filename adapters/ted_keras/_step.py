@@ -34,6 +34,7 @@ class Recorder:
         self._backend = adapt()
         self.store = self._backend.Store(config.n, model)
         self.objective, self._signal, self._model = objective, config.signal, model
+        self._config = config
         strategy = getattr(model, "distribute_strategy", None)
         self._replicas = getattr(strategy, "num_replicas_in_sync", 1)
         # Whether the last layer adds a bias: as good as yes where nothing is known.
@@ -122,7 +123,7 @@ class Recorder:
             hidden = None if self._hidden is None else _wide(self._hidden)
             kind, target = objective.activation(y, outputs), objective.pick(y)
             return signal_values(
-                self._signal, target, outputs, kind, hidden, bias=self._bias
+                self._config, target, outputs, kind, hidden, bias=self._bias
             )
 
         def scored(at: Any) -> Any:

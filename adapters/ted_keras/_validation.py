@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -93,16 +95,74 @@ def warn_of_shapes(model: Any, multiple_of: int, batch_size: int) -> None:
         warnings.warn(msg, TedWarning, stacklevel=2)
 
 
-def warn_of_early_end(pruner: Pruner) -> None:
+def callbacks_beside() -> list[Any]:
+    """Return the callbacks of the fit that calls one of them.
+
+    Keras shows them to none, so that their list is looked for among the callers.
+    """
+    frame = sys._getframe()  # noqa: SLF001 - the one way to the callers
+    while frame.f_back is not None:
+        frame = frame.f_back
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            return list(caller.callbacks)
+    return []
+
+
+def check_backups(callbacks: Iterable[Any]) -> None:
+    """Refuse a model's backup of other moments than the session's."""
+    for one in callbacks:
+        if isinstance(one, keras.callbacks.BackupAndRestore):
+            freq = one.save_freq
+            if freq != "epoch":
+                msg = (
+                    f"`save_freq` of BackupAndRestore must be 'epoch' beside `backup`, "
+                    f"got {freq!r}: TED keeps a state of each epoch's end, and a model "
+                    "of another moment could not be resumed with it"
+                )
+                raise ValueError(msg)
+
+
+def warn_of_monitors(callbacks: Iterable[Any]) -> None:
+    """Warn of callbacks that watch the training loss."""
+    for one in callbacks:
+        watches = getattr(one, "monitor", None) == "loss"
+        if watches and getattr(one, "save_best_only", True):
+            msg = (
+                f"`monitor` of {type(one).__name__} should be 'val_loss', got 'loss', "
+                "which is that of the kept samples and divided by r_t: it jumps with "
+                "the schedule"
+            )
+            warnings.warn(msg, TedWarning, stacklevel=3)
+
+
+def warn_of_early_end(pruner: Pruner, callbacks: Iterable[Any]) -> None:
     """Warn of a training that ends before its last epoch has closed."""
     if pruner.finished:
         return
     left = pruner.config.keep_ratios[pruner.epoch :]
+    by = "".join(
+        f" by {type(one).__name__}(monitor={one.monitor!r})"
+        for one in callbacks
+        if getattr(one, "stopped_epoch", 0)
+    )
     msg = (
-        f"the run must have {pruner.epochs} epochs as planned, got {pruner.epoch}: "
+        f"the run must have {pruner.epochs} epochs as planned, got {pruner.epoch}{by}: "
         f"{left.size} more, {int((left == 1).sum())} of them on all data, did not "
         "run; go on with `fit(..., initial_epoch=ted.epoch)`, or give `epochs` the "
         "number that the training has"
+    )
+    warnings.warn(msg, TedWarning, stacklevel=3)
+
+
+def warn_of_other_moment(optimizer: Any, saved: int | None) -> None:
+    """Warn of weights that are not of the moment that a loaded session is of."""
+    if saved is None or (here := int(optimizer.iterations)) == saved:
+        return
+    msg = (
+        f"`optimizer.iterations` must be {saved}, as when the session was saved, got "
+        f"{here}: weights and session are of two moments; save both together, and "
+        "not the best model beside the newest session"
     )
     warnings.warn(msg, TedWarning, stacklevel=3)
 

@@ -21,6 +21,7 @@ from ted_core import (
     save_state,
 )
 from ted_core._validation import check_choice
+from ted_core.checkpoint import plain_field
 from ted_core.config import RunOptions, check_known
 from ted_core.reports.preflight import Preflight
 from ted_core.typing import State
@@ -28,11 +29,15 @@ from ted_keras._objective import ACTIVATIONS
 from ted_keras._preflight import Check
 from ted_keras._session import Session
 from ted_keras._validation import (
+    callbacks_beside,
+    check_backups,
     check_count,
     check_fit,
     check_model,
     default_multiple,
     warn_of_early_end,
+    warn_of_monitors,
+    warn_of_other_moment,
     warn_of_shapes,
 )
 from ted_keras.data import Fetch, Pipeline, TEDData, make_source
@@ -161,6 +166,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         self.pruner = self._session.pruner
         self._backup = _Backup(backup)
         self._checked = False
+        self._beside: list[Any] = []
+        # Steps of the optimizer when the state was saved that was loaded last.
+        self._saved_steps: int | None = None
 
     def __repr__(self) -> str:
         """Return how far the run is, in a line; nothing is planned for it."""
@@ -222,7 +230,12 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
     def state_dict(self) -> State:
         """Return the whole state, an open epoch's included: flat, NumPy."""
-        return self._session.state_dict()
+        state = self._session.state_dict()
+        # Callback's `model` has the weights in the middle of an epoch on JAX, too.
+        optimizer = getattr(self.model or self._session.model, "optimizer", None)
+        if optimizer is not None:
+            state[_STEPS] = int(optimizer.iterations)
+        return state
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -239,12 +252,23 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         TypeError, CheckpointError
             A field is missing, unknown, or does not fit: with both values.
 
+        Warns
+        -----
+        TedWarning
+            When the fit begins: its optimizer has made more or fewer steps than when
+            the state was saved, so that the weights are of another moment.
+
         Notes
         -----
         Go on with ``fit(..., initial_epoch=ted.epoch)``. A state of an open epoch goes
         on with the samples that no step had met.
         """
+        steps = None
+        if isinstance(state, Mapping) and _STEPS in state:
+            steps = plain_field(state, _STEPS, int)
+            state = {k: v for k, v in state.items() if k != _STEPS}
         self._session.load_state_dict(state, allow=allow)
+        self._saved_steps = steps
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, atomically; see `ted_core.load_state`.
@@ -275,6 +299,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
                 f"`steps_per_epoch`, got {steps} steps an epoch"
             )
             raise EpochError(msg)
+        self._beside = callbacks_beside()
+        if self._backup.wanted:
+            check_backups(self._beside)
+        warn_of_monitors(self._beside)
         multiple_of = self.pruner.config.multiple_of
         warn_of_shapes(self._session.model, multiple_of, self.data.batch_size)
         if not self._checked and not self.pruner.finished:
@@ -288,13 +316,15 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         del logs
         self._restore_backup(epoch)
         self._session.begin(epoch)
+        steps, self._saved_steps = self._saved_steps, None
+        warn_of_other_moment(self.model.optimizer, steps)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Close an epoch, unless it was stopped in its middle; log `run_metrics`."""
         del epoch
         if not self._session.model.stop_training or self._session.complete:
             self._session.close()
-            self._backup.save(self.state_dict, self.model)
+            self._backup.save(self.state_dict)
         if logs is not None:
             logs.update(run_metrics(self.pruner))
 
@@ -303,7 +333,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         del logs
         self._restore_backup(self.pruner.epochs)  # killed after the last epoch
         self._session.detach()
-        warn_of_early_end(self.pruner)
+        warn_of_early_end(self.pruner, self._beside)
+        self._beside = []
         self._backup.remove()
 
     def _restore_backup(self, epoch: int) -> None:
@@ -330,7 +361,12 @@ class _Backup:
             self._paths = newest, newest.with_name(f"{newest.name}.before")
         self.searched = False
 
-    def save(self, make_state: Callable[[], State], model: Any) -> None:
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a path."""
+        return bool(self._paths)
+
+    def save(self, make_state: Callable[[], State]) -> None:
         """Write a state and keep the one before, atomically."""
         if not self._paths:
             return
@@ -338,8 +374,7 @@ class _Backup:
         newest.parent.mkdir(parents=True, exist_ok=True)
         if newest.exists():
             newest.replace(before)
-        iterations = int(model.optimizer.iterations)
-        save_state(newest, {**make_state(), _STEPS: iterations})
+        save_state(newest, make_state())
 
     def find(self, epoch: int, model: Any) -> State | None:
         """Return the state in which the first epoch of a fit begins, or None.

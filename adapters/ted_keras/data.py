@@ -246,6 +246,8 @@ def _check_parts(
 def _as_leaf(name: str, leaf: Any) -> NDArray[Any]:
     if not hasattr(leaf, "__array__") and not hasattr(leaf, "__dlpack__"):
         msg = f"`{name}` must hold arrays, got {_type_name(leaf)}"
+        if isinstance(leaf, int | float):
+            msg += " in a list; use np.asarray"
         raise TypeError(msg)
     return as_array(name, leaf)
 

@@ -46,8 +46,12 @@ def check_run(
     optimizer: Any,
     scheduler: Any,
     accumulation: int,
+    hosted: bool,
 ) -> Preflight:
-    """Look for what would go wrong; see `TED.check`."""
+    """Look for what would go wrong; see `TED.check`.
+
+    Where it is `hosted`, a trainer calls the loss.
+    """
     check_int("accumulation", accumulation, minimum=1)
     check = _Check(sampler, loader, id_path, accumulation)
     check.samplers()
@@ -57,7 +61,8 @@ def check_run(
         check.scheduler(getattr(scheduler, "scheduler", scheduler))
     if optimizer is not None:
         check.optimizer(getattr(optimizer, "optimizer", optimizer))
-    check.mask()
+    if not hosted:
+        check.mask()
     for problem in check.problems:
         warnings.warn(problem, TedWarning, stacklevel=3)
     return Preflight(tuple(check.lines), tuple(check.problems))

@@ -118,6 +118,8 @@ class TED(Generic[Item]):
         self.dataset = WithIds(dataset, ids=ids)
         self._fingerprint = fingerprint_of(dataset, fingerprint)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
+        # Batches of a step, known where a trainer has made the session.
+        self._accumulation: int | None = None
         self.ranks = find_ranks(num_replicas, rank, group, shard=options.get("shard"))
         self.sampler = TEDSampler(self.pruner, ranks=self.ranks)
         self._device = torch.device(device)
@@ -301,7 +303,7 @@ class TED(Generic[Item]):
         *,
         optimizer: Any = None,
         scheduler: Any = None,
-        accumulation: int = 1,
+        accumulation: int | None = None,
     ) -> Preflight:
         """Look for what would go wrong, before the first step.
 
@@ -312,8 +314,9 @@ class TED(Generic[Item]):
             states are then as they were.
         optimizer, scheduler : torch.optim.Optimizer and LRScheduler, optional
             Those of the loop.
-        accumulation : int, default 1
-            Batches of a step of the optimizer.
+        accumulation : int, optional
+            Batches of a step of the optimizer: 1 by default, and those of its arguments
+            in a trainer's session.
 
         Returns
         -------
@@ -342,6 +345,8 @@ class TED(Generic[Item]):
         >>> ted.check(loader).problems
         ()
         """
+        if accumulation is None:
+            accumulation = self._accumulation or 1
         return check_run(
             self.sampler,
             loader,
@@ -349,6 +354,7 @@ class TED(Generic[Item]):
             optimizer=optimizer,
             scheduler=scheduler,
             accumulation=accumulation,
+            hosted=self._accumulation is not None,
         )
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:

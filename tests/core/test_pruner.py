@@ -173,7 +173,7 @@ def test_finish_closes_an_early_stop_and_is_harmless_when_repeated():
 def test_one_epoch_is_refused_and_few_warn_with_the_planned_saving():
     with pytest.raises(ValueError, match=r"`epochs` must be at least 2, got 1; .*"):
         ted.Pruner(10, epochs=1)
-    said = r"`epochs`=4 saves little, 30\.\d% of the samples: only 2 of the epochs prune"
+    said = r"`epochs`=4 saves little, 30\.\d% of .* only 2 of the epochs prune"
     with pytest.warns(ted.TedWarning, match=said):
         ted.Pruner(1000, epochs=4)
     ted.Pruner(1000, epochs=3)  # without an epoch on all data at the end it saves more

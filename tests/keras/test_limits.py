@@ -80,12 +80,36 @@ def test_workers_read_in_the_planned_order_if_keras_does_not_shuffle(shuffled):
     ("signal", "made", "said"),
     [
         ("grand", {}, r"must have a `ted_keras\.Mask\(\)` before its head"),
-        ("el2n", {"activation": "sigmoid"}, "for the activation 'sigmoid'"),
-        ("margin", {"units": 1}, "which is one of classes"),
-        ("el2n", {"units": 1}, "which is one of classes"),
-        ("grand", {"units": 1, "mask": True}, "which is one of classes"),
-        ("least_confidence", {"units": 1}, "which is one of classes"),
-        ("forgetting", {"units": 1}, "which is one of classes"),
+        (
+            "el2n",
+            {"activation": "sigmoid"},
+            "`signal='el2n'` needs an output of classes.*, got sigmoids",
+        ),
+        (
+            "margin",
+            {"units": 1},
+            "needs an output of classes, .* got one of shape .*; take method='ted'",
+        ),
+        (
+            "el2n",
+            {"units": 1},
+            "needs an output of classes, .* got one of shape .*; take method='ted'",
+        ),
+        (
+            "grand",
+            {"units": 1, "mask": True},
+            "needs an output of classes, .* got one of shape .*; take method='ted'",
+        ),
+        (
+            "least_confidence",
+            {"units": 1},
+            "needs an output of classes, .* got one of shape .*; take method='ted'",
+        ),
+        (
+            "forgetting",
+            {"units": 1},
+            "needs an output of classes, .* got one of shape .*; take method='ted'",
+        ),
     ],
 )
 def test_a_signal_that_the_model_cannot_give_is_refused(signal, made, said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import keras
 import numpy as np
@@ -314,6 +315,149 @@ def test_a_fit_warns_of_a_learning_rate_that_does_not_end_with_the_run():
     ted = session(model)
     with pytest.warns(TedWarning, match=r"CosineDecay must end .* 30 steps, got 48"):
         fit(ted, model)
+
+
+def test_a_fit_is_silent_of_what_a_check_has_told():
+    model = compiled(network(), schedules.CosineDecay(0.1, 48))
+    ted = session(model)
+    with pytest.warns(TedWarning, match="CosineDecay must end"):
+        ted.check()
+    fit(ted, model)  # a warning is an error here
+
+
+def test_a_check_refuses_a_method_of_classes_as_the_fit_does():
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model = compiled(network(units=1), loss=loss)
+    ted = session(model, (X, Y > 0), method="soft_margin")
+    said = (
+        r"^`method='soft_margin'` needs an output of classes, shape \(B, C\), got one "
+        r"of shape \(8, 1\); take method='ted' or method='ted_loss'$"
+    )
+    with pytest.raises(ValueError, match=said):
+        ted.check()
+    with pytest.raises(ValueError, match=r"`method='soft_margin'` needs"), ted:
+        fit(ted, model)
+
+
+SPARSE, BINARY = (
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.BinaryCrossentropy,
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "loss", "said"),
+    [
+        ({}, "sparse_categorical_crossentropy", r"or do not sum to 1: .* last softmax"),
+        ({"activation": "sigmoid"}, SPARSE(), r"or do not sum to 1: .* last softmax"),
+        ({"units": 1}, "binary_crossentropy", r"not in \[0, 1\]: .* last sigmoid"),
+        ({"activation": "softmax"}, SPARSE(from_logits=True), "takes logits"),
+        (
+            {"activation": "sigmoid", "units": 1},
+            BINARY(from_logits=True),
+            r"takes logits \(`from_logits=True`\), got outputs that are probabilities",
+        ),
+    ],
+)
+def test_a_check_holds_the_outputs_against_what_the_loss_takes(made, loss, said):
+    ted = session(compiled(network(**made), loss=loss), (X, Y % made.get("units", 3)))
+    with pytest.warns(TedWarning, match=said):
+        report = ted.check()
+    assert len(report.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "loss"),
+    [
+        ({}, SPARSE(from_logits=True)),
+        ({"activation": "softmax"}, SPARSE()),
+        ({"units": 1}, BINARY(from_logits=True)),
+        ({"activation": "sigmoid", "units": 1}, BINARY()),
+        ({"activation": "softmax"}, "mse"),
+    ],
+)
+def test_a_check_takes_outputs_that_go_with_the_loss(made, loss):
+    target = (
+        np.eye(3, dtype="float32")[Y] if loss == "mse" else Y % made.get("units", 3)
+    )
+    ted = session(compiled(network(**made), loss=loss), (X, target))
+    assert ted.check().problems == ()
+
+
+@pytest.mark.parametrize("freq", [2, False])
+def test_a_backup_of_the_model_within_an_epoch_is_refused_beside_one_of_the_session(
+    freq, tmp_path
+):
+    keeper = keras.callbacks.BackupAndRestore(tmp_path / "keras", save_freq=freq)
+    model = compiled(network())
+    fit(session(model), model, keeper)
+    ted = session(model, backup=tmp_path / "ted.npz")
+    said = (
+        f"`save_freq` of BackupAndRestore must be 'epoch' beside `backup`, got {freq}"
+    )
+    with pytest.raises(ValueError, match=said), ted:
+        fit(ted, model, keeper)
+
+
+@pytest.mark.parametrize("kind", ["EarlyStopping", "ReduceLROnPlateau"])
+def test_a_callback_that_watches_the_training_loss_is_warned_of(kind):
+    model = compiled(network())
+    ted = session(model)
+    watching = getattr(keras.callbacks, kind)(monitor="loss", patience=9)
+    said = f"`monitor` of {kind} should be 'val_loss', got 'loss'"
+    with pytest.warns(TedWarning, match=said):
+        fit(ted, model, watching)
+
+
+def test_a_checkpoint_watches_the_loss_only_where_it_keeps_the_best(tmp_path):
+    for best in (False, True):
+        model = compiled(network())
+        ted = session(model)
+        checkpoint = keras.callbacks.ModelCheckpoint(
+            tmp_path / "model.keras", monitor="loss", save_best_only=best
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TedWarning)
+            fit(ted, model, checkpoint)
+        assert len(caught) == best
+
+
+def test_an_early_end_names_the_callback_that_made_it():
+    model = compiled(network(), 0.0)
+    ted = session(model)
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=2, min_delta=1.0)
+    said = r"got 3 by EarlyStopping\(monitor='val_loss'\): 3 more"
+    with pytest.warns(TedWarning, match=said):
+        fit(ted, model, stop, validation_data=(X, Y))
+
+
+def test_weights_of_another_moment_than_a_loaded_session_are_warned_of():
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            states.append(ted.state_dict())
+            if epoch == 1:
+                self.kept = [np.array(v) for v in self.model.optimizer.variables]
+
+    states, keep = [], Keep()
+    model = compiled(network())
+    ted = session(model)
+    fit(ted, model, keep)
+
+    def resumed(state):
+        again = compiled(network())
+        again.optimizer.build(again.trainable_variables)
+        for variable, value in zip(again.optimizer.variables, keep.kept, strict=True):
+            variable.assign(value)
+        other = session(again)
+        other.load_state_dict(state)
+        fit(other, again, initial_epoch=other.epoch)
+        return int(again.optimizer.iterations) == other.total_steps
+
+    assert resumed(states[1])
+    older, newer = (one["ted_keras.iterations"] for one in states[1:4:2])
+    said = f"`optimizer.iterations` must be {newer}, as when .* got {older}: weights"
+    with pytest.warns(TedWarning, match=said):
+        assert not resumed(states[3])
 
 
 def test_check_warns_of_last_batches_of_one_sample():

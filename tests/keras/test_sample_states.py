@@ -88,7 +88,8 @@ def test_losses_that_are_not_finite_rank_at_the_median():
     bad = np.arange(N) % 4 == 0
     model = compiled(network(), 0.0, loss=Broken())
     ted = session(model, (X, (Y + 3 * bad)[:, None]), signal="loss")
-    kept = run(ted, model)
+    with pytest.warns(TedWarning, match=f"got 16 of {N} in epoch 0 that are not"):
+        kept = run(ted, model)
     shares = [np.mean(bad[one]) for one in kept[1:-1]]
     assert max(shares) < 0.5  # before, they outranked all
     assert ted.report().nonfinite[0] == bad.sum()
@@ -173,11 +174,13 @@ def test_a_run_is_extended_from_every_state_between_epochs(epochs):
         assert ted.epoch == ran
         before = sum(-(-int(k) // 8) for k in state["history.planned"])
         announced = ted.total_steps
+        model.optimizer.iterations.assign(before)
         fit(ted, model, initial_epoch=ted.epoch)
-        assert before + int(model.optimizer.iterations) == announced == ted.total_steps
+        assert int(model.optimizer.iterations) == announced == ted.total_steps
         assert ted.pruner.finished
 
 
+@pytest.mark.filterwarnings("ignore:`optimizer.iterations` must be")
 def test_a_state_saved_before_the_epoch_closed_is_extended_as_well():
     states = []
 

@@ -33,6 +33,12 @@ def negative():
         ((X,), {}, TypeError, "`data` must be .* got builtins.tuple"),
         ((X, None), {}, TypeError, "`data` must hold arrays, got builtins.None"),
         ((X, "labels"), {}, TypeError, "`data` must hold arrays, got builtins.str"),
+        (
+            (X.tolist(), Y),
+            {},
+            TypeError,
+            "`data` must hold arrays, got builtins.float in a list; use np.asarray",
+        ),
         ((X, Y[:-1]), {}, ValueError, rf"must have {N} rows everywhere, .*\(63,\)"),
         ((X, Y), {"n": 5}, ValueError, f"`n` must be the number .* {N}, got 5"),
         ((X, Y), {"n": WEIGHTS}, TypeError, "`n` must be an integer, got array"),

@@ -108,7 +108,9 @@ def resumed(name, kind, folder):
     """Give what a run does that goes on from its file."""
     if "backup" not in name:
         ted, model, follow = begin(kind)
-        ted.load_state_dict(load_state(path(name)))
+        state = load_state(path(name))
+        model.optimizer.iterations.assign(state.get(STEPS, 0))
+        ted.load_state_dict(state)
         loaded = begun(ted.pruner)
         if not ted.pruner.finished:
             fit(ted, model, follow)

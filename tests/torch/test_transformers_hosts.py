@@ -210,7 +210,7 @@ def test_packed_rows_score_alike_in_batches_of_any_size(tmp_path):
             "sft",
             {"ted": {"signal": "el2n"}},
             ValueError,
-            "`signal` must be 'mask_gradient' or 'loss' for a model of tokens, got 'e",
+            "`signal='el2n'` needs an output of classes, .* got a model of tokens",
         ),
         (
             "ranking",

@@ -146,7 +146,7 @@ def test_the_mask_gradient_of_a_number_is_warned_of(tmp_path):
 def test_a_signal_of_classes_is_refused_without_one_class_a_sample(case, ted, tmp_path):
     make, data, _ = CASES[case]
     run = trainer(tmp_path, make(), data(), ted=ted)
-    says = "'mask_gradient' or 'loss' for a model of numbers or several labels, got"
+    says = "got a model of numbers or several labels; take method='ted' or method='ted_loss'"
     with pytest.raises(ValueError, match=says):
         run.train()
 

@@ -183,7 +183,11 @@ def test_what_balances_experts_is_added_and_not_divided_by_the_keep_ratio(tmp_pa
 
 
 def test_a_signal_of_classes_is_refused_for_tokens(tmp_path):
-    with pytest.raises(ValueError, match="`signal` must be 'mask_gradient' or 'loss'"):
+    said = (
+        r"`signal='margin'` needs an output of classes, .* got a model of tokens; take "
+        r"method='ted' or method='ted_loss', or override `sample_losses`"
+    )
+    with pytest.raises(ValueError, match=said):
         trainer(tmp_path, language(), Texts(), ted={"signal": "margin"})
 
 

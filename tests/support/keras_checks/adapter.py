@@ -87,6 +87,7 @@ class KerasAdapter:
 
     def restore(self, saved):
         self.ted.load_state_dict(saved)
+        self.model.optimizer.iterations.assign(saved["ted_keras.iterations"])
 
     def core_state(self):
         return self.ted.pruner.state_dict()

@@ -58,7 +58,7 @@ def a_signal_that_does_not_fit_the_output_is_refused():
     x, y = samples()
     one = network(units=1, activation="sigmoid"), (x, y[:, None] > 0), "el2n"
     for (model, data, signal), said in (
-        (one, "`signal` must be 'mask_gradient' or 'loss'"),
+        (one, "`signal='el2n'` needs an output of classes, shape (B, C), got"),
         ((network(), (x, y), "grand"), "`model` must have a `ted_keras.Mask()`"),
     ):
         losses = "binary_crossentropy" if data[1].dtype == bool else None

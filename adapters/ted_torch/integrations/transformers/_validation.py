@@ -208,6 +208,17 @@ def warn_of_other_loss(ours: float, theirs: float, model: object) -> None:
     warnings.warn(msg, TedWarning, stacklevel=4)
 
 
+def warn_of_means(batches: int, model: object) -> None:
+    """Warn of a model whose accumulated batches the plain trainer adds up."""
+    msg = (
+        f"{type(model).__name__} returns the mean of a batch, and the plain trainer "
+        f"adds up those of a step's {batches} batches; here a step has their mean, "
+        f"and a gradient {batches} times smaller: SGD and `max_grad_norm` notice, "
+        "Adam hardly does"
+    )
+    warnings.warn(msg, TedWarning, stacklevel=4)
+
+
 def own_lengths(sampler: Any) -> list[int]:
     """Return the lengths that the trainer's own sampler has found."""
     if not hasattr(sampler, "lengths"):
@@ -252,10 +263,8 @@ def check_signal(labels: str, config: RunConfig) -> None:
     """Refuse a signal of classes for a model without one class a sample."""
     ranked = config.strategy.uses_scores
     if ranked and config.signal not in {"mask_gradient", "loss"}:
-        msg = (
-            f"`signal` must be 'mask_gradient' or 'loss' for a model of {labels}, got "
-            f"{config.signal!r}; override `sample_losses`"
-        )
+        msg = config.no_classes(f"a model of {labels}")
+        msg += ", or override `sample_losses`"
         raise ValueError(msg)
 
 
@@ -270,7 +279,7 @@ def warn_of_regression(model: Any, config: RunConfig) -> None:
     if problem == "regression" or one_output:
         msg = (
             "the mask gradient at the output of a regression is 2 z (z - y), low for "
-            "each prediction near 0: take ted={'signal': 'loss', ...}, or override "
+            "each prediction near 0: take ted={'method': 'ted_loss', ...}, or override "
             "`sample_losses` with another site"
         )
         warnings.warn(msg, TedWarning, stacklevel=3)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
-from ted_core import run_metrics, steps_for
+from ted_core import CheckpointError, run_metrics, steps_for
 from ted_core.config import RunOptions
 from ted_core.schedules import StepOptions
 from ted_torch._losses import mean_loss, per_sample
@@ -162,6 +162,7 @@ class TEDTrainerMixin(_Trainer):
             **options,
         )
         check_prunes("train_dataset", ted.pruner, step)
+        ted._accumulation = args.gradient_accumulation_steps  # noqa: SLF001 - our own
         return ted
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
@@ -199,7 +200,12 @@ class TEDTrainerMixin(_Trainer):
             folder, self._facts(), process=self.args.process_index
         )
         state = own_state(saved, self.ted.ranks)
-        self.ted.load_state_dict(state, allow=self._allow)
+        try:
+            self.ted.load_state_dict(state, allow=self._allow)
+        except CheckpointError as error:
+            if "`allow=" in str(error):
+                error.add_note("A trainer takes it as ted={'allow': ('epochs',), ...}.")
+            raise
         self.ted.sampler.start = 0  # the trainer passes over the batches itself
         return bool(saved["pruner.epochs"] != self.ted.pruner.epochs)
 
@@ -511,10 +517,12 @@ class TEDTrainerMixin(_Trainer):
         kinds = {one.dtype for one in net.parameters()}
         half = self.args.fp16 or self.args.bf16 or kinds - {torch.float32}
         near = _NEAR_IN_HALF if half else _NEAR
-        if not any(
-            math.isclose(one, theirs, rel_tol=near, abs_tol=1e-6) for one in found
-        ):
+        same = [math.isclose(one, theirs, rel_tol=near, abs_tol=1e-6) for one in found]
+        batches = self.current_gradient_accumulation_steps
+        if not any(same):
             _validation.warn_of_other_loss(found[0], theirs, self.model)
+        elif batches > 1 and not same[0]:
+            _validation.warn_of_means(batches, self.model)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Take a step on the divided loss; return the undivided one, to be logged.
