@@ -10,6 +10,10 @@ from transformers import EarlyStoppingCallback
 
 from ted_core import InfoBatch, Random, TedWarning, signals
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:BertForSequenceClassification returns the mean of a batch"
+)
+
 
 @pytest.mark.parametrize("size", [(37, 4, 1), (37, 4, 3), (41, 5, 2), (32, 8, 2)])
 def test_steps_and_schedule_end_where_the_run_does(size, tmp_path):
@@ -30,6 +34,14 @@ def test_steps_and_schedule_end_where_the_run_does(size, tmp_path):
     assert all(count in {n, *range(0, n, batch * accumulation)} for count in kept)
     lengths = [log["epoch"] for log in run.state.log_history if "loss" in log]
     assert lengths == [1, 2, 3, 4, 5]
+
+
+def test_a_check_of_the_trainers_session_knows_its_steps(tmp_path):
+    run = trainer(tmp_path, data=Rows(36), gradient_accumulation_steps=3)
+    report = run.ted.check(run.get_train_dataloader())
+    steps = run.ted.total_steps(4, accumulation=3)
+    assert f"steps: {steps} in the whole run, of 3 batches each" in report.lines
+    assert not any(line.startswith("mask") for line in report.lines)
 
 
 @pytest.mark.parametrize("options", [{"dataloader_drop_last": True}, {}])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import trainer_runs
@@ -146,17 +148,24 @@ def test_the_mask_gradient_of_a_number_is_warned_of(tmp_path):
 def test_a_signal_of_classes_is_refused_without_one_class_a_sample(case, ted, tmp_path):
     make, data, _ = CASES[case]
     run = trainer(tmp_path, make(), data(), ted=ted)
-    says = "got a model of numbers or several labels; take method='ted' or method='ted_loss'"
+    says = "got a model of numbers or several labels; take method='ted' or method='ted"
     with pytest.raises(ValueError, match=says):
         run.train()
 
 
 @pytest.mark.parametrize(
-    ("make", "data"), [(frozen_classifier, Rows), (language, Texts)]
+    ("make", "data", "says"),
+    [
+        (frozen_classifier, Rows, "adds up those of a step's 3 batches; here a step"),
+        (language, Texts, None),
+    ],
 )
-def test_accumulated_batches_make_the_step_of_one_large_batch(make, data, tmp_path):
+def test_accumulated_batches_make_the_step_of_one_large_batch(
+    make, data, says, tmp_path
+):
     runs = []
     for batch, accumulation in ((12, 1), (4, 3)):
+        warned = says if accumulation > 1 else None
         run = trainer(
             tmp_path,
             make(),
@@ -164,7 +173,8 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(make, data, tmp_pa
             per_device_train_batch_size=batch,
             gradient_accumulation_steps=accumulation,
         )
-        run.train()
+        with pytest.warns(TedWarning, match=warned) if warned else nullcontext():
+            run.train()
         runs.append(run)
     large, small = runs
     assert small.state.global_step == large.state.global_step

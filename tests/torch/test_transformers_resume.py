@@ -114,12 +114,14 @@ def test_states_of_the_trainer_hold_tensors_and_plain_values(whole):
         ({"per_device_train_batch_size": 2}, "`batch_size` must be the saved one"),
         ({"num_train_epochs": EPOCHS + 1}, "`epochs`"),
         ({"seed": 5}, "`seed`"),
-        ({"data": lambda: Rows(N - 1)}, r"shape \(37,\), saved .* of shape \(38,\)"),
+        ({"data": lambda: Rows(N - 1)}, "`n` must be the saved one, saved 37, here 36"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(options, says, whole, tmp_path):
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=says) as caught:
         resumed(whole(), 12, tmp_path, **options)
+    notes = getattr(caught.value, "__notes__", [])
+    assert ("as ted={'allow': ('epochs',)" in "".join(notes)) == (says == "`epochs`")
 
 
 def test_a_checkpoint_without_a_state_or_of_another_world_is_refused(whole, tmp_path):

@@ -518,7 +518,7 @@ class TEDTrainerMixin(_Trainer):
         half = self.args.fp16 or self.args.bf16 or kinds - {torch.float32}
         near = _NEAR_IN_HALF if half else _NEAR
         same = [math.isclose(one, theirs, rel_tol=near, abs_tol=1e-6) for one in found]
-        batches = self.current_gradient_accumulation_steps
+        batches = self.args.gradient_accumulation_steps
         if not any(same):
             _validation.warn_of_other_loss(found[0], theirs, self.model)
         elif batches > 1 and not same[0]:
