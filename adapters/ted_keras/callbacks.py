@@ -232,7 +232,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         """Return the whole state, an open epoch's included: flat, NumPy."""
         state = self._session.state_dict()
         # Callback's `model` has the weights in the middle of an epoch on JAX, too.
-        optimizer = getattr(self.model or self._session.model, "optimizer", None)
+        model = self._session.model if self.model is None else self.model
+        optimizer = getattr(model, "optimizer", None)
         if optimizer is not None:
             state[_STEPS] = int(optimizer.iterations)
         return state
