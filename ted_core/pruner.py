@@ -52,8 +52,8 @@ class Pruner:
     Parameters
     ----------
     n, epochs : int
-        Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, below 5 warns
-        unless the first one prunes; 1 where it has scores to prune by.
+        Samples, at least 1, with ids 0 ... n - 1; epochs, at least 2, of
+        which so few that they save little warn; 1 where it has scores to prune by.
     prune_ratio, schedule : float or Schedule, optional
         s of a :class:`RollerCoaster`, 0.7 by default, or a schedule instead.
     method : {"ted", "ted_loss", "soft_margin", "importance", "random"}, default "ted"

@@ -80,7 +80,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Inner site; found in the model by itself where layers are listed.
     backup : str or path, optional
         File written after each epoch and deleted when the training ends: a companion
-        to ``keras.callbacks.BackupAndRestore``, before which TED stands in the list.
+        to ``keras.callbacks.BackupAndRestore``, before which TED stands in the list,
+        and whose `save_freq` is "epoch".
     workers, use_multiprocessing, max_queue_size : int, bool, int
         As of :class:`keras.utils.PyDataset`.
     **options : RunOptions
@@ -201,8 +202,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            The rows of a batch do not stand in the order of its ids, or a model's own
-            ``compute_loss`` does not heed ``sample_weight``.
+            The rows of a batch do not stand in the order of its ids, a model's own
+            ``compute_loss`` does not heed ``sample_weight``, or the method needs an
+            output of classes and gets another.
         EpochError
             The run has finished.
 
@@ -210,7 +212,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         -----
         TedWarning
             A problem: a last batch of one sample, a learning rate that does not end
-            with the run, an activation that is not undone, a signal of another loss.
+            with the run, logits where the loss takes probabilities or the other way
+            round, an activation that is not undone, a signal of another loss.
 
         Notes
         -----
@@ -234,7 +237,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         # Callback's `model` has the weights in the middle of an epoch on JAX, too.
         model = self._session.model if self.model is None else self.model
         optimizer = getattr(model, "optimizer", None)
-        if optimizer is not None:
+        if self._saved_steps is not None:
+            state[_STEPS] = self._saved_steps  # no fit has gone on from it yet
+        elif optimizer is not None:
             state[_STEPS] = int(optimizer.iterations)
         return state
 

@@ -19,6 +19,7 @@ HUGE = [2**63, 2**64, 10**400]
 DEFAULTED = re.compile(
     r"(schedule|strategy|reduction)\.(?!kind$)"
     r"|(.*\.)?(lengths|history\.(forwarded|weightless|keep_ratio)|open\.(deliveries|weightless))$"
+    r"|ted_keras\.iterations$"
 )
 """Options of a run and later fields, which have a default where a state lacks them."""
 PACKAGES = {"ted_core", "ted_torch", "ted_keras"}
