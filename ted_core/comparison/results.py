@@ -165,6 +165,8 @@ class Comparison:
     ) -> None:
         """Draw the budget curve: the metric over the samples processed.
 
+        Arms of one budget stand side by side, so that each can be seen.
+
         Parameters
         ----------
         path : path
@@ -415,7 +417,11 @@ def _notes_of_samples(rows: Sequence[Row]) -> Iterator[str]:
         if abs(more := row.samples / full[row.budget] - 1) > _UNEQUAL
     ]
     if uneven:
-        yield f"Samples processed, against 'full' at the budget: {', '.join(uneven)}."
+        yield (
+            f"Samples processed, against 'full' at the budget: {', '.join(uneven)}. "
+            "More favour an arm: with few data a smaller `multiple_of` of the session "
+            "brings it nearer."
+        )
 
 
 def _name(row: Row) -> str:
