@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 from torch.utils.data import BatchSampler, DataLoader
 
-from ted_core import EpochError, TedWarning, signals
+from ted_core import TedWarning, signals
 from ted_core._validation import check_int
 from ted_core.config import single_sample_warning
 from ted_core.reports import Preflight
@@ -53,6 +53,9 @@ def check_run(
     Where it is `hosted`, a trainer calls the loss.
     """
     check_int("accumulation", accumulation, minimum=1)
+    if sampler.pruner.finished:  # a job that was started once more
+        epochs = sampler.pruner.epochs
+        return Preflight((f"run: finished after {epochs} epochs, nothing to train",))
     check = _Check(sampler, loader, id_path, accumulation)
     check.samplers()
     check.epochs()
@@ -81,10 +84,7 @@ class _Check:
         self._sampler, self._loader, self._id_path = sampler, loader, id_path
         self._accumulation = accumulation
         self._pruner, ranks = sampler.pruner, sampler.ranks
-        self._config, epoch = self._pruner.config, self._pruner.epoch
-        if self._pruner.finished:
-            msg = f"`check` needs an open epoch, got a run finished at {epoch}"
-            raise EpochError(msg)
+        self._config = self._pruner.config
         self._processes = max(ranks.world_size, ranks.num_replicas)
         self._chain = _samplers_of(loader)
         self._remedy = _REMEDY

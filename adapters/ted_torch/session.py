@@ -328,8 +328,6 @@ class TED(Generic[Item]):
         ValueError
             What can't work: a loader with another sampler, batches without the ids, an
             epoch without a batch.
-        EpochError
-            The run has finished.
 
         Notes
         -----

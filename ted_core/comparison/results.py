@@ -167,6 +167,8 @@ class Comparison:
     ) -> None:
         """Draw the budget curve: the metric over the samples processed.
 
+        Arms of one budget stand side by side, so that each can be seen.
+
         Parameters
         ----------
         path : path
@@ -421,7 +423,11 @@ def _notes_of_samples(rows: Sequence[Row]) -> Iterator[str]:
         if abs(more := row.samples / full[row.budget] - 1) > _UNEQUAL
     ]
     if uneven:
-        yield f"Samples processed, against 'full' at the budget: {', '.join(uneven)}."
+        yield (
+            f"Samples processed, against 'full' at the budget: {', '.join(uneven)}. "
+            "More favour an arm: with few data a smaller `multiple_of` of the session "
+            "brings it nearer."
+        )
 
 
 def _notes_of_spread(rows: Sequence[Row], margin: float | None) -> Iterator[str]:
