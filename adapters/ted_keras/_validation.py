@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-from keras import backend
+from keras import backend, ops
 
 from ted_core import EpochError, Pruner, TedWarning
 from ted_core._validation import check_int
@@ -155,9 +155,14 @@ def warn_of_early_end(pruner: Pruner, callbacks: Iterable[Any]) -> None:
     warnings.warn(msg, TedWarning, stacklevel=3)
 
 
+def steps_made(optimizer: Any) -> int:
+    """Return the steps of an optimizer, which replicas hold once each."""
+    return int(ops.convert_to_numpy(optimizer.iterations))
+
+
 def warn_of_other_moment(optimizer: Any, saved: int | None) -> None:
     """Warn of weights that are not of the moment that a loaded session is of."""
-    if saved is None or (here := int(optimizer.iterations)) == saved:
+    if saved is None or (here := steps_made(optimizer)) == saved:
         return
     msg = (
         f"`optimizer.iterations` must be {saved}, as when the session was saved, got "

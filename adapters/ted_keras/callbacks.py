@@ -35,6 +35,7 @@ from ted_keras._validation import (
     check_fit,
     check_model,
     default_multiple,
+    steps_made,
     warn_of_early_end,
     warn_of_monitors,
     warn_of_other_moment,
@@ -240,7 +241,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         if self._saved_steps is not None:
             state[_STEPS] = self._saved_steps  # no fit has gone on from it yet
         elif optimizer is not None:
-            state[_STEPS] = int(optimizer.iterations)
+            state[_STEPS] = steps_made(optimizer)
         return state
 
     def load_state_dict(
@@ -395,7 +396,7 @@ class _Backup:
             steps = state.pop(_STEPS, None)
             if state["epoch"] != epoch:
                 continue
-            iterations = int(model.optimizer.iterations)
+            iterations = steps_made(model.optimizer)
             if steps != iterations:
                 msg = (
                     f"`optimizer.iterations` must be {steps} at the begin of epoch "

@@ -68,10 +68,12 @@ def a_state_goes_from_two_replicas_to_one():
     fit_a_part(ted, model, Stop())
     single = compiled(network())
     single.set_weights(model.get_weights())
-    other = session(single)
-    other.load_state_dict(ted.state_dict())
+    other, state = session(single), ted.state_dict()
+    single.optimizer.iterations.assign(state["ted_keras.iterations"])
+    other.load_state_dict(state)
     fit(other, single, initial_epoch=3)
     assert other.pruner.finished
+    assert int(single.optimizer.iterations) == other.total_steps
 
 
 CHECKS = (
