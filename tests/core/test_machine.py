@@ -80,6 +80,7 @@ class PrunerMachine(RuleBasedStateMachine):
             raise AssertionError(msg)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="planned samples must be deliv")
+            warnings.filterwarnings("ignore", message="values must be finite, got")
             self.pruner.advance()
         with np.errstate(all="ignore"):
             self.model.close(order)
