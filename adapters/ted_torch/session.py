@@ -119,7 +119,7 @@ class TED(Generic[Item]):
         self._fingerprint = fingerprint_of(dataset, fingerprint)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
         # Batches of a step, known where a trainer has made the session.
-        self._accumulation: int | None = None
+        self._trainers_accumulation: int | None = None
         self.ranks = find_ranks(num_replicas, rank, group, shard=options.get("shard"))
         self.sampler = TEDSampler(self.pruner, ranks=self.ranks)
         self._device = torch.device(device)
@@ -344,7 +344,7 @@ class TED(Generic[Item]):
         ()
         """
         if accumulation is None:
-            accumulation = self._accumulation or 1
+            accumulation = self._trainers_accumulation or 1
         return check_run(
             self.sampler,
             loader,
@@ -352,7 +352,7 @@ class TED(Generic[Item]):
             optimizer=optimizer,
             scheduler=scheduler,
             accumulation=accumulation,
-            hosted=self._accumulation is not None,
+            hosted=self._trainers_accumulation is not None,
         )
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:

@@ -162,7 +162,7 @@ class TEDTrainerMixin(_Trainer):
             **options,
         )
         check_prunes("train_dataset", ted.pruner, step)
-        ted._accumulation = args.gradient_accumulation_steps  # noqa: SLF001 - our own
+        ted._trainers_accumulation = args.gradient_accumulation_steps  # noqa: SLF001 - our own
         return ted
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
