@@ -23,7 +23,11 @@ from gallery_themes import write_pictures, write_previews  # noqa: E402
 from trials.records import compared, refuse  # noqa: E402
 from trials.settings import SETTINGS  # noqa: E402
 
-from ted_core.comparison._statistics import critical_t, holm  # noqa: E402
+from ted_core.comparison._statistics import (  # noqa: E402
+    critical_t,
+    holm,
+    paired_difference,
+)
 from ted_core.errors import ComparisonError, TedWarning  # noqa: E402
 from ted_core.reports.early_warning import LOSS_LEFT, early_warning  # noqa: E402
 
@@ -47,6 +51,8 @@ LOOKS = {
 }
 LEVEL = 0.05
 HALF = 0.5
+SEEN = "scarce", "random, constant half", 8
+"""Setting and method of a claim that the first so many seeds suggested."""
 RATE_ROW = (
     "| full, pruned rate | all data in turn, in short epochs: as many steps as a "
     "pruned run, with the same effective rate (`Random(balanced=True)`) |"
@@ -248,8 +254,10 @@ def page(found):
 
 {findings(found, ps)}
 
+{fresh(found)}
+
 Every arm has at each number of samples a learning rate of its own, chosen on two other
-seeds. Then {" or ".join(map(str, seeds))} seeds that had no part in it judge the arm.
+seeds. Then {alternatives(seeds)} seeds that had no part in it judge the arm.
 
 | arm | what it trains on |
 | --- | --- |
@@ -422,12 +430,50 @@ def findings(found, ps):
         mine = [(name, row) for name, row in rows if row.arm == method]
         gains = [best_control(row) for _, row in mine]
         below = [each for each in mine if best_control(each[1]).high < 0]
+        over = [each for each in mine if best_control(each[1]).low > 0]
         low, high = min(g.mean for g in gains), max(g.mean for g in gains)
         lines.append(
             f"- `{method}`: {span(low, high)} points from the best baseline; the\n"
-            f"  95 % interval lies below it in {listed(below)} of {len(mine)}."
+            f"  95 % interval lies below it in {listed(below)} of {len(mine)},\n"
+            f"  and above it in {listed(over)}."
         )
     return "\n".join(lines)
+
+
+def fresh(found):
+    """Return what a claim that some seeds suggested is worth on those after them."""
+    name, method, first = SEEN
+    result = found[name][0]
+    new = [place for place, seed in enumerate(result.seeds) if seed >= first]
+    gains, ps = {}, []
+    for _, _, budget, by in compared_budgets({name: found[name]}):
+        over = [
+            paired_difference(*([by[arm].metrics[place] for place in new] for arm in pair))
+            for pair in ((method, control) for control in CONTROLS)
+        ]
+        gains[budget] = min(over, key=lambda gain: gain.mean)
+        ps.append(max(map(above, over)))
+    told = [
+        f"{cell(gain, p)} at {100 * budget:.0f} %"
+        for (budget, gain), p in zip(gains.items(), holm(ps), strict=True)
+    ]
+    return (
+        f"That `{method}` gains in {name} was seen on the first {first} seeds, so "
+        f"{len(new)} others\njudge it, which no one had looked at. On these it is from "
+        f"the best baseline\n{_and(told)} of the samples; p is corrected over these "
+        f"{len(told)} claims."
+    )
+
+
+def _and(words):
+    """Return words in a row, the last behind "and"."""
+    return ",\n".join(words[:-1]) + f"\nand {words[-1]}"
+
+
+def alternatives(numbers):
+    """Return numbers in a row, the last behind "or"."""
+    *others, last = map(str, sorted(set(numbers)))
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def besides(reach):
@@ -463,7 +509,7 @@ def opening(found):
     lines = [
         [TOLD[key], "100 %" if key[1] == 1 else "50 %", *rows[key]] for key in arms
     ]
-    n = min(len(result.seeds) for result in settings)
+    n = alternatives(len(result.seeds) for result in settings)
     head = [f"accuracy, % (sd), {n} seeds", "samples", *SHOWN.values()]
     return table(head, lines)
 

@@ -89,7 +89,7 @@ SETTINGS = {
         network=partial(networks.dense, 196, 32, 10),
         epochs=16,
         rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | UNSCALED | IMPORTANCE,
+        methods=BOTH | UNSCALED | IMPORTANCE | CONSTANT,
         budgets=CURVE,
     ),
     "plenty_pooled": Setting(
@@ -100,7 +100,7 @@ SETTINGS = {
         epochs=24,
         rates=(0.05, 0.1, 0.2, 0.4, 0.8),
         batch=128,
-        methods=BOTH | IMPORTANCE,
+        methods=BOTH | IMPORTANCE | CONSTANT,
     ),
     "patches": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, a bag of patches",
@@ -109,6 +109,7 @@ SETTINGS = {
         network=partial(networks.Patches, 32, 10),
         epochs=16,
         rates=(0.1, 0.2, 0.4, 0.8),
+        methods=BOTH | CONSTANT,
         seeds=5,
     ),
     "short": Setting(
@@ -118,7 +119,7 @@ SETTINGS = {
         network=partial(networks.convolutional, 3, 8, 16, 100),
         epochs=8,
         rates=(0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | IMPORTANCE,
+        methods=BOTH | IMPORTANCE | CONSTANT,
         budgets=CURVE,
     ),
     "scarce": Setting(
@@ -130,6 +131,7 @@ SETTINGS = {
         rates=(0.0125, 0.025, 0.05, 0.1, 0.2),
         methods=BOTH | IMPORTANCE | TED | CONSTANT,
         budgets=CURVE,
+        seeds=16,
         batch=128,
     ),
     "solved": Setting(
@@ -139,7 +141,6 @@ SETTINGS = {
             pictures.load, "fashion_mnist", samples=5000, side=14, margin=0, flip=False
         ),
         network=partial(networks.dense, 196, 128, 10),
-        seeds=8,
         epochs=40,
         batch=250,
         rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
