@@ -58,6 +58,8 @@ class Setting:
         SGD with Nesterov momentum 0.9, or AdamW.
     weight_decay, batch : float, int
         Of the optimizer, and samples of a step.
+    even : bool
+        Whether an epoch's batches are of one size; else the last is what is left.
     methods : dict
         The session's options by label.
     budgets : tuple of float
@@ -75,6 +77,7 @@ class Setting:
     optimizer: str = "sgd"
     weight_decay: float = 5e-4
     batch: int = 256
+    even: bool = False
     methods: dict = field(default_factory=lambda: BOTH)
     budgets: tuple[float, ...] = (0.5,)
     seeds: int = 8
@@ -131,8 +134,8 @@ SETTINGS = {
         rates=(0.0125, 0.025, 0.05, 0.1, 0.2),
         methods=BOTH | IMPORTANCE | TED | CONSTANT,
         budgets=CURVE,
-        seeds=16,
         batch=128,
+        even=True,
     ),
     "solved": Setting(
         title="5,000 pictures of Fashion-MNIST at 14 x 14, not augmented, 40 epochs",
