@@ -264,6 +264,10 @@ def page(found):
 
 {findings(found, ps)}
 
+In all settings but {CLAIM[0]} an epoch's last batch may have a few samples, which costs
+[more than a point](#evidence-last-batch) in some arms: a difference as large may be its
+work.
+
 Every arm has at each number of samples a learning rate of its own, chosen on two other
 seeds. Then {alternatives(seeds)} seeds that had no part in it judge the arm.
 
@@ -453,15 +457,21 @@ def last_batch(found, ragged):
     """Return what a last batch of a few samples did, and to which claim."""
     runs, name = {}, CLAIM[0]
     for run in json.loads((RECORDS / "last_batch.json").read_text(encoding="utf-8")):
-        key = run["setting"], run["arm"], run["rate"]
+        key = run["setting"], run["budget"], run["arm"], run["rate"]
         runs.setdefault(key, {}).setdefault(run["even"], []).append(run["accuracy"])
     rows = []
-    for (setting, arm, rate), each in runs.items():
+    for (setting, budget, arm, rate), each in runs.items():
         left, even = (sum(each[key]) / len(each[key]) for key in (False, True))
         size = remainder(setting, arm, found)
-        line = [setting, NAMES.get(arm, arm), f"{rate:g}", size]
+        line = [
+            setting,
+            f"{100 * budget:.0f} %",
+            NAMES.get(arm, arm),
+            f"{rate:g}",
+            size,
+        ]
         rows.append([*line, f"{left:.2f}", f"{even:.2f}", f"{even - left:+.2f}"])
-    head = ["setting", "arm", "rate", "last batch", "accuracy, %", "of equal batches"]
+    head = ["setting", "samples", "arm", "rate", "last batch", "accuracy, %"]
     before, now = (
         next(row for row in result.rows if (row.arm, row.budget) == (FULL, HALF))
         for result in (ragged, found[name][0])
@@ -471,10 +481,10 @@ def last_batch(found, ragged):
 
 All these networks have batch norm, which trains badly on a batch of a few samples. The
 last batch of an epoch may be one, that of a pruned epoch above all, which has any size.
-The table compares it with batches of equal size, on half of the samples and at one
-rate, by the means of two seeds that judge nothing.
+The table compares it with batches of equal size, at one rate, by the means of two or
+three seeds that judge nothing.
 
-{table([*head, "difference"], rows)}
+{table([*head, "of equal batches", "difference"], rows)}
 
 In {name} all arms were judged twice. With the last batch as it was left, of
 {remainder(name, FULL, found)} samples in full training, half of the epochs on all data
