@@ -264,7 +264,8 @@ def page(found):
 
 {findings(found, ps)}
 
-In all settings but {CLAIM[0]} an epoch's last batch may have a few samples, which costs
+In {", ".join(name for name in found if not SETTINGS[name].even)}
+an epoch's last batch may have a few samples, which costs
 [more than a point](#evidence-last-batch) in some arms: a difference as large may be its
 work.
 
@@ -497,7 +498,7 @@ was again:
 with p corrected over these claims. With equal batches it is
 {_and(over_best(found[name][0]))}.
 So a claim may hold on new seeds and be about something other than the method: here the
-last batch of the baselines. All other settings still have the last batch as it is left.
+last batch of the baselines.
 """
 
 

@@ -114,6 +114,7 @@ SETTINGS = {
         rates=(0.1, 0.2, 0.4, 0.8),
         methods=BOTH | CONSTANT,
         seeds=5,
+        even=True,
     ),
     "short": Setting(
         title="20,000 pictures of CIFAR-100 at 16 x 16, two convolutions, 8 epochs",
