@@ -74,6 +74,15 @@ def test_a_batch_keeps_each_picture_but_for_shift_and_mirror():
     assert sides == {(1.0, 2.0, 3.0), (3.0, 2.0, 1.0)}
 
 
+def test_even_batches_leave_no_small_last_one():
+    order = torch.arange(5000)
+    left = [len(part) for part in training.split(order, 128, even=False)]
+    even = training.split(order, 128, even=True)
+    assert (len(left), left[-1]) == (40, 8)
+    assert [len(part) for part in even] == [125] * 40
+    assert torch.equal(torch.cat(even), order)
+
+
 def test_pictures_shrink_to_the_means_of_blocks():
     x = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
     assert pictures.shrink(x, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
