@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -23,7 +24,11 @@ from gallery_themes import write_pictures, write_previews  # noqa: E402
 from trials.records import compared, refuse  # noqa: E402
 from trials.settings import SETTINGS  # noqa: E402
 
-from ted_core.comparison._statistics import critical_t, holm  # noqa: E402
+from ted_core.comparison._statistics import (  # noqa: E402
+    critical_t,
+    holm,
+    paired_difference,
+)
 from ted_core.errors import ComparisonError, TedWarning  # noqa: E402
 from ted_core.reports.early_warning import LOSS_LEFT, early_warning  # noqa: E402
 
@@ -47,6 +52,9 @@ LOOKS = {
 }
 LEVEL = 0.05
 HALF = 0.5
+CLAIM = "scarce", "random, constant half", 8
+"""Setting and method of a claim that the first so many seeds suggested."""
+HALVES = "random, constant half", "all data in turn, constant half"
 RATE_ROW = (
     "| full, pruned rate | all data in turn, in short epochs: as many steps as a "
     "pruned run, with the same effective rate (`Random(balanced=True)`) |"
@@ -82,6 +90,13 @@ def load(records=RECORDS):
             continue  # a run is missing
         found[name] = result, json.loads(facts.read_text(encoding="utf-8"))
     return found
+
+
+def with_last_batch():
+    """Return what the claim's setting was with the last batch as it is left."""
+    name, _, first = CLAIM
+    setting = replace(SETTINGS[name], even=False, seeds=2 * first)
+    return compared(setting, refuse, RECORDS / f"{name}_ragged.json", progress=False)
 
 
 def claims(found):
@@ -226,7 +241,8 @@ def described(setting, facts):
     train, test = facts["train"], facts["test"]
     optimizer = {"sgd": "SGD with Nesterov momentum", "adamw": "AdamW"}
     return (
-        f"{optimizer[setting.optimizer]}, one cycle, batches of {setting.batch}. After "
+        f"{optimizer[setting.optimizer]}, one cycle, batches of {setting.batch}"
+        f"{', all of one size' * setting.even}. After "
         f"{setting.epochs} epochs of full\ntraining at the rate {facts['rate']:g} the "
         f"mean loss is {train['loss']:.2f} on the\n{facts['samples']:,} training "
         f"samples and {test['loss']:.2f} on the {facts['tests']:,} test samples;\n"
@@ -248,8 +264,13 @@ def page(found):
 
 {findings(found, ps)}
 
+In {", ".join(name for name in found if not SETTINGS[name].even)}
+an epoch's last batch may have a few samples, which costs
+[more than a point](#evidence-last-batch) in some arms: a difference as large may be its
+work.
+
 Every arm has at each number of samples a learning rate of its own, chosen on two other
-seeds. Then {" or ".join(map(str, seeds))} seeds that had no part in it judge the arm.
+seeds. Then {alternatives(seeds)} seeds that had no part in it judge the arm.
 
 | arm | what it trains on |
 | --- | --- |
@@ -280,6 +301,7 @@ three p. Each arm chose among {rates} learning rates or more. All samples that p
 through the network are counted.
 
 {chr(10).join(parts)}
+{last_batch(found, with_last_batch())}
 {early(found)}
 ## What was tried before
 
@@ -422,12 +444,103 @@ def findings(found, ps):
         mine = [(name, row) for name, row in rows if row.arm == method]
         gains = [best_control(row) for _, row in mine]
         below = [each for each in mine if best_control(each[1]).high < 0]
+        over = [each for each in mine if best_control(each[1]).low > 0]
         low, high = min(g.mean for g in gains), max(g.mean for g in gains)
         lines.append(
             f"- `{method}`: {span(low, high)} points from the best baseline; the\n"
-            f"  95 % interval lies below it in {listed(below)} of {len(mine)}."
+            f"  95 % interval lies below it in {listed(below)} of {len(mine)},\n"
+            f"  and above it in {listed(over)}."
         )
     return "\n".join(lines)
+
+
+def last_batch(found, ragged):
+    """Return what a last batch of a few samples did, and to which claim."""
+    runs, name = {}, CLAIM[0]
+    for run in json.loads((RECORDS / "last_batch.json").read_text(encoding="utf-8")):
+        key = run["setting"], run["budget"], run["arm"], run["rate"]
+        runs.setdefault(key, {}).setdefault(run["even"], []).append(run["accuracy"])
+    rows = []
+    for (setting, budget, arm, rate), each in runs.items():
+        left, even = (sum(each[key]) / len(each[key]) for key in (False, True))
+        size = remainder(setting, arm, found)
+        line = [
+            setting,
+            f"{100 * budget:.0f} %",
+            NAMES.get(arm, arm),
+            f"{rate:g}",
+            size,
+        ]
+        rows.append([*line, f"{left:.2f}", f"{even:.2f}", f"{even - left:+.2f}"])
+    head = ["setting", "samples", "arm", "rate", "last batch", "accuracy, %"]
+    before, now = (
+        next(row for row in result.rows if (row.arm, row.budget) == (FULL, HALF))
+        for result in (ragged, found[name][0])
+    )
+    return f"""(evidence-last-batch)=
+## A last batch of a few samples
+
+All these networks have batch norm, which trains badly on a batch of a few samples. The
+last batch of an epoch may be one, that of a pruned epoch above all, which has any size.
+The table compares it with batches of equal size, at one rate, by the means of two or
+three seeds that judge nothing.
+
+{table([*head, "of equal batches", "difference"], rows)}
+
+In {name} all arms were judged twice. With the last batch as it was left, of
+{remainder(name, FULL, found)} samples in full training, half of the epochs on all data
+ended at {before.mean:.2f} %; with equal batches, as in the table of {name}, at
+{now.mean:.2f} %. That difference had made a claim. On {CLAIM[2]} seeds `{CLAIM[1]}`,
+whose last batch had {remainder(name, CLAIM[1], found)} samples, was above the best
+baseline, and on {len(ragged.seeds) - CLAIM[2]} others, which no one had looked at, it
+was again:
+{_and(fresh(ragged))} of the samples,
+with p corrected over these claims. With equal batches it is
+{_and(over_best(found[name][0]))}.
+So a claim may hold on new seeds and be about something other than the method: here the
+last batch of the baselines.
+"""
+
+
+def remainder(setting, arm, found):
+    """Return the samples of an epoch's last batch, where all epochs have as many."""
+    if setting not in found or arm not in (FULL, *HALVES):
+        return "any"
+    n, batch = found[setting][0].n, SETTINGS[setting].batch
+    return str((n if arm == FULL else n // 2) % batch or batch)
+
+
+def fresh(result):
+    """Return what the claim is worth on the seeds after those that suggested it."""
+    name, method, first = CLAIM
+    new = [place for place, seed in enumerate(result.seeds) if seed >= first]
+    gains, ps = [], []
+    for _, _, budget, by in compared_budgets({name: (result, None)}):
+        arms = {arm: [row.metrics[place] for place in new] for arm, row in by.items()}
+        over = [paired_difference(arms[method], arms[rival]) for rival in CONTROLS]
+        gains.append((budget, min(over, key=lambda gain: gain.mean)))
+        ps.append(max(map(above, over)))
+    return [
+        f"{cell(gain, p)} at {100 * budget:.0f} %"
+        for (budget, gain), p in zip(gains, holm(ps), strict=True)
+    ]
+
+
+def over_best(result):
+    """Return the claim's method over the best baseline at each number of samples."""
+    rows = [row for row in result.rows if row.arm == CLAIM[1]]
+    return [f"{cell(best_control(row))} at {100 * row.budget:.0f} %" for row in rows]
+
+
+def _and(words):
+    """Return words in a row, the last behind "and"."""
+    return ",\n".join(words[:-1]) + f"\nand {words[-1]}"
+
+
+def alternatives(numbers):
+    """Return numbers in a row, the last behind "or"."""
+    *others, last = map(str, sorted(set(numbers)))
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def besides(reach):
@@ -463,7 +576,7 @@ def opening(found):
     lines = [
         [TOLD[key], "100 %" if key[1] == 1 else "50 %", *rows[key]] for key in arms
     ]
-    n = min(len(result.seeds) for result in settings)
+    n = alternatives(len(result.seeds) for result in settings)
     head = [f"accuracy, % (sd), {n} seeds", "samples", *SHOWN.values()]
     return table(head, lines)
 

@@ -62,16 +62,25 @@ def test_a_batch_keeps_each_picture_but_for_shift_and_mirror():
     x = torch.arange(2 * 9.0).reshape(2, 1, 3, 3) + 1
     plain = pictures.Pictures(x, torch.tensor([0, 1]), x, x, margin=0, flip=False)
     dice = torch.Generator().manual_seed(0)
-    ((ids, found, y),) = plain.batches(torch.tensor([1, 0]), 2, dice)
+    ((ids, found, y),) = plain.batches([torch.tensor([1, 0])], dice)
     assert ids.tolist() == y.tolist() == [1, 0]
     assert torch.equal(found, x[[1, 0]])
     mirrored = pictures.Pictures(x, torch.tensor([0, 1]), x, x, margin=0, flip=True)
     sides = {
         tuple(found[0, 0, 0].tolist())
         for _ in range(20)
-        for _, found, _ in mirrored.batches(torch.tensor([0]), 1, dice)
+        for _, found, _ in mirrored.batches([torch.tensor([0])], dice)
     }
     assert sides == {(1.0, 2.0, 3.0), (3.0, 2.0, 1.0)}
+
+
+def test_even_batches_leave_no_small_last_one():
+    order = torch.arange(5000)
+    left = [len(part) for part in training.split(order, 128, even=False)]
+    even = training.split(order, 128, even=True)
+    assert (len(left), left[-1]) == (40, 8)
+    assert [len(part) for part in even] == [125] * 40
+    assert torch.equal(torch.cat(even), order)
 
 
 def test_pictures_shrink_to_the_means_of_blocks():
@@ -82,7 +91,7 @@ def test_pictures_shrink_to_the_means_of_blocks():
 def test_rows_of_text_come_in_the_order_asked_for():
     x = torch.arange(6.0).reshape(3, 2)
     rows = text.Rows(x, torch.tensor([0, 1, 0]), x, torch.tensor([0, 1, 0]))
-    ((ids, found, y),) = rows.batches(torch.tensor([2, 1]), 4, None)
+    ((ids, found, y),) = rows.batches([torch.tensor([2, 1])], None)
     assert (ids.tolist(), found.tolist(), y.tolist()) == (
         [2, 1],
         [[4, 5], [2, 3]],

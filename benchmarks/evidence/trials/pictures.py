@@ -48,16 +48,18 @@ class Pictures:
     def __len__(self):
         return len(self._y)
 
-    def batches(self, order, size, dice):
-        """Go through `order` by batches of ids, x, y; `dice` draws the shifts."""
-        for part in order.split(AT_ONCE * size):
-            x, y = self._augmented(part, dice), self._y[part]
-            yield from zip(part.split(size), x.split(size), y.split(size), strict=True)
+    def batches(self, parts, dice):
+        """Go through batches of ids, by ids, x, y; `dice` draws the shifts."""
+        for first in range(0, len(parts), AT_ONCE):
+            group = parts[first : first + AT_ONCE]
+            ids, sizes = torch.cat(group), [len(part) for part in group]
+            x, y = self._augmented(ids, dice), self._y[ids]
+            yield from zip(group, x.split(sizes), y.split(sizes), strict=True)
 
     def train(self):
         """Go through the training pictures by batches of x, y, augmented once."""
         dice = torch.Generator().manual_seed(0)
-        for _, x, y in self.batches(torch.arange(len(self)), 1000, dice):
+        for _, x, y in self.batches(torch.arange(len(self)).split(1000), dice):
             yield x, y
 
     def test(self):

@@ -58,6 +58,8 @@ class Setting:
         SGD with Nesterov momentum 0.9, or AdamW.
     weight_decay, batch : float, int
         Of the optimizer, and samples of a step.
+    even : bool
+        Whether an epoch's batches are of one size; else the last is what is left.
     methods : dict
         The session's options by label.
     budgets : tuple of float
@@ -75,6 +77,7 @@ class Setting:
     optimizer: str = "sgd"
     weight_decay: float = 5e-4
     batch: int = 256
+    even: bool = False
     methods: dict = field(default_factory=lambda: BOTH)
     budgets: tuple[float, ...] = (0.5,)
     seeds: int = 8
@@ -89,7 +92,7 @@ SETTINGS = {
         network=partial(networks.dense, 196, 32, 10),
         epochs=16,
         rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | UNSCALED | IMPORTANCE,
+        methods=BOTH | UNSCALED | IMPORTANCE | CONSTANT,
         budgets=CURVE,
     ),
     "plenty_pooled": Setting(
@@ -100,7 +103,7 @@ SETTINGS = {
         epochs=24,
         rates=(0.05, 0.1, 0.2, 0.4, 0.8),
         batch=128,
-        methods=BOTH | IMPORTANCE,
+        methods=BOTH | IMPORTANCE | CONSTANT,
     ),
     "patches": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, a bag of patches",
@@ -109,7 +112,9 @@ SETTINGS = {
         network=partial(networks.Patches, 32, 10),
         epochs=16,
         rates=(0.1, 0.2, 0.4, 0.8),
+        methods=BOTH | CONSTANT,
         seeds=5,
+        even=True,
     ),
     "short": Setting(
         title="20,000 pictures of CIFAR-100 at 16 x 16, two convolutions, 8 epochs",
@@ -118,7 +123,7 @@ SETTINGS = {
         network=partial(networks.convolutional, 3, 8, 16, 100),
         epochs=8,
         rates=(0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | IMPORTANCE,
+        methods=BOTH | IMPORTANCE | CONSTANT,
         budgets=CURVE,
     ),
     "scarce": Setting(
@@ -131,6 +136,7 @@ SETTINGS = {
         methods=BOTH | IMPORTANCE | TED | CONSTANT,
         budgets=CURVE,
         batch=128,
+        even=True,
     ),
     "solved": Setting(
         title="5,000 pictures of Fashion-MNIST at 14 x 14, not augmented, 40 epochs",
@@ -139,7 +145,6 @@ SETTINGS = {
             pictures.load, "fashion_mnist", samples=5000, side=14, margin=0, flip=False
         ),
         network=partial(networks.dense, 196, 128, 10),
-        seeds=8,
         epochs=40,
         batch=250,
         rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),

@@ -38,7 +38,8 @@ def run(setting, data, *, seed, lr, epochs, stop=None, **options):
         ted.set_epoch(epoch)
         order = torch.tensor(list(ted.sampler))
         total = 0.0
-        for ids, x, y in joined(data.batches(order, setting.batch, dice)):
+        parts = split(order, setting.batch, even=setting.even)
+        for ids, x, y in joined(data.batches(parts, dice)):
             for group in optimizer.param_groups:
                 group["lr"] = lr * one_cycle(step / steps)
             logits = network(x)
@@ -57,6 +58,13 @@ def run(setting, data, *, seed, lr, epochs, stop=None, **options):
     if stop is None:
         ted.finish()
     return ted, network, means
+
+
+def split(order, size, *, even):
+    """Return an epoch's batches; if `even` all of one size, give or take a sample."""
+    if even:
+        return order.tensor_split(math.ceil(len(order) / size))
+    return order.split(size)
 
 
 def joined(batches):
