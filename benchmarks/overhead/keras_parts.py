@@ -91,7 +91,7 @@ def closing_costs(n, epochs=6):
     data = TEDData(make_source(lambda ids: (ids, ids), n=n), batch_size=128)
     session = Session(model, data, partial(Pruner, n), epochs=epochs)
     store = adapt().Store(n, model)
-    session.recorder = SimpleNamespace(store=store)
+    session.recorder = SimpleNamespace(mixes=False, store=store)
     session.begin(0)
     closing, draw = [], np.random.default_rng(0)
     for epoch in range(1, epochs):

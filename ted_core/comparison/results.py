@@ -423,11 +423,7 @@ def _notes_of_samples(rows: Sequence[Row]) -> Iterator[str]:
         if abs(more := row.samples / full[row.budget] - 1) > _UNEQUAL
     ]
     if uneven:
-        yield (
-            f"Samples processed, against 'full' at the budget: {', '.join(uneven)}. "
-            "More favour an arm: with few data a smaller `multiple_of` of the session "
-            "brings it nearer."
-        )
+        yield f"Samples processed, against 'full' at the budget: {', '.join(uneven)}."
 
 
 def _notes_of_spread(rows: Sequence[Row], margin: float | None) -> Iterator[str]:
