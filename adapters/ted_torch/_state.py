@@ -191,9 +191,9 @@ def read_session(
         for name, here in config.shard.describe().items():
             remedy = "; each process loads what it has saved"
             check_saved(name, state.get(f"{_CORE}{name}"), here, remedy=remedy)
-    elif f"{_CORE}n" in state:
+    elif isinstance(n := state.get(f"{_CORE}n"), int):
         # Before the shapes that follow from it.
-        check_saved("n", state[f"{_CORE}n"], config.n)
+        check_saved("n", n, config.n)
     arrays = {name: _to_array(value) for name, value in state.items()}
     plain = _read_plain(arrays)
     buffer = _read_buffer(arrays, config.n, plain["version"])
