@@ -63,6 +63,16 @@ def test_a_mask_of_log_probabilities_is_warned_of_for_it_scores_the_loss(shape):
     torch.testing.assert_close(torch.from_numpy(ted.pruner.scores), losses)
 
 
+def test_a_mask_of_all_log_probabilities_of_texts_is_warned_of():
+    # So many that a part of the tokens is looked at.
+    ted, ids = opened(labelled(N)), torch.arange(N)
+    z = torch.randn(N, 8, 1 << 15, requires_grad=True).log_softmax(-1)
+    losses = -z[..., 0]
+    ted.loss(losses, mask=z, ids=ids).backward()
+    with pytest.warns(TedWarning, match="not log-probabilities as in epoch 0"):
+        ted.set_epoch(1)
+
+
 def test_a_mask_of_probabilities_is_warned_of():
     data = labelled(N)
     x, y = data.tensors
