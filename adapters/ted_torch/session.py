@@ -118,8 +118,8 @@ class TED(Generic[Item]):
         self.dataset = WithIds(dataset, ids=ids)
         self._fingerprint = fingerprint_of(dataset, fingerprint)
         self.pruner = Pruner(len(self.dataset), epochs=epochs, **options)
-        # Batches of a step, known where a trainer has made the session.
-        self._trainers_accumulation: int | None = None
+        # Batches of a step, and whether a trainer calls the loss.
+        self._accumulation, self._hosted = 1, False
         self.ranks = find_ranks(num_replicas, rank, group, shard=options.get("shard"))
         self.sampler = TEDSampler(self.pruner, ranks=self.ranks)
         self._device = torch.device(device)
@@ -315,8 +315,8 @@ class TED(Generic[Item]):
         optimizer, scheduler : torch.optim.Optimizer and LRScheduler, optional
             Those of the loop.
         accumulation : int, optional
-            Batches of a step of the optimizer: 1 by default, and those of its arguments
-            in a trainer's session.
+            Batches of a step of the optimizer: 1 by default, and the framework's in a
+            session of Accelerate or a trainer.
 
         Returns
         -------
@@ -344,7 +344,7 @@ class TED(Generic[Item]):
         ()
         """
         if accumulation is None:
-            accumulation = self._trainers_accumulation or 1
+            accumulation = self._accumulation
         return check_run(
             self.sampler,
             loader,
@@ -352,7 +352,7 @@ class TED(Generic[Item]):
             optimizer=optimizer,
             scheduler=scheduler,
             accumulation=accumulation,
-            hosted=self._trainers_accumulation is not None,
+            hosted=self._hosted,
         )
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:

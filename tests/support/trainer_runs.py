@@ -19,6 +19,16 @@ from ted_core import TedWarning, TopScore
 
 WORDS, N, EPOCHS = 13, 37, 5
 PAPER = {"prune_ratio": 0.6, "signal": "mask_gradient", "strategy": TopScore()}
+QUIET = {
+    "learning_rate": 0.01,
+    "report_to": "none",
+    "save_strategy": "no",
+    "logging_strategy": "no",
+    "disable_tqdm": True,
+    "use_cpu": True,
+    "dataloader_pin_memory": False,
+}
+"""Arguments of a trainer that trains, and does nothing else."""
 SMALL = {
     "vocab_size": WORDS,
     "hidden_size": 8,
@@ -109,19 +119,8 @@ def language(**options):
 
 
 def arguments(folder, **options):
-    settings = {
-        "output_dir": str(folder),
-        "num_train_epochs": EPOCHS,
-        "per_device_train_batch_size": 4,
-        "learning_rate": 0.01,
-        "report_to": "none",
-        "save_strategy": "no",
-        "logging_strategy": "no",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "dataloader_pin_memory": False,
-    }
-    return TrainingArguments(**(settings | options))
+    settings = {"num_train_epochs": EPOCHS, "per_device_train_batch_size": 4, **QUIET}
+    return TrainingArguments(output_dir=str(folder), **(settings | options))
 
 
 def flat(batches):

@@ -23,6 +23,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
+from trainer_runs import QUIET
 from transformers import (
     BertConfig,
     BertModel,
@@ -225,13 +226,7 @@ def _distilling(kind):
 _QUIET = {
     "num_train_epochs": EPOCHS,
     "per_device_train_batch_size": BATCH,
-    "learning_rate": 0.01,
-    "report_to": "none",
-    "save_strategy": "no",
-    "logging_strategy": "no",
-    "disable_tqdm": True,
-    "use_cpu": True,
-    "dataloader_pin_memory": False,
+    **QUIET,
 }
 _OF_TRL = {"bf16": False, "gradient_checkpointing": False}
 PAIR = ("prompt", "chosen", "rejected")

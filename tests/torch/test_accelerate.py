@@ -13,7 +13,7 @@ from accelerate_runs import ACCUMULATION, BATCH, EPOCHS, LOADING, N, Run, data, 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from ted_torch.integrations.accelerate import AcceleratedTED
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, DataLoader
 
 from ted_core import CheckpointError, EpochError, Random, TedWarning, run_metrics
 
@@ -42,6 +42,17 @@ def test_steps_and_schedule_end_where_the_run_does(whole):
     assert whole["steps"] == whole["total"]
     assert whole["rate"] == [0.0]
     assert all(kept in {N, 16, 24, 32} for kept in whole["kept"])
+
+
+def test_a_check_knows_the_accelerators_accumulation():
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
+    samples = torch.arange(96.0)
+    ted = AcceleratedTED(accelerator, samples, epochs=5, batch_size=8)
+    loader = DataLoader(ted.dataset, batch_size=8, sampler=ted.sampler)
+    steps = ted.total_steps(8)
+    assert f"steps: {steps} in the whole run, of 2 batches each" in str(
+        ted.check(loader)
+    )
 
 
 # Accumulation is cut by no save: the even batches of an epoch.

@@ -60,7 +60,9 @@ def what_would_go_wrong_is_told_before_the_first_step(
 ) -> None:
     ted = ted_torch.TED(data, epochs=10, fingerprint="fold 3")
     loader = DataLoader(ted.dataset, batch_size=8, sampler=ted.sampler)
-    found = assert_type(ted.check(loader, optimizer=optimizer), Preflight)
+    found = assert_type(
+        ted.check(loader, optimizer=optimizer, accumulation=2), Preflight
+    )
     assert_type(found.problems, tuple[str, ...])
     assert_type(found.lines, tuple[str, ...])
     assert_type(str(found), str)

@@ -98,8 +98,8 @@ class AcceleratedTED(TED[Any]):
         # Processes share a split batch; otherwise each has a batch of its own.
         self._shares = 1 if accelerator.split_batches else accelerator.num_processes
         self._batch = batch_size * self._shares
-        self._accumulation = accelerator.gradient_accumulation_steps
-        options.setdefault("multiple_of", self._batch * self._accumulation)
+        accumulation = accelerator.gradient_accumulation_steps
+        options.setdefault("multiple_of", self._batch * accumulation)
         super().__init__(
             dataset,
             epochs=epochs,
@@ -111,6 +111,7 @@ class AcceleratedTED(TED[Any]):
             ids=ids,
             **options,
         )
+        self._accumulation = accumulation
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count each process's optimizer steps; see `Pruner.total_steps`.

@@ -162,7 +162,8 @@ class TEDTrainerMixin(_Trainer):
             **options,
         )
         check_prunes("train_dataset", ted.pruner, step)
-        ted._trainers_accumulation = args.gradient_accumulation_steps  # noqa: SLF001 - our own
+        accumulation = args.gradient_accumulation_steps
+        ted._accumulation, ted._hosted = accumulation, True  # noqa: SLF001 - our own
         return ted
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
