@@ -16,10 +16,6 @@ BOTH = {
     "soft_margin": {"method": "soft_margin"},
     "ted_loss": {"method": "ted_loss"},
 }
-UNSCALED = {
-    "soft_margin, unscaled": {"method": "soft_margin", "scale_loss": False},
-}
-"""The loss is not divided by r_t, which with AdamW changes nothing."""
 CURVE = (0.25, 0.5, 1.0)
 """Shares of the full run's samples, where a setting is cheap enough for all three."""
 IMPORTANCE = {
@@ -36,6 +32,12 @@ CONSTANT = {
     },
 }
 """Half of the data in each epoch, to the end."""
+IMPORTANCE_CONSTANT = {
+    "importance, constant half": {
+        **IMPORTANCE["importance"],
+        "schedule": Constant(0.5, anneal=0),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,10 @@ SETTINGS = {
         load=partial(pictures.load, "fashion_mnist", samples=60000, side=14, margin=1),
         network=partial(networks.dense, 196, 32, 10),
         epochs=16,
-        rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | UNSCALED | IMPORTANCE | CONSTANT,
+        rates=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6),
+        methods=BOTH | IMPORTANCE | CONSTANT | IMPORTANCE_CONSTANT,
         budgets=CURVE,
+        even=True,
     ),
     "plenty_pooled": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, two convolutions, pooled",
@@ -103,7 +106,7 @@ SETTINGS = {
         epochs=24,
         rates=(0.05, 0.1, 0.2, 0.4, 0.8),
         batch=128,
-        methods=BOTH | IMPORTANCE | CONSTANT,
+        methods=BOTH | IMPORTANCE | CONSTANT | IMPORTANCE_CONSTANT,
     ),
     "patches": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, a bag of patches",
@@ -112,7 +115,7 @@ SETTINGS = {
         network=partial(networks.Patches, 32, 10),
         epochs=16,
         rates=(0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | CONSTANT,
+        methods=BOTH | CONSTANT | IMPORTANCE_CONSTANT,
         seeds=5,
         even=True,
     ),
@@ -123,8 +126,9 @@ SETTINGS = {
         network=partial(networks.convolutional, 3, 8, 16, 100),
         epochs=8,
         rates=(0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | IMPORTANCE | CONSTANT,
+        methods=BOTH | IMPORTANCE | CONSTANT | IMPORTANCE_CONSTANT,
         budgets=CURVE,
+        even=True,
     ),
     "scarce": Setting(
         title="5,000 pictures of CIFAR-10 at 16 x 16, two hidden layers, 32 epochs",
@@ -133,7 +137,7 @@ SETTINGS = {
         network=partial(networks.dense, 768, 64, 10),
         epochs=32,
         rates=(0.0125, 0.025, 0.05, 0.1, 0.2),
-        methods=BOTH | IMPORTANCE | TED | CONSTANT,
+        methods=BOTH | IMPORTANCE | TED | CONSTANT | IMPORTANCE_CONSTANT,
         budgets=CURVE,
         batch=128,
         even=True,
@@ -148,8 +152,9 @@ SETTINGS = {
         epochs=40,
         batch=250,
         rates=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8),
-        methods=BOTH | IMPORTANCE | TED | CONSTANT,
+        methods=BOTH | IMPORTANCE | TED | CONSTANT | IMPORTANCE_CONSTANT,
         budgets=CURVE,
+        even=True,
     ),
     "sst2": Setting(
         title="SST-2, means of MiniLM's word vectors, two hidden layers",
@@ -160,8 +165,9 @@ SETTINGS = {
         rates=(0.00025, 0.0005, 0.001, 0.002),
         optimizer="adamw",
         weight_decay=0.01,
-        methods=BOTH | IMPORTANCE | TED | CONSTANT,
+        methods=BOTH | IMPORTANCE | TED | CONSTANT | IMPORTANCE_CONSTANT,
         budgets=CURVE,
+        even=True,
     ),
     "qnli": Setting(
         title="QNLI, 4,463 pairs, features of a frozen MiniLM, two hidden layers",
@@ -173,7 +179,8 @@ SETTINGS = {
         batch=128,
         optimizer="adamw",
         weight_decay=0.01,
-        methods=BOTH | IMPORTANCE | TED | CONSTANT,
+        methods=BOTH | IMPORTANCE | TED | CONSTANT | IMPORTANCE_CONSTANT,
         budgets=CURVE,
+        even=True,
     ),
 }
