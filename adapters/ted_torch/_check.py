@@ -54,8 +54,7 @@ def check_run(
     """
     check_int("accumulation", accumulation, minimum=1)
     if sampler.pruner.finished:  # a job that was started once more
-        epochs = sampler.pruner.epochs
-        return Preflight((f"run: finished after {epochs} epochs, nothing to train",))
+        return Preflight.finished(sampler.pruner.epochs)
     check = _Check(sampler, loader, id_path, accumulation)
     check.samplers()
     check.epochs()

@@ -52,7 +52,9 @@ class TED(Generic[Item]):
         a ``Subset``, as ``random_split`` makes them. Saved states and the other
         processes must have the same.
     **options : RunOptions
-        All of :class:`ted_core.Pruner`: `prune_ratio`, `shard`, `strategy`, ...
+        All of :class:`ted_core.Pruner`: `prune_ratio`, `schedule`, `method`,
+        `strategy`, `signal`, `reduction`, `seed`, `multiple_of`, `scale_loss`,
+        `labels`, `lengths`, `initial_scores`, `shard`.
 
     Attributes
     ----------
