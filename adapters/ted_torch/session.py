@@ -167,8 +167,13 @@ class TED(Generic[Item]):
         if self.pruner.finished:
             self.pruner.plan()  # says so, and how to go on
         here, size = self.pruner.epoch, len(self.dataset)
-        last = max(here, min(here + 1, self.pruner.epochs - 1))
+        epochs = self.pruner.epochs
+        last = max(here, min(here + 1, epochs - 1))
         remedy = "a resumed run goes on at `ted.epoch`"
+        if here == last:
+            remedy = (
+                f"the run has `epochs`={epochs}: make it for all that the loop trains"
+            )
         epoch = check_int("epoch", epoch, minimum=here, maximum=last, remedy=remedy)
         if size != self.pruner.n:
             msg = (
