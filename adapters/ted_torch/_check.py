@@ -158,10 +158,9 @@ class _Check:
                 "loader `drop_last=True`"
             )
         if (share < size).any():
-            most = config.n // self._processes
-            fills = (
-                f"a batch of at most {most}" if most < size else f"{multiple} fills it"
-            )
+            most, fills = config.n // self._processes, f"{multiple} fills it"
+            if most < size:
+                fills = f"take batches of at most {most}"
             self.problems.append(
                 f"an epoch should fill a batch of {size}, got {share.min()} samples in "
                 f"{_epochs(share < size, first)}; {fills}"

@@ -116,7 +116,7 @@ def warn_of(symptoms: Tensor, epoch: int, signal: str) -> None:
     if likely > 0 and signal != "mask_gradient":
         found.append(
             f"`logits` should hold logits, not probabilities as in epoch {epoch}: "
-            f"{signal!r} takes their softmax once more; give the tensor before `softmax`"
+            f"{signal!r} takes their softmax again; give the tensor before `softmax`"
         )
     elif likely > 0:
         found.append(

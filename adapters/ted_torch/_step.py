@@ -305,10 +305,10 @@ class StepRecorder:
     def _check_classes(self, losses: Any, inputs: SignalInputs) -> None:
         """Refuse a signal of classes for outputs that have a loss each."""
         config, logits = self._config, inputs.get("logits")
-        ranks = (
-            config.strategy.uses_scores and "logits" in signals.INPUTS[config.signal]
-        )
-        if self._masked or not ranks or not isinstance(logits, Tensor):
+        of_classes = "logits" in signals.INPUTS[config.signal] and not self._masked
+        if not (of_classes and config.strategy.uses_scores):
+            return
+        if not isinstance(logits, Tensor):
             return
         shape = tuple(logits.shape)
         if len(shape) > 1 and shape[-1] > 1 and getattr(losses, "shape", ()) == shape:

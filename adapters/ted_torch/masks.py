@@ -47,7 +47,7 @@ def _split(
     hidden: Tensor, gradient: Tensor, rows: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Go through both by blocks of the first axis."""
-    return zip(hidden.split(rows), gradient.split(rows), strict=True)
+    return zip(torch.split(hidden, rows), torch.split(gradient, rows), strict=True)
 
 
 def new_loss_gradient(like: Tensor, *shape: int) -> Tensor:

@@ -171,9 +171,7 @@ class TED(Generic[Item]):
         last = max(here, min(here + 1, epochs - 1))
         remedy = "a resumed run goes on at `ted.epoch`"
         if here == last:
-            remedy = (
-                f"the run has `epochs`={epochs}: make it for all that the loop trains"
-            )
+            remedy = f"the run has `epochs`={epochs}: make it as long as the loop"
         epoch = check_int("epoch", epoch, minimum=here, maximum=last, remedy=remedy)
         if size != self.pruner.n:
             msg = (

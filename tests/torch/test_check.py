@@ -196,8 +196,9 @@ def test_a_multiple_that_takes_the_savings_and_a_batch_above_the_data_are_named(
     with pytest.warns(TedWarning):
         found = ted.check(loader_of(ted, 500))
     rounding, fills = found.problems
-    assert "save 0.0%" in rounding and "smaller batches" in rounding
-    assert fills.endswith("a batch of at most 320")
+    assert "save 0.0%" in rounding
+    assert "smaller batches" in rounding
+    assert fills.endswith("take batches of at most 320")
     quiet = session(n=320, multiple_of=64)
     assert not quiet.check(loader_of(quiet, 64)).problems
 

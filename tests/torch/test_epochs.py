@@ -99,6 +99,6 @@ def test_a_loop_longer_than_the_run_is_told_so():
         ids = torch.arange(8)
         z = torch.zeros(8, 4, requires_grad=True)
         ted.loss(cross_entropy(z, data.tensors[1]), ids=ids).backward()
-    said = r"got 2; the run has `epochs`=2: make it for all that the loop trains"
+    said = r"got 2; the run has `epochs`=2: make it as long as the loop"
     with pytest.raises(ValueError, match=said):
         ted.set_epoch(2)
