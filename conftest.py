@@ -20,6 +20,8 @@ from sybil.sybil import Sybil, SybilCollection
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+# Two test processes share the cores, and what they start: each keeps to one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Processes that the tests start know the stand-in for torchvision's operators, too.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(torchvision_ops.__file__).parent), os.environ.get("PYTHONPATH", "")]

@@ -38,7 +38,7 @@ def start(script, size, folder):
         text=True,
         timeout=300,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": _path(), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": _path()},
     )
     assert done.returncode == 0, done.stderr
 
