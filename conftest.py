@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from doctest import ELLIPSIS
@@ -63,3 +64,13 @@ pytest_collect_file = SybilCollection(
         Sybil(patterns=_MODULES, setup=_stand_in, **_docstrings),
     ]
 ).pytest()
+
+# A million objects of the frameworks stay from their import on. Nobody looks for
+# garbage among them: neither Python during the imports, nor a trainer after its run.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage in what is made from here on."""
+    gc.freeze()
+    gc.enable()
