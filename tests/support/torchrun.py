@@ -36,7 +36,7 @@ def start(script, size, folder):
         check=False,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": _path()},
     )
