@@ -56,7 +56,7 @@ class ForgetsThePosition(LoopAdapter):
 
 BROKEN = [
     (Shuffles, "every_epoch_trains_as_planned", "epoch 0 must train on"),
-    (Rescales, "every_epoch_trains_as_planned", "'scores.* must be .* at the end"),
+    (Rescales, "every_epoch_trains_as_planned", "'scores.score' must be"),
     (ForgetsTheScale, "every_epoch_trains_as_planned", "the loss must be scaled by"),
     (Miscounts, "total_steps_are_those_planned", "must be the steps planned"),
     (ForgetsTheWeights, "the_weights_multiply_the_losses", "must be multiplied by"),
