@@ -6,18 +6,19 @@ from typing import Any
 
 from keras import backend, ops, tree
 
-from ted_core import EpochError
+from ted_core import EpochError, signals
 from ted_core.config import RunConfig
-from ted_core.signals import INPUTS
+from ted_core.signals import INPUTS, _formulas
 from ted_keras._backends import adapt
 from ted_keras._batch_columns import Columns
 from ted_keras._objective import Objective
-from ted_keras._signals import signal_values
 from ted_keras._validation import own_train_step
 from ted_keras.masks import Mask, mask_gradient, pre_activation
 
 SEEN, WEIGHTLESS = 1, 256
 """What a sample adds to its code: when it comes by, and when it has no value."""
+
+_CLASS_AXES = 2
 
 
 class Recorder:
@@ -199,3 +200,49 @@ def _wide(values: Any) -> Any:
     """Return half precision as float32."""
     kind = backend.standardize_dtype(values.dtype)
     return values if kind == "float64" else ops.cast(values, "float32")
+
+
+def check_classes(
+    config: RunConfig, outputs: Any, activation: str, *, masked: bool
+) -> None:
+    """Refuse outputs that a signal of classes can't be made of."""
+    signal, shape = config.signal, tuple(outputs.shape)
+    if signal in {"mask_gradient", "loss"}:
+        return
+    if len(shape) != _CLASS_AXES or shape[-1] < 2:  # noqa: PLR2004
+        raise ValueError(config.no_classes(f"one of shape {shape}"))
+    if activation == "sigmoid":
+        raise ValueError(config.no_classes(f"sigmoids of shape {shape}"))
+    if "hidden" in INPUTS[signal] and not masked:
+        msg = f"`model` must have a `ted_keras.Mask()` before its head for {signal!r}"
+        raise ValueError(msg)
+
+
+def signal_values(
+    config: RunConfig, y: Any, outputs: Any, activation: str, hidden: Any, *, bias: bool
+) -> Any:
+    """Return a signal of classes from outputs (B, C); `hidden` is the head's input."""
+    check_classes(config, outputs, activation, masked=hidden is not None)
+    signal, logits = config.signal, outputs
+    if activation == "softmax":
+        tiny = 1e-38  # log 0 is none of a class's logits
+        logits = ops.log(ops.maximum(outputs, tiny))
+    return signals.compute(
+        signal,
+        logits=logits,
+        labels=_one_hot(y, logits) if "labels" in INPUTS[signal] else None,
+        hidden=hidden,
+        bias=bias,
+        xp=ops,
+    )
+
+
+def _one_hot(labels: Any, logits: Any) -> Any:
+    """Return labels in the shape of the logits; NaN for a class out of range."""
+    labels = ops.convert_to_tensor(labels)
+    kind = backend.standardize_dtype(logits.dtype)
+    if len(labels.shape) == len(logits.shape) and labels.shape[-1] != 1:
+        return ops.cast(labels, kind)
+    index = ops.cast(ops.reshape(labels, (-1,)), "int32")
+    classes = ops.arange(logits.shape[-1], dtype="int32")
+    return _formulas.one_hot(ops, logits, index, classes)

@@ -23,7 +23,7 @@ from ted_core import (
 from ted_core._validation import check_choice
 from ted_core.checkpoint import plain_field
 from ted_core.config import RunOptions, check_known
-from ted_core.reports.preflight import Preflight
+from ted_core.reports import Preflight
 from ted_core.typing import State
 from ted_keras._objective import ACTIVATIONS
 from ted_keras._preflight import Check

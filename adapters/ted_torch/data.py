@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import (
     ConcatDataset,
+    DataLoader,
     Dataset,
     Sampler,
     StackDataset,
@@ -31,6 +32,11 @@ from ted_torch.ranks import Ranks, share_of
 __all__ = ["CollateWithIds", "TEDSampler", "WithIds"]
 
 _CHUNK = 1 << 16
+_LOADER_OPTIONS = (
+    *("batch_size", "num_workers", "pin_memory", "drop_last", "timeout"),
+    *("worker_init_fn", "multiprocessing_context", "generator"),
+    *("prefetch_factor", "persistent_workers"),
+)
 
 
 class TEDSampler(Sampler[int]):
@@ -452,6 +458,11 @@ def _indices_checksum(dataset: Any) -> int | None:
     if all(one is None for one in found):
         return None
     return zlib.crc32(repr(found).encode())
+
+
+def options_of(loader: DataLoader[Any]) -> dict[str, Any]:
+    """Return what a loader was made with, but for data, sampler and collation."""
+    return {name: getattr(loader, name) for name in _LOADER_OPTIONS}
 
 
 def _is_pair(pair: Any) -> bool:

@@ -20,8 +20,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from ted_core import CheckpointError, atomic_write, run_metrics
 from ted_core.config import RunOptions
 from ted_torch._validation import DAMAGE, check_prunes, check_trainer_options
-from ted_torch.data import CollateWithIds
-from ted_torch.integrations._loaders import options_of
+from ted_torch.data import CollateWithIds, options_of
 from ted_torch.session import TED
 
 __all__ = [
