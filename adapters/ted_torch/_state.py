@@ -9,8 +9,9 @@ fields that all have alike, and under ``ranks`` each process's own.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 from ted_core import CheckpointError, Pruner, Static, __version__
 from ted_core.checkpoint import array_field, check_known, plain_field
 from ted_core.typing import State
+from ted_torch._validation import DAMAGE
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import TEDSampler
 from ted_torch.ranks import Ranks, all_gather, process_of
@@ -266,6 +268,16 @@ def _read_buffer(state: Mapping[str, Any], n: int, version: int) -> dict[str, Te
         )
         raise CheckpointError(msg)
     return buffer
+
+
+@contextmanager
+def damage_refused(path: Path) -> Iterator[None]:
+    """Refuse a file of sessions that can't be read, or lacks a part."""
+    try:
+        yield
+    except DAMAGE as error:
+        msg = f"{path.name!r} must be a state of TED, got {type(error).__name__}"
+        raise CheckpointError(msg) from error
 
 
 def is_open(state: Mapping[str, Any]) -> bool:

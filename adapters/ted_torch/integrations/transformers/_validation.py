@@ -15,7 +15,7 @@ from transformers import Trainer
 
 from ted_core import TedWarning
 from ted_core.config import RunConfig
-from ted_torch._validation import check_even_batches, check_trainer_options
+from ted_torch._validation import check_even_batches
 
 _HOOKS = (
     "_init_training_state",
@@ -26,7 +26,6 @@ _HOOKS = (
 # Losses of TRL's that are no mean over samples.
 _COUPLED = ("aot", "aot_unpaired", "sft")
 BY_LENGTH = "group_by_length"
-_TAKEN = ("epochs", "device", "num_replicas", "rank", "ids")
 
 
 def check_hooks(trainer: object) -> None:
@@ -39,18 +38,6 @@ def check_hooks(trainer: object) -> None:
             "the page of the integration says which versions do"
         )
         raise ImportError(msg)
-
-
-def check_bases(cls: type, mixin: type) -> None:
-    """Refuse a trainer before the mixin in the order of methods."""
-    for base in cls.__mro__[: cls.__mro__.index(mixin)]:
-        if issubclass(base, Trainer) and not issubclass(base, mixin):
-            msg = (
-                f"`{cls.__name__}` must have {mixin.__name__} first among its base "
-                f"classes, got {base.__name__} before it; write `class {cls.__name__}"
-                f"({mixin.__name__}, {base.__name__})`"
-            )
-            raise TypeError(msg)
 
 
 def check_loss_methods(cls: Any, mixin: Any) -> str:
@@ -79,12 +66,6 @@ def _goes_on(method: object) -> bool:
             return True
         codes += [one for one in code.co_consts if isinstance(one, CodeType)]
     return False
-
-
-def check_options(ted: object) -> dict[str, Any]:
-    """Return a copy of the user's options; some of them the trainer gives itself."""
-    remedy = "set it in `TrainingArguments`"
-    return check_trainer_options(ted, _TAKEN, framework="a trainer", remedy=remedy)
 
 
 def check_arguments(trainer: Any) -> None:
