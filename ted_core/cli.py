@@ -28,7 +28,7 @@ from ted_core.config import (
     table_of,
 )
 from ted_core.errors import CheckpointError, TedWarning
-from ted_core.history import HISTORY, TOKENS, savings_of
+from ted_core.history import HISTORY, TOKENS, import_optional, savings_of
 from ted_core.reports.sample_table import SampleTable, ordered
 from ted_core.schedules import (
     Constant,
@@ -240,13 +240,8 @@ def _rows(table: NDArray[np.void], max_rows: int = 20) -> NDArray[np.int64]:
 
 
 def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
-    except ModuleNotFoundError:
-        msg = "--plot needs Matplotlib: pip install 'ted-core[plot]'"
-        raise ValueError(msg) from None
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    matplotlib = import_optional("matplotlib.figure", needed_by="--plot", extra="plot")
+    figure = matplotlib.Figure(figsize=(6, 3.5), layout="constrained")
     kind = path.suffix.removeprefix(".") or "png"
     known = figure.canvas.get_supported_filetypes()
     if kind.lower() not in known:
@@ -255,7 +250,7 @@ def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
     axes = figure.subplots()
     axes.set_title(title, fontsize="medium")
     axes.step(table["epoch"], table["keep_fraction"], where="post", color="#0072B2")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch t", ylabel="kept share of the data", ylim=(0, 1.05))
     with _named("--plot", path, "written"), atomic_write(path) as file:
         figure.savefig(file, dpi=150, format=kind)

@@ -257,42 +257,35 @@ def steps_of(
     return sum(steps)
 
 
-def single_sample_epochs(
+def single_sample_warning(
     run: RunConfig,
     visited: NDArray[np.int64],
     batch_size: int,
     *,
     first: int = 0,
+    then: str = "which `BatchNorm1d` refuses: give the run `multiple_of={}`, or the "
+    "loader `drop_last=True`",
     **options: Unpack[StepOptions],
-) -> list[int]:
-    """Return the pruned epochs, from `first` on, with a last batch of one sample."""
+) -> str:
+    """Return what to say of pruned epochs with a last batch of one sample, or ""."""
     if options.get("drop_last") or batch_size == 1:
-        return []
+        return ""
     # Plain integers: they may be larger than those of an array.
     processes = int(options.get("world_size", 1)) if run.layout.shares_order else 1
-    return [
+    epochs = [
         epoch
         for epoch, count in enumerate(visited.tolist())
         if epoch >= first
         and count < run.layout.max_size
         and -(-count // processes) % int(batch_size) == 1
     ]
-
-
-def single_sample_warning(
-    run: RunConfig, visited: NDArray[np.int64], batch_size: int, **options: Any
-) -> str:
-    """Return what to say of `single_sample_epochs`, or an empty text."""
-    epochs = single_sample_epochs(run, visited, batch_size, **options)
     if not epochs:
         return ""
-    processes = options.get("world_size", 1) if run.layout.shares_order else 1
     shown = ", ".join(map(str, epochs[:5])) + (", ..." if epochs[5:] else "")
     return (
         f"`batch_size` of {batch_size} leaves a last batch of one sample in "
-        f"{len(epochs)} of {visited.size} epochs ({shown}), which `BatchNorm1d` "
-        f"refuses: give the run `multiple_of={batch_size * processes}`, or the "
-        "loader `drop_last=True`"
+        f"{len(epochs)} of {visited.size} epochs ({shown}), "
+        f"{then.format(batch_size * processes)}"
     )
 
 

@@ -93,6 +93,16 @@ class EpochAccounts:
         )
 
 
+def early_end_warning(config: RunConfig, epoch: int, remedy: str, by: str = "") -> str:
+    """Return what to say of a run that ends before `epoch`, ended `by` something."""
+    left = config.keep_ratios[epoch:]
+    return (
+        f"the run must have {config.epochs} epochs as planned, got {epoch}{by}: "
+        f"{left.size} more, {int((left == 1).sum())} of them on all data, did not run; "
+        f"{remedy}"
+    )
+
+
 def times_in(order: Ids, n: int) -> Counts:
     """Return how often an order holds each of n samples: `expected` of the accounts."""
     times = np.zeros(n, np.uint8)
@@ -237,10 +247,12 @@ def to_dataframe(
     return pandas.DataFrame(dict(columns), index=pandas.Index(values, name=name))
 
 
-def import_optional(package: str, *, needed_by: str) -> Any:
-    """Import a package that a single method needs, or say how to install it."""
+def import_optional(module: str, *, needed_by: str, extra: str = "") -> Any:
+    """Import what a single function needs, or say how to install its package."""
     try:
-        return import_module(package)
+        return import_module(module)
     except ModuleNotFoundError:
-        msg = f"`{needed_by}` needs {package}: pip install {package}"
+        package = module.partition(".")[0]
+        install = f"'ted-core[{extra}]'" if extra else package
+        msg = f"`{needed_by}` needs {package}: pip install {install}"
         raise ModuleNotFoundError(msg, name=package) from None

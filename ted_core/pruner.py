@@ -29,6 +29,7 @@ from ted_core.history import (
     Report,
     Rows,
     counts_of,
+    early_end_warning,
     savings_of,
     times_in,
 )
@@ -323,12 +324,8 @@ class Pruner:
         self._stopped = True
         _warn(missing)
         if self._epoch < self.epochs:
-            left = self.config.keep_ratios[self._epoch :]
-            _warn(
-                f"the run must have {self.epochs} epochs as planned, got "
-                f"{self._epoch}: {left.size} more, {int((left == 1).sum())} of them on "
-                "all data, did not run; give `epochs` the number that the training has"
-            )
+            remedy = "give `epochs` the number that the training has"
+            _warn(early_end_warning(self.config, self._epoch, remedy))
 
     def _check_received(self, sum_over: Callable[[Sequence[int]], list[int]]) -> bool:
         """Refuse an epoch without a finite value; else, say if deliveries are known."""

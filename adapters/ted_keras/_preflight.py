@@ -16,7 +16,7 @@ from keras import ops, tree
 from keras.optimizers import schedules
 
 from ted_core import TedWarning
-from ted_core.config import rounding_warning, single_sample_epochs
+from ted_core.config import rounding_warning, single_sample_warning
 from ted_core.reports import Preflight
 from ted_keras._backends import adapt
 from ted_keras._objective import ACTIVATIONS
@@ -122,16 +122,14 @@ class Check:
             f"epochs: {kept.size}, of {kept.min()} to {kept.max()} samples, {steps} "
             f"steps of {size}"
         )
-        if rounding := rounding_warning(pruner.config):
-            self.problems.append(rounding)
-        ones = single_sample_epochs(pruner.config, kept, size, first=pruner.epoch)
-        if ones:
-            shown = ", ".join(map(str, ones[:5])) + (", ..." if ones[5:] else "")
-            self.problems.append(
-                f"`batch_size` of {size} leaves a last batch of one sample in "
-                f"{len(ones)} of {kept.size} epochs ({shown}), of which a batch norm "
-                f"gets no variance: give `multiple_of={size}`"
-            )
+        single = single_sample_warning(
+            pruner.config,
+            kept,
+            size,
+            first=pruner.epoch,
+            then="of which a batch norm gets no variance: give `multiple_of={}`",
+        )
+        self.problems += filter(None, (rounding_warning(pruner.config), single))
 
     def _learning_rate(self) -> None:
         optimizer = self._model.optimizer

@@ -13,6 +13,7 @@ from keras import backend, ops
 
 from ted_core import EpochError, Pruner, TedWarning
 from ted_core._validation import check_int
+from ted_core.history import early_end_warning
 
 # What hands no call on that its own code doesn't show.
 _PLAIN = (keras.Layer, keras.Loss, keras.Metric, keras.Optimizer, int, float, str)
@@ -140,18 +141,16 @@ def warn_of_early_end(pruner: Pruner, callbacks: Iterable[Any]) -> None:
     """Warn of a training that ends before its last epoch has closed."""
     if pruner.finished:
         return
-    left = pruner.config.keep_ratios[pruner.epoch :]
     by = "".join(
         f" by {type(one).__name__}(monitor={one.monitor!r})"
         for one in callbacks
         if getattr(one, "stopped_epoch", 0)
     )
-    msg = (
-        f"the run must have {pruner.epochs} epochs as planned, got {pruner.epoch}{by}: "
-        f"{left.size} more, {int((left == 1).sum())} of them on all data, did not "
-        "run; go on with `fit(..., initial_epoch=ted.epoch)`, or give `epochs` the "
-        "number that the training has"
+    remedy = (
+        "go on with `fit(..., initial_epoch=ted.epoch)`, or give `epochs` the number "
+        "that the training has"
     )
+    msg = early_end_warning(pruner.config, pruner.epoch, remedy, by)
     warnings.warn(msg, TedWarning, stacklevel=3)
 
 

@@ -7,6 +7,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from statistics import fmean, median, stdev
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from ted_core.comparison._statistics import (
     holm,
     paired_difference,
 )
+from ted_core.history import import_optional
 
 __all__ = ["Comparison", "Row"]
 
@@ -518,13 +520,8 @@ def _draw(
     found: Comparison, path: str | os.PathLike[str], metric: str, title: str
 ) -> None:
     target = as_path(path)
-    try:
-        from matplotlib import rc_context  # noqa: PLC0415 - an extra
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        msg = "`plot` needs Matplotlib: pip install 'ted-core[plot]'"
-        raise ModuleNotFoundError(msg, name="matplotlib") from None
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    drawing = import_optional("matplotlib.figure", needed_by="plot", extra="plot")
+    figure = drawing.Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     labels = list(dict.fromkeys(row.arm for row in found.rows))
     total, n = max(row.samples for row in found.rows), len(found.seeds)
@@ -557,5 +554,6 @@ def _draw(
     kind = target.suffix.removeprefix(".") or "png"
     # The same comparison gives the same file.
     undated: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
-    with rc_context({"svg.hashsalt": "ted-core"}), atomic_write(target) as file:
+    settings = import_module("matplotlib").rc_context({"svg.hashsalt": "ted-core"})
+    with settings, atomic_write(target) as file:
         figure.savefig(file, dpi=150, format=kind, **undated)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from ted_core import EpochError, Pruner, Report, Savings, TedWarning, run_metrics
 from ted_core.config import RunOptions
+from ted_core.history import early_end_warning
 from ted_core.schedules import StepOptions
 from ted_torch._state import gather_state, own_state
 from ted_torch._step import LossInputs
@@ -264,13 +265,8 @@ class TEDCallback(Callback, Generic[Item]):
         del pl_module
         pruner = self.pruner
         if not pruner.finished and trainer.state.fn == "fit":
-            left = pruner.config.keep_ratios[pruner.epoch :]
-            msg = (
-                f"the run must have {pruner.epochs} epochs as planned, got "
-                f"{pruner.epoch}: {left.size} more, {int((left == 1).sum())} of them "
-                "on all data, did not run; fit on, or plan for the `max_epochs` that "
-                "will run"
-            )
+            remedy = "fit on, or plan for the `max_epochs` that will run"
+            msg = early_end_warning(pruner.config, pruner.epoch, remedy)
             warnings.warn(msg, TedWarning, stacklevel=2)
 
     def _open_next(self) -> None:
