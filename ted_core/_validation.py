@@ -74,6 +74,11 @@ def check_real(
     return number
 
 
+def set_real(thing: object, name: str, **rule: Any) -> None:
+    """Check a number of a frozen dataclass, and keep it as a float."""
+    object.__setattr__(thing, name, check_real(name, getattr(thing, name), **rule))
+
+
 def check_bool(name: str, value: object) -> bool:
     """Return what is True or False; nothing else counts as one of them."""
     if not isinstance(value, bool | np.bool_):

@@ -24,6 +24,7 @@ from ted_core._validation import (
     check_kind,
     check_real,
     check_samples,
+    set_real,
 )
 
 __all__ = [
@@ -133,12 +134,8 @@ class _Curve(ABC):
     def __post_init__(self) -> None:
         """Refuse arguments that make no schedule."""
         remedy = "it is the share to prune at the end of the curve, e.g. 0.7"
-        ratio = check_real(
-            "prune_ratio", self.prune_ratio, low=0, high=1, closed="left", remedy=remedy
-        )
-        anneal = check_real("anneal", self.anneal, low=0, high=1, closed="left")
-        object.__setattr__(self, "prune_ratio", ratio)
-        object.__setattr__(self, "anneal", anneal)
+        set_real(self, "prune_ratio", low=0, high=1, closed="left", remedy=remedy)
+        set_real(self, "anneal", low=0, high=1, closed="left")
         object.__setattr__(self, "warmup", check_int("warmup", self.warmup, minimum=0))
         check_choice("horizon", self.horizon, ("all", "pruning"))
 
@@ -196,8 +193,7 @@ class RollerCoaster(_Curve):
     def __post_init__(self) -> None:
         """Refuse arguments that make no schedule."""
         super().__post_init__()
-        beta = check_real("beta", self.beta, low=0, high=math.inf, closed="neither")
-        object.__setattr__(self, "beta", beta)
+        set_real(self, "beta", low=0, high=math.inf, closed="neither")
 
     def _ratio(self, progress: NDArray[np.float64]) -> Any:
         return np.exp(progress**self.beta * math.log1p(-self.prune_ratio))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ted_core import EpochError, EpochPlan, signals
 from ted_core.config import METHODS
+from ted_core.signals import _formulas
 from ted_torch._losses import dense_weights, mean_loss, per_sample
 from ted_torch._mask_diagnostics import SYMPTOMS, look, watch
 from ted_torch._validation import (
@@ -515,8 +516,6 @@ def _traceable(given: dict[str, Any]) -> dict[str, Any]:
     if labels is not None and logits is not None:
         if labels.ndim < logits.ndim:
             classes = torch.arange(logits.shape[-1], device=labels.device)
-            hot = labels[:, None] == classes
-            none = ~hot.any(dim=1, keepdim=True)
-            labels = hot.to(wide).masked_fill(none, float("nan"))
+            labels = _formulas.one_hot(_xp, logits, labels, classes)
         out["labels"] = labels.to(wide)
     return out

@@ -21,6 +21,7 @@ from ted_core._validation import (
     check_real_array,
     check_shape,
 )
+from ted_core.signals import _formulas
 
 __all__ = [
     "fit_logistic",
@@ -268,11 +269,8 @@ def logistic_losses(
 ) -> NDArray[np.float64]:
     """Return each sample's cross entropy, shape (n,), without the regulariser."""
     xs, ys = _check_labelled(x, y)
-    z = xs @ theta.T
-    top = z.max(axis=1)
-    own = z[np.arange(len(ys)), ys]
-    losses = np.log(np.exp(z - top[:, None]).sum(axis=1)) + (top - own)
-    return np.asarray(losses, np.float64)
+    log_p = _formulas.log_softmax(np, xs @ theta.T)
+    return np.asarray(-log_p[np.arange(len(ys)), ys], np.float64)
 
 
 def logistic_objective(
@@ -317,7 +315,7 @@ def logistic_gradients(
     l2: float,
 ) -> NDArray[np.float64]:
     """Return g_k, gradient of each sample's share of the objective, (n, classes d)."""
-    residual = _softmax(x @ theta.T)
+    residual = np.exp(_formulas.log_softmax(np, x @ theta.T))
     residual[np.arange(len(y)), y] -= 1
     data = residual[:, :, None] * x[:, None, :]
     return np.asarray((data + l2 * theta).reshape(len(x), -1), np.float64)
@@ -328,7 +326,7 @@ def logistic_hessian(
 ) -> NDArray[np.float64]:
     """Return H, the Hessian of the objective, shape (classes d, classes d)."""
     (n, d), c = x.shape, len(theta)
-    p = _softmax(x @ theta.T)
+    p = np.exp(_formulas.log_softmax(np, x @ theta.T))
     weighted = (p[:, :, None] * x[:, None, :]).reshape(n, c * d)
     hessian = weighted.T @ weighted / -n
     for j in range(c):  # the diagonal blocks have p_j (1 - p_j)
@@ -336,11 +334,6 @@ def logistic_hessian(
         hessian[block, block] += weighted[:, block].T @ x / n
     hessian[np.diag_indices(c * d)] += l2
     return np.asarray(hessian, np.float64)
-
-
-def _softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True), np.float64)
 
 
 def fit_logistic(

@@ -520,8 +520,9 @@ def _draw(
     found: Comparison, path: str | os.PathLike[str], metric: str, title: str
 ) -> None:
     target = as_path(path)
-    drawing = import_optional("matplotlib.figure", needed_by="plot", extra="plot")
-    figure = drawing.Figure(figsize=(8, 4.2), layout="constrained")
+    matplotlib = import_optional("matplotlib", needed_by="plot", extra="plot")
+    made_by = import_module("matplotlib.figure")
+    figure = made_by.Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     labels = list(dict.fromkeys(row.arm for row in found.rows))
     total, n = max(row.samples for row in found.rows), len(found.seeds)
@@ -554,6 +555,6 @@ def _draw(
     kind = target.suffix.removeprefix(".") or "png"
     # The same comparison gives the same file.
     undated: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
-    settings = import_module("matplotlib").rc_context({"svg.hashsalt": "ted-core"})
-    with settings, atomic_write(target) as file:
+    salted = matplotlib.rc_context({"svg.hashsalt": "ted-core"})
+    with salted, atomic_write(target) as file:
         figure.savefig(file, dpi=150, format=kind, **undated)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._validation import check_real
+from ted_core._validation import set_real
 from ted_core.reductions import Reduction
 from ted_core.selection._randomness import SELECT, first_word, stream, tie_hash
 from ted_core.selection.sharded import Selector
@@ -243,8 +243,7 @@ class Floored(StrategyDefaults):
 
     def __post_init__(self) -> None:
         """Refuse a floor that is no share."""
-        floor = check_real("class_floor", self.class_floor, low=0, high=1)
-        object.__setattr__(self, "class_floor", floor)
+        set_real(self, "class_floor", low=0, high=1)
 
     def check(self, n: int, smallest: int, labels: Labels | None) -> None:
         """Refuse missing labels, and floors above the smallest epoch."""

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ted_core._validation import check_real
+from ted_core._validation import set_real
 from ted_core.strategies.base import Request, Selection, StrategyDefaults, pick
 from ted_core.typing import Ids, id_dtype
 
@@ -60,8 +60,7 @@ class EpsilonGreedy(StrategyDefaults):
 
     def __post_init__(self) -> None:
         """Refuse what is no share."""
-        share = check_real("epsilon", self.epsilon, low=0, high=1)
-        object.__setattr__(self, "epsilon", share)
+        set_real(self, "epsilon", low=0, high=1)
 
     def select(self, request: Request) -> Selection:
         """Return G_t and R_t together."""

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._validation import check_real
+from ted_core._validation import set_real
 from ted_core.selection.top_k import pieces
 from ted_core.strategies.base import (
     Request,
@@ -98,8 +98,7 @@ class Importance(StrategyDefaults):
     def __post_init__(self) -> None:
         """Refuse what is no share."""
         for name in ("mix", "correction"):
-            share = check_real(name, getattr(self, name), low=0, high=1)
-            object.__setattr__(self, name, share)
+            set_real(self, name, low=0, high=1)
 
     def select(self, request: Request) -> Selection:
         """Return the samples drawn, and their weights."""

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ted_core._validation import check_real
+from ted_core._validation import set_real
 from ted_core.selection.top_k import pieces
 from ted_core.strategies.base import (
     Floored,
@@ -78,8 +78,7 @@ class SoftTop(Floored):
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range."""
-        power = check_real("sharpness", self.sharpness, low=0, high=1e30)
-        object.__setattr__(self, "sharpness", power)
+        set_real(self, "sharpness", low=0, high=1e30)
         super().__post_init__()
 
     def select(self, request: Request) -> Selection:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ted_core._validation import check_choice, check_real
+from ted_core._validation import check_choice, set_real
 from ted_core.reductions import MAX_FLOAT, MeanAndVariance, Reduction
 from ted_core.strategies.base import Floored, Request, Selection, keep_highest
 
@@ -70,12 +70,9 @@ class UCB(Floored):
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range."""
-        factor = check_real(
-            "confidence", self.confidence, low=0, high=float("inf"), closed="left"
-        )
+        set_real(self, "confidence", low=0, high=float("inf"), closed="left")
+        set_real(self, "alpha", low=0, high=1, closed="left")
         check_choice("bonus", self.bonus, ("variance", "deviation"))
-        object.__setattr__(self, "confidence", factor)
-        object.__setattr__(self, "alpha", MeanAndVariance(self.alpha).alpha)
         super().__post_init__()
 
     @property

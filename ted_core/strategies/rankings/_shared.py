@@ -55,9 +55,11 @@ def check_matrix(
     return matrix
 
 
-def check_logits(name: str, value: object) -> NDArray[np.float32]:
+def check_logits(
+    name: str, value: object, classes: int | str = "C"
+) -> NDArray[np.float32]:
     """Return logits (n, C) of at least one sample and two classes."""
-    z = check_matrix(name, value, ("n", "C"))
+    z = check_matrix(name, value, ("n", classes))
     if z.shape[1] < _MIN_CLASSES:
         msg = f"`{name}` must have at least {_MIN_CLASSES} classes, got shape {z.shape}"
         raise ValueError(msg)
@@ -87,10 +89,7 @@ def check_labels(
 
 def log_softmax(z: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return log p of logits (m, C)."""
-    below = z.astype(np.float64)
-    below -= below.max(axis=1, keepdims=True)
-    below -= np.log(np.exp(below).sum(axis=1, keepdims=True))
-    return below
+    return np.asarray(_formulas.log_softmax(np, z.astype(np.float64)))
 
 
 class LastLayer:
@@ -104,11 +103,13 @@ class LastLayer:
         *,
         bias: bool,
         names: tuple[str, str, str] = ("features", "logits", "labels"),
+        widths: tuple[int | str, int | str] = ("D", "C"),
     ) -> None:
-        """Check the arrays, which errors call by `names`."""
-        self.logits = check_logits(names[1], logits)
+        """Check the arrays, which errors call by `names`, as of these columns."""
+        self.logits = check_logits(names[1], logits, widths[1])
         self.n, self.classes = self.logits.shape
-        self._h = check_matrix(names[0], features, (self.n, "D"))
+        self._h = check_matrix(names[0], features, (self.n, widths[0]))
+        self.widths = self._h.shape[1], self.classes
         self.labels = check_labels(names[2], labels, self.n, self.classes)
         self._bias = bias
         self.width = self._h.shape[1] + bias

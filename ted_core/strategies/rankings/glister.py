@@ -85,8 +85,9 @@ def glister(
                 f"{type(held_out).__name__}"
             )
             raise TypeError(msg)
-        held = LastLayer(*held_out, bias=with_bias, names=_HELD_OUT)
-        _check_alike(layer, held)
+        held = LastLayer(
+            *held_out, bias=with_bias, names=_HELD_OUT, widths=layer.widths
+        )
     count = check_count(count, layer.n)
     step = check_real("rate", rate, low=0, high=np.inf, closed="left") / count
     rounds = min(check_int("refreshes", refreshes, minimum=1), count)
@@ -104,19 +105,6 @@ def glister(
             some = chosen[part]
             moved += layer.errors(some).T @ layer.features(some)
     return scores
-
-
-def _check_alike(layer: LastLayer, held: LastLayer) -> None:
-    for name, own, other in (
-        (_HELD_OUT[0], layer.width, held.width),
-        (_HELD_OUT[1], layer.classes, held.classes),
-    ):
-        if own != other:
-            msg = (
-                f"`{name}` must have as many columns as that of the training samples, "
-                f"got {other - own:+d}"
-            )
-            raise ValueError(msg)
 
 
 def _slope(held: LastLayer, moved: NDArray[np.float64]) -> NDArray[np.float64]:
