@@ -40,12 +40,10 @@ def counts_of(config: RunConfig) -> tuple[str, ...]:
 
 
 class EpochAccounts:
-    """Hold the plan of an epoch against how often each sample was delivered.
+    """Hold the plan of an epoch against how often each sample was delivered."""
 
-    `order` is the plan, shape (k,); `deliveries`, shape (n,), how often the loss
-    received each sample; `expected`, uint8 of shape (n,), how often one pass over this
-    process's share of the order holds each, by default once each of the plan.
-    """
+    # `expected`, shape (n,), is how often one pass over this process's share of the
+    # order holds each sample: once each of the plan, if it is not given.
 
     def __init__(
         self, order: Ids, deliveries: Counts, *, expected: Counts | None = None

@@ -22,13 +22,10 @@ _PLAIN = 3  # scale and id; the weight of that part and further parts where it i
 
 @dataclass(frozen=True)
 class Columns:
-    """A batch's columns (B, 3), or (B, 1 + 3 m) of m mixed parts; weights `given`.
-
-    The user's weights are one array (B, ...), one for each output, or None.
-    """
+    """A batch's columns (B, 3), or (B, 1 + 3 m) of m mixed parts; a user's weights."""
 
     rows: Any
-    given: Any = None
+    given: Any = None  # one array (B, ...), or one for each output
 
     @property
     def scale(self) -> Any:

@@ -96,16 +96,12 @@ def num_axes(loss: Any, y: Any, outputs: Any) -> int:
 
 
 def tokens_of(loss: Any, y: Any, outputs: Any) -> Any:
-    """Return 1.0 for each element (B, T) of a sequence's loss that counts, else 0.0.
-
-    None where a loss is one number a sample. Keras' mask, which the outputs carry, and
-    the loss's ``ignore_class`` say what counts.
-    """
+    """Return 1.0 where an element (B, T) of a sequence's loss counts, else 0.0."""
     axes = num_axes(loss, y, outputs)
     if axes == 1:
-        return None
+        return None  # one number a sample
     ones = ops.ones(ops.shape(outputs)[:axes], dtype="float32")
-    tokens = _AllOnes(ones)(ones, outputs)
+    tokens = _AllOnes(ones)(ones, outputs)  # times the mask that the outputs carry
     found = resolve_loss(loss, y, outputs)
     ignored = None
     if isinstance(found, keras.losses.Loss):

@@ -27,11 +27,7 @@ from ted_keras.data import Parts
 
 
 class Check:
-    """Facts and problems, gathered one question after the other.
-
-    What makes the training wrong is raised at once. Nothing leaves a trace in the
-    model's state or in the random numbers of the process.
-    """
+    """Facts and problems, gathered one question after the other, without a trace."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._objective = session, session.objective
@@ -43,11 +39,7 @@ class Check:
         self.problems: list[str] = []
 
     def raise_errors(self) -> None:
-        """Refuse what makes the training wrong, and warn of what may be meant.
-
-        That is a signal of another loss, and a learning rate that ends elsewhere. The
-        model makes a forward pass only where its loss is its own.
-        """
+        """Refuse what makes the training wrong, and warn of what may be meant."""
         with _random_numbers_kept():
             self._rows()
             self._learning_rate()

@@ -26,11 +26,7 @@ _MAX_TIMES = 255
 
 
 class Session:
-    """A run on a model: pruner, data and, while a fit runs, the steps' recorder.
-
-    `make_pruner` makes the pruner of a number of epochs; `scored` says which output is
-    scored, and what made it.
-    """
+    """A run on a model: pruner, data and, while a fit runs, the steps' recorder."""
 
     def __init__(
         self,
@@ -245,10 +241,8 @@ class Session:
     def _closed(
         self, state: dict[str, Any], mixed: NDArray[np.float32] | None
     ) -> dict[str, Any]:
-        """Return a state whose epoch is closed, if the steps had met all of it.
-
-        It was saved by a callback that stands before the session's.
-        """
+        """Return a state whose epoch is closed, if the steps had met all of it."""
+        # It was saved by a callback that stands before the session's.
         epochs = plain_field(state, "epochs", int)
         if epochs == self.pruner.epochs or not plain_field(state, "open.observed", int):
             return state
@@ -291,11 +285,8 @@ def _give(pruner: Pruner, mixed: NDArray[np.float32]) -> None:
 
 
 def override(model: Any, recorder: Recorder) -> Callable[[], None]:
-    """Override ``compute_loss`` and ``compute_metrics``; return what undoes it.
-
-    Keras documents both for subclasses to override. A batch that is none of a
-    session's, of an evaluation say, goes to the model's own methods as it came.
-    """
+    """Override ``compute_loss`` and ``compute_metrics``; return what undoes it."""
+    # A batch of an evaluation has no columns: it goes to the model's own methods.
     names = ("compute_loss", "compute_metrics")
     before = {name: vars(model)[name] for name in names if name in vars(model)}
     objective, compute_metrics = recorder.objective, model.compute_metrics

@@ -22,12 +22,10 @@ _CLASS_AXES = 2
 
 
 class Recorder:
-    """Write each sample's value to the store, from within the compiled step.
+    """Write each sample's value to the store, from within the compiled step."""
 
-    The store holds a sum of values, a code that counts and the sum of the values'
-    weights, 12 bytes a sample. A strategy that ranks nothing keeps values too, for
-    reports. Without a `mask` the site is the pre-activation of the scored output.
-    """
+    # The store holds a sum of values, a code that counts and the sum of the values'
+    # weights. A strategy that ranks nothing keeps values too, for reports.
 
     def __init__(
         self, model: Any, objective: Objective, config: RunConfig, *, mask: Mask | None
@@ -55,11 +53,7 @@ class Recorder:
         self.recording, self._sums = True, self.objective.reduction == "sum"
 
     def step(self, x: Any, y: Any, y_pred: Any, columns: Columns) -> Any:
-        """Record a batch, and return the scaled loss (Eq. 23) that is trained on.
-
-        At the output one more evaluation of the loss and its gradient there, never of
-        the network.
-        """
+        """Record a batch, and return the scaled loss (Eq. 23) that is trained on."""
         if columns.rows is self._last_rows:
             msg = (
                 "`train_step` must call `compute_loss` once a step, got a second call "
@@ -164,11 +158,8 @@ class Recorder:
         return self._write(columns, values, heavy)
 
     def _write(self, columns: Columns, values: Any, heavy: list[Any]) -> Any:
-        """Write values to the store; return a 0 for the step's result to depend on.
-
-        A sample that is not `heavy` everywhere, for its weight is 0 or none of its
-        tokens counts, comes without a value. A mixed value goes to all of its parts.
-        """
+        """Write values to the store; return a 0 for the step's result to depend on."""
+        # A sample of weight 0, or without a token that counts, comes without a value.
         values = ops.cast(values, "float32")
         counted, code = ops.ones_like(values), ops.ones_like(values) * SEEN
         for some in heavy:

@@ -97,10 +97,7 @@ def warn_of_shapes(model: Any, multiple_of: int, batch_size: int) -> None:
 
 
 def callbacks_beside() -> list[Any]:
-    """Return the callbacks of the fit that calls one of them.
-
-    Keras shows them to none, so that their list is looked for among the callers.
-    """
+    """Return the callbacks of the fit that calls one of them: Keras shows them none."""
     frame = sys._getframe()  # noqa: SLF001 - the one way to the callers
     while frame.f_back is not None:
         frame = frame.f_back

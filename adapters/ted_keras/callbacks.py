@@ -354,11 +354,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class _Backup:
-    """Two states on disk, the newest and the one before it, or none without a path.
+    """Two states on disk, the newest and the one before it, or none without a path."""
 
-    A kill between Keras' writing and ours leaves the one that goes with the model,
-    which is known again by the steps of its optimizer.
-    """
+    # A kill between Keras' writing and ours leaves the one that goes with the model,
+    # which is known again by the steps of its optimizer.
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         if path is not None and not isinstance(path, str | os.PathLike):
@@ -386,10 +385,7 @@ class _Backup:
         save_state(newest, make_state())
 
     def find(self, epoch: int, model: Any) -> State | None:
-        """Return the state in which the first epoch of a fit begins, or None.
-
-        A state of a later epoch is passed over, for Keras has undone its training.
-        """
+        """Return the state in which the first epoch of a fit begins, or None."""
         paths, self.searched = () if self.searched else self._paths, True
         for path in paths:
             if not path.exists():
@@ -397,7 +393,7 @@ class _Backup:
             state = load_state(path)
             steps = state.pop(_STEPS, None)
             if state["epoch"] != epoch:
-                continue
+                continue  # a later one: Keras has undone its training
             iterations = steps_made(model.optimizer)
             if steps != iterations:
                 msg = (

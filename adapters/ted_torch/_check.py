@@ -46,12 +46,9 @@ def check_run(
     optimizer: Any,
     scheduler: Any,
     accumulation: int,
-    hosted: bool,
+    hosted: bool,  # whether a trainer calls the loss
 ) -> Preflight:
-    """Look for what would go wrong; see `TED.check`.
-
-    Where it is `hosted`, a trainer calls the loss.
-    """
+    """Look for what would go wrong; see `TED.check`."""
     check_int("accumulation", accumulation, minimum=1)
     if sampler.pruner.finished:  # a job that was started once more
         return Preflight.finished(sampler.pruner.epochs)

@@ -43,10 +43,7 @@ def finish(recorder: StepRecorder, *, together: bool, partial: bool) -> None:
 
 
 def _observe(recorder: StepRecorder, *, optional: bool = False) -> dict[str, Any]:
-    """Give the pruner what all processes have recorded of the open epoch.
-
-    Return what it is to be closed with.
-    """
+    """Give the pruner what all recorded; return what the epoch is to be closed with."""
     recorder.flush()
     sampler, pruner = recorder.sampler, recorder.sampler.pruner
     plan, shard = pruner.plan(), pruner.config.shard
@@ -116,10 +113,7 @@ def _check_sampler(recorder: StepRecorder, facts: Facts, epoch: int) -> None:
 def _max_missing(
     recorder: StepRecorder, recorded: Recorded, *, optional: bool
 ) -> int | None:
-    """Return the samples of an incomplete batch of all processes; None if unknown.
-
-    An epoch resumed in its middle has a warning of its own.
-    """
+    """Return the samples of an incomplete batch of all processes; None if unknown."""
     sampler, batch = recorder.sampler, recorder.largest_batch()
     ranks, plan = sampler.ranks, sampler.pruner.plan()
     together = 1 if sampler.pruner.config.shard else ranks.world_size

@@ -78,10 +78,8 @@ def _class_axes(values: Tensor) -> list[int]:
 
 
 def _of_sigmoid(p: Tensor, gradient: Tensor) -> Tensor:
-    """Tell whether a binary cross entropy of the probabilities p has this gradient.
-
-    It is c / (1 - p), or -c / p where the label is 1, with a c of each sample.
-    """
+    """Tell whether a binary cross entropy of the probabilities p has this gradient."""
+    # It is c / (1 - p), or -c / p where the label is 1, with a c of each sample.
     # A single number a sample tells nothing but beside those of the others.
     axes = (1,) if p.shape[1] > 1 else (0, 1)
     g = gradient / gradient.abs().amax(axes, keepdim=True)

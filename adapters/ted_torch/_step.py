@@ -66,11 +66,9 @@ _INPUTS = tuple(SignalInputs.__annotations__)
 
 
 class _Observation:
-    """What one backward of one step brings: c_k, and the masks' inner products, added.
+    """What a backward of a step brings: c_k, and the masks' inner products, added."""
 
-    Of another signal, the values, and which samples have a weight.
-    """
-
+    # Of another signal, which samples have a weight, and the values.
     __slots__ = ("divisor", "ids", "masks", "total")
 
     def __init__(
@@ -83,10 +81,8 @@ class _Observation:
 def _observe_masks(
     ids: _CheckedIds, masks: Sequence[Tensor], waiting: list[_Observation]
 ) -> Callable[[Tensor], Tensor]:
-    """Put hooks on an eager step's masks; return what puts one on its losses.
-
-    Each backward of the step begins an observation at the losses.
-    """
+    """Put hooks on an eager step's masks; return what puts one on its losses."""
+    # Each backward of the step begins an observation at the losses.
     opened: _Observation | None = None
 
     def read_at(position: int, mask: Tensor) -> None:
@@ -206,10 +202,7 @@ class StepRecorder:
         return since if found is None else found
 
     def last_position(self) -> int | None:
-        """Return the position after the last batch received.
-
-        None before the first batch, and after one that does not follow the order.
-        """
+        """Return the position after the last batch, or None if it tells none."""
         received, last = self.received(), self._last
         if last is None or not last.numel():
             return None

@@ -21,11 +21,10 @@ Ranks: TypeAlias = Iterator[tuple[Ids, NDArray[np.float64]]]
 
 
 class Selector:
-    """Choose among the samples of this process, or with shards among those of all.
+    """Choose among the samples of this process, or with shards among those of all."""
 
-    Over shards every process makes the same calls in the same order, and gets back
-    what concerns its own samples.
-    """
+    # Over shards every process makes the same calls in the same order, and gets back
+    # what concerns its own samples.
 
     def __init__(self, total: int) -> None:
         self.total = total  # samples to choose from

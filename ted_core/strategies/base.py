@@ -265,12 +265,7 @@ class Floored(StrategyDefaults):
 def keep_highest(
     keys: Scores, request: Request, *, floor: float = 0.0, epoch: int | None = None
 ) -> Ids:
-    """Return the ids of the highest keys: each class's to its floor, then the best.
-
-    A floor holds no sample of the key ``-inf``, which has nothing to be trained on.
-    `epoch` is the key of the hash among equal keys, the request's by default. O(n);
-    with floors O(n log n) and 33 bytes a sample.
-    """
+    """Return the ids of the highest keys: each class's to its floor, then the best."""
     epoch = request.epoch if epoch is None else epoch
     labels, n = request.labels, request.n
     if request.count == request.total or floor == 0 or labels is None:
@@ -282,6 +277,7 @@ def keep_highest(
     index_in_class = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     kept = np.zeros(n, dtype=bool)
     held = index_in_class < np.repeat(minimums, sizes)
+    # A sample of the key -inf has nothing to be trained on.
     kept[by_class[held & (keys[by_class] > -np.inf)]] = True
     rest = best_first[~kept[best_first]]
     kept[rest[: request.count - int(kept.sum())]] = True

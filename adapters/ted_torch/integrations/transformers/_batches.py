@@ -66,10 +66,7 @@ def documents_of(dataset: Any) -> Tensor | None:
 
 
 class Watch:
-    """Outputs and masks of a batch; its rows may be parts of samples, or hold several.
-
-    `documents` counts the packed texts of each sample of the data set.
-    """
+    """Outputs and masks of a batch, whose rows may be parts of samples or hold several."""
 
     def __init__(
         self, ids: Tensor, columns: Mapping[str, Any], documents: Tensor | None
@@ -157,12 +154,10 @@ class Watch:
 
     @contextmanager
     def on(self, model: nn.Module, net: Any, *, hosted: bool) -> Iterator[None]:
-        """Watch a model, `net` being what is inside of its wrappers, for one step.
-
-        Where `hosted`, the trainer's own `compute_loss` calls it, perhaps past its
-        head: masks then stand at the last hidden state, or at the logits of a model
-        without words. Without `net` there are none.
-        """
+        """Watch a model for one step; without `net`, its inside, there are no masks."""
+        # Where `hosted`, the trainer's own `compute_loss` calls it, perhaps past its
+        # head: masks then stand at the last hidden state, or at the logits of a model
+        # without words.
         unwrap = getattr(net, "get_base_model", None)
         net = unwrap() if unwrap else net
         embeddings = getattr(net, "get_output_embeddings", None)

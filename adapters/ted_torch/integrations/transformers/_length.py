@@ -22,11 +22,8 @@ from ted_core.schedules import StepOptions
 def planned_length(
     args: Any, n: int, batch_size: int, steps: StepOptions, options: Mapping[str, Any]
 ) -> tuple[int, int | None]:
-    """Return the epochs to plan, and the optimizer steps if the last one is cut.
-
-    As in the trainer, `max_steps` goes before `num_train_epochs`. A run of `max_steps`
-    is planned over the fewest epochs that have as many steps.
-    """
+    """Return the epochs to plan, and the optimizer steps if the last one is cut."""
+    # A run of `max_steps` is planned over the fewest epochs that have as many steps.
     if args.max_steps <= 0 and args.num_train_epochs == int(args.num_train_epochs):
         return int(args.num_train_epochs), None
 
