@@ -3,8 +3,6 @@
 The engine compares variants; `softmax` and the demos of the adapters train them.
 """
 
-from __future__ import annotations
-
 from ted_core.demo.datasets import load_digits
 
 __all__ = ["load_digits"]
