@@ -66,7 +66,7 @@ def documents_of(dataset: Any) -> Tensor | None:
 
 
 class Watch:
-    """Outputs and masks of a batch, also of rows that are parts of samples or hold many."""
+    """Outputs and masks of a batch; rows may be parts of samples, or hold several."""
 
     def __init__(
         self, ids: Tensor, columns: Mapping[str, Any], documents: Tensor | None
