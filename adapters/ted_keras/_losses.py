@@ -1,7 +1,4 @@
-"""Keras losses, taken apart: a loss for each sample, and how it is reduced.
-
-A `loss` is whatever a model is compiled with: a name, a function or a Keras loss.
-"""
+"""What a model is compiled with, taken apart: a loss a sample, and its reduction."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ted_keras._backends import adapt
 from ted_keras._batch_columns import Columns
 from ted_keras._objective import Objective
 from ted_keras._validation import own_train_step
-from ted_keras.masks import Mask, mask_gradient, pre_activation
+from ted_keras.masks import Mask, mask_gradient, pre_activation, wide
 
 SEEN, WEIGHTLESS = 1, 256
 """What a sample adds to its code: when it comes by, and when it has no value."""
@@ -111,11 +111,11 @@ class Recorder:
     def _values(self, x: Any, y: Any, y_pred: Any, tokens: Any, own: Any) -> Any:
         """Return the signal at the scored output, shape (B,)."""
         objective, picked = self.objective, self.objective.pick(y_pred)
-        outputs = _wide(picked)
+        (outputs,) = wide(picked)
         if self._signal == "loss":
             return objective.losses(y, outputs, tokens)
         if self._signal != "mask_gradient":
-            hidden = None if self._hidden is None else _wide(self._hidden)
+            hidden = None if self._hidden is None else wide(self._hidden)[0]
             kind, target = objective.activation(y, outputs), objective.pick(y)
             return signal_values(
                 self._config, target, outputs, kind, hidden, bias=self._bias
@@ -185,12 +185,6 @@ class Recorder:
 def _sums(weights: Any) -> Any:
     """Return the sum of each sample's weights, shape (B,)."""
     return ops.sum(weights, axis=tuple(range(1, len(weights.shape))))
-
-
-def _wide(values: Any) -> Any:
-    """Return half precision as float32."""
-    kind = backend.standardize_dtype(values.dtype)
-    return values if kind == "float64" else ops.cast(values, "float32")
 
 
 def check_classes(

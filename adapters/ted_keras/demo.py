@@ -1,7 +1,4 @@
-"""The demo of Keras, a plug-in of the core's: ``python -m ted_keras.demo``.
-
-The core compares and draws (`ted_core.demo.engine`); here is how Keras trains once.
-"""
+"""How Keras trains once for the core's demo: ``python -m ted_keras.demo``."""
 
 from __future__ import annotations
 

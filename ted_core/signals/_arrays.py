@@ -1,8 +1,4 @@
-"""Validation of arrays of any library.
-
-Nothing here reads a value of an array: shapes and dtypes are checked, values never,
-so that no call waits for a device.
-"""
+"""Validation of arrays of any library; no value is read, so no call waits."""
 
 from __future__ import annotations
 

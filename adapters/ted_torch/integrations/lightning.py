@@ -227,8 +227,7 @@ class TEDCallback(Callback, Generic[Item]):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the session's epoch, before a loader with workers reads ahead in it."""
         del trainer, pl_module
-        if not self.pruner.finished:
-            self.session.set_epoch(self.session.epoch)
+        self._open_epoch()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check loader and epoch, and open the epoch in which the fit begins."""
@@ -239,7 +238,7 @@ class TEDCallback(Callback, Generic[Item]):
             # Saved after an epoch's last step: Lightning takes the epoch for ended,
             # and its batches for the next one's.
             self.session.close_epoch()
-            self._open_next()
+            self._open_epoch()
             trainer.fit_loop.restarting = False
             trainer.fit_loop.reset_restart_stage()
         if session.epoch != epoch:
@@ -249,8 +248,7 @@ class TEDCallback(Callback, Generic[Item]):
                 "or begin with a new trainer"
             )
             raise EpochError(msg)
-        if not session.pruner.finished:
-            session.set_epoch(epoch)
+        self._open_epoch()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the epoch, log it, and open the next."""
@@ -258,7 +256,7 @@ class TEDCallback(Callback, Generic[Item]):
         self.session.close_epoch()
         metrics = run_metrics(self.pruner)
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
-        self._open_next()
+        self._open_epoch()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn of epochs that were planned and did not run."""
@@ -269,8 +267,8 @@ class TEDCallback(Callback, Generic[Item]):
             msg = early_end_warning(pruner.config, pruner.epoch, remedy)
             warnings.warn(msg, TedWarning, stacklevel=2)
 
-    def _open_next(self) -> None:
-        """Open the epoch after the one that has closed, if there is one."""
+    def _open_epoch(self) -> None:
+        """Open the session's epoch, if there is one more."""
         if not self.pruner.finished:
             self.session.set_epoch(self.session.epoch)
 
