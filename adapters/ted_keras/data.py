@@ -274,10 +274,16 @@ def _check_weights(weights: Any, y: Any, size: int) -> Any:
             f"...), got shape {found.shape}"
         )
         raise ValueError(msg)
-    if not ((found >= 0) & (found < np.inf)).all():
-        msg = "`weights` must be finite and at least 0, got others"
+    return _check_not_negative("`weights`", found)
+
+
+def _check_not_negative(
+    label: str, weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    if not ((weights >= 0) & (weights < np.inf)).all():
+        msg = f"{label} must be finite and at least 0, got others"
         raise ValueError(msg)
-    return found
+    return weights
 
 
 def _check_pairs(pairs: Any, ids: Ids, n: int) -> NDArray[np.float32]:
@@ -304,9 +310,7 @@ def _check_pairs(pairs: Any, ids: Ids, n: int) -> NDArray[np.float32]:
                 f"the weights of `pairs` must have shape {ids.shape}, got {share.shape}"
             )
             raise ValueError(msg)
-        if not ((share >= 0) & (share < np.inf)).all():
-            msg = "the weights of `pairs` must be finite and at least 0, got others"
-            raise ValueError(msg)
+        share = _check_not_negative("the weights of `pairs`", share)
         parts.append((part, np.broadcast_to(share, ids.shape)))
     if not np.array_equal(parts[0][0], ids):
         msg = (

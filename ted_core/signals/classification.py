@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ted_core._validation import check_bool
+from ted_core._validation import check_bool, check_shape
 from ted_core.signals import _arrays, _formulas
 from ted_core.signals._formulas import Array
 
@@ -118,7 +118,7 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     h = _arrays.as_floating("hidden", hidden, minimum_ndim=2)
     xp, biased = _arrays.namespace(logits=z, hidden=h), check_bool("bias", bias)
     shape = (z.shape[0], *h.shape[1:2])
-    _arrays.check_same_shape("hidden", h, shape, "`logits`, samples first")
+    check_shape("hidden", h, shape, " like `logits`, samples first")
     with _arrays.quiet(xp):
         return _formulas.grand(xp, z, _arrays.as_labels(z, labels), h, bias=biased)
 

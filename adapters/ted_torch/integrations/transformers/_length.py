@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,16 +57,10 @@ def planned_length(
         return epochs, count(epochs) - last + math.ceil(share * last)
     # No epoch has more steps than one of all data.
     least = 2 if shortest.keep_ratios[0] == 1 else 1
-    few = max(args.max_steps // steps_for(n, batch_size, **steps), least)
-    many = few
+    few = many = max(args.max_steps // steps_for(n, batch_size, **steps), least)
     while count(many) < args.max_steps:
         few, many = many, min(2 * many, MAX_EPOCHS)
-    while few < many:
-        middle = (few + many) // 2
-        if count(middle) < args.max_steps:
-            few = middle + 1
-        else:
-            many = middle
+    few += bisect_left(range(few, many), args.max_steps, key=count)
     total = count(few)
     begun = total - _last(planned(few), batch_size, steps)
     if args.max_steps <= begun:
