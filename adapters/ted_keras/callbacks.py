@@ -107,8 +107,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     Notes
     -----
     12 bytes a sample on the device (in NumPy with JAX), read once an epoch. `logs` gets
-    `ted_core.run_metrics`. The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED:
-    Accelerate Model Training by Internal Generalization, ECAI 2024.
+    `ted_core.run_metrics`. Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------

@@ -64,9 +64,8 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
     """Warn when the training loss falls too slowly for the hardest samples to help.
 
     A ranking by difficulty, ``signal="loss"`` with :class:`TopScore` say, fails where
-    what is hardest is what the network can't learn yet. Then the loss of what it trains
-    on has hardly fallen after an eighth of the epochs. It is a weak sign: it came where
-    the ranking lost most, and in some settings where it did not lose.
+    what is hardest is what the network can't learn yet. It is a weak sign: it came
+    where the ranking lost most, and in some settings where it did not lose.
 
     Parameters
     ----------
@@ -94,9 +93,7 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
 
     Notes
     -----
-    O(1); call it after each epoch. How often it was right on runs that had no part in
-    choosing the bound, and where it says nothing, is on the page "Does the choice of
-    samples pay?" of the results.
+    O(1); call it after each epoch.
 
     Examples
     --------

@@ -56,9 +56,8 @@ def el2n(logits: Array, labels: Array) -> Array:
 
     Notes
     -----
-    O(size of `logits`). With indices and one-hot labels ``1 - p_y`` is summed from the
-    other classes, so that solved samples keep their order down to the smallest float.
-    The paper averages over runs, early in training: see :class:`ted_core.Mean`.
+    O(size of `logits`). Solved samples keep their order down to the smallest float. The
+    paper averages over runs, early in training: see :class:`ted_core.Mean`.
 
     References
     ----------
@@ -294,8 +293,7 @@ def normalize(values: Array) -> Array:
 
     Notes
     -----
-    Ours, not from the paper. The mean depends on who shares the step: the value of a
-    sample is noisier the smaller the batch, and 1 for a batch of one. O(B).
+    Ours, not from the paper; 1 for a batch of one. O(B).
 
     Examples
     --------

@@ -19,7 +19,7 @@ class UCB(Floored):
     r"""Keep the highest upper confidence bounds, mu_k + c v_k.
 
     mu and v are averages over time of the sample's value and of its squared distance
-    from mu. The prune ratio is the share of the data that is pruned, as for TED.
+    from mu.
 
     Parameters
     ----------
@@ -40,11 +40,9 @@ class UCB(Floored):
 
     Notes
     -----
-    A sample never seen comes first. The bonus of a pruned sample stays as it
-    was: nothing new is known of it. The paper trains with the loss as it is; here
-    1 / r_t is the run's `scale_loss`. Its code is not public: `alpha`, the start at
-    the first value, ``"deviation"``, class floors and the default of `confidence` are
-    ours. O(n), 4 bytes a sample of state.
+    The paper trains with the loss as it is; here 1 / r_t is the run's `scale_loss`. Its
+    code is not public: `alpha`, the start at the first value, ``"deviation"``, class
+    floors and the default of `confidence` are ours. O(n), 4 bytes a sample of state.
 
     References
     ----------

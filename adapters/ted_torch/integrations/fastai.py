@@ -84,14 +84,10 @@ class TEDCallback(Callback):  # type: ignore[misc]
 
     Notes
     -----
-    The learner's loader, loss function and model stay as they are: in an epoch it reads
-    a copy of its loader that visits the kept samples, each batch with its ids. For a
-    fit `ted_core.run_metrics` stand beside the learner's metrics. The
-    learner's loss, which it logs, is not divided; the one that it differentiates is.
-    ``lr_find``, ``validate`` and ``get_preds`` go on as without the callback.
-
-    The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training
-    by Internal Generalization, ECAI 2024. A step evaluates the loss function twice.
+    The learner's loader, loss function and model stay as they are. For a fit
+    `ted_core.run_metrics` stand beside the learner's metrics. The loss that it logs is
+    not divided; the one that it differentiates is. A step evaluates the loss function
+    twice. Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------

@@ -49,10 +49,8 @@ def contextual_diversity(
 
     Notes
     -----
-    In the paper a class of a picture is a mixture of the softmax of the picture's
-    regions that are predicted as it. A picture that is classified as a whole is one
-    region, so that the mixture is its softmax, and samples of all predictions are
-    compared. Rankings of the same seed and another `count` begin alike.
+    A picture that is classified as a whole is one of the paper's regions. Rankings of
+    the same seed and another `count` begin alike.
     O(count `block` C), less where classes are smaller; scratch space O(`block` C).
 
     References

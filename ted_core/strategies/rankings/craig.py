@@ -68,12 +68,9 @@ def craig(
 
     Notes
     -----
-    The lazy form of the greedy algorithm: the same samples, few gains computed. In
-    each block the similarity covered is at least 1 - 1/e of the most that as many
-    samples can cover. The paper trains with the number of samples that each one
-    stands for as its weight; :class:`ted_core.Static` has no weights. Rankings of the
-    same seed and another `count` begin alike.
-    O(n `block` (C + D)), scratch space of three blocks of float64 pairs.
+    The lazy form of the greedy algorithm: the same samples, few gains computed.
+    Rankings of the same seed and another `count` begin alike. The paper's weights are
+    not used. O(n `block` (C + D)), scratch space of three blocks of float64 pairs.
 
     References
     ----------

@@ -72,10 +72,8 @@ def dataset_pruning(
     Notes
     -----
     H is the Hessian of the mean loss in the last layer as a Kronecker product, of the
-    means of diag(p) - p p' and of (h, 1) (h, 1)'. The paper solves the choice of many
-    by simulated annealing. The sum over all blocks is no longer than the sums of the
-    blocks together. O(n `block` (C + D) + D^3), and O(n C D) for `bound`; scratch
-    space of two blocks of float64 pairs.
+    means of diag(p) - p p' and of (h, 1) (h, 1)'. O(n `block` (C + D) + D^3), and
+    O(n C D) for `bound`; scratch space of two blocks of float64 pairs.
 
     References
     ----------

@@ -42,10 +42,8 @@ def deepfool(logits: ArrayLike, weights: ArrayLike) -> Scores:
 
     Notes
     -----
-    Exact, for the boundary of a linear head is made of planes; DeepFool follows the
-    network down to its input in steps of this kind. The label plays no part. Equal
-    distances stay equal, and :class:`ted_core.Static` breaks ties. O(n C + C^2 D),
-    in scratch space of blocks of samples and two copies of `weights`.
+    Exact, for the boundary of a linear head is made of planes. The label plays no part.
+    O(n C + C^2 D), in scratch space of blocks of samples and two copies of `weights`.
 
     References
     ----------
