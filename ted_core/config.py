@@ -37,7 +37,7 @@ from ted_core.selection.sharded import Layout, Shard
 from ted_core.signals import SIGNALS
 from ted_core.strategies import Importance, Random, SoftTop, Strategy, TopScore
 from ted_core.strategies.base import Labels
-from ted_core.typing import State
+from ted_core.typing import Floats, State
 
 __all__ = ["METHODS", "RunOptions"]
 
@@ -193,7 +193,7 @@ class RunConfig:
         return 0 if self.lengths is None else int(self.lengths.sum(dtype=np.int64))
 
     @cached_property
-    def keep_ratios(self) -> NDArray[np.float64]:
+    def keep_ratios(self) -> Floats:
         """Nominal keep ratio of each epoch, shape (epochs,)."""
         return keep_ratios(self.schedule, self.epochs)
 
@@ -223,7 +223,7 @@ class RunConfig:
         }
 
 
-def max_visited(run: RunConfig, ratios: NDArray[np.float64]) -> NDArray[np.int64]:
+def max_visited(run: RunConfig, ratios: Floats) -> NDArray[np.int64]:
     """Return how many samples a process trains on at each ratio, at most."""
     # Over shards a process trains as long as the one that keeps most.
     longest = run.layout.max_size
@@ -317,7 +317,7 @@ def check_known(run: RunConfig, name: str) -> None:
 
 
 def table_of(
-    run: RunConfig, ratios: NDArray[np.float64], kept: NDArray[np.int64]
+    run: RunConfig, ratios: Floats, kept: NDArray[np.int64]
 ) -> NDArray[np.void]:
     """Return the schedule table of epochs with these ratios and counts."""
     columns = {

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core.config import RunConfig
 from ted_core.schedules import Savings
-from ted_core.typing import Counts, Ids
+from ted_core.typing import Counts, Floats, Ids
 
 __all__ = ["Report"]
 
@@ -173,7 +173,7 @@ class Report:
     0.0
     """
 
-    keep_ratio: NDArray[np.float64]
+    keep_ratio: Floats
     planned: NDArray[np.int64]
     observed: NDArray[np.int64]
     distinct: NDArray[np.int64]

@@ -36,7 +36,7 @@ from ted_core.history import (
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules import Savings, StepOptions
 from ted_core.selection.sharded import repeat_order
-from ted_core.typing import Scores, State
+from ted_core.typing import Floats, Scores, State
 
 __all__ = ["Pruner"]
 
@@ -417,7 +417,7 @@ class Pruner:
         visited = self._visited()
         return steps_of(self.config, visited, batch_size, first=first, **options)
 
-    def _ratios(self) -> NDArray[np.float64]:
+    def _ratios(self) -> Floats:
         """Return the keep ratios of the closed epochs and of those to come."""
         left = () if self.finished else self.config.keep_ratios[self._epoch :]
         return np.array([*self._history["keep_ratio"], *left], np.float64)

@@ -22,6 +22,7 @@ from ted_core._validation import (
     check_shape,
 )
 from ted_core.signals import _formulas
+from ted_core.typing import Floats
 
 __all__ = [
     "fit_logistic",
@@ -37,9 +38,7 @@ _MAX_STEPS = 200  # of Newton's method
 _Parameters = TypeVar("_Parameters")
 
 
-def internal_generalization(
-    loss_first: ArrayLike, loss_last: ArrayLike
-) -> NDArray[np.float64]:
+def internal_generalization(loss_first: ArrayLike, loss_last: ArrayLike) -> Floats:
     r"""Return IG = L(D, theta_T) - L(D, theta_1) (Eq. 3).
 
     Parameters
@@ -73,7 +72,7 @@ def internal_generalization(
 
 def internal_generalization_distance(
     loss_without: ArrayLike, loss_full: ArrayLike
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return IGD = L(D, theta_without) - L(D, theta_full) (Eq. 4).
 
     Parameters
@@ -115,7 +114,7 @@ def retrained_igd(
     objective: Callable[[_Parameters], float],
     n: int,
     subsets: Iterable[ArrayLike],
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return the IGD of each pruned subset, by retraining without it (Eq. 4).
 
     Parameters
@@ -175,7 +174,7 @@ def leave_one_out_igd(
     n: int,
     *,
     ids: ArrayLike | None = None,
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return the IGD of single samples, by retraining without each (Eqs. 4 and 9).
 
     Parameters
@@ -210,7 +209,7 @@ def leave_one_out_igd(
     return retrained_igd(fit, objective, n, out[:, None])
 
 
-def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float64]:
+def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> Floats:
     r"""Return 1/2 g_k' H^-1 g_k / n^2, the IGD of each sample to second order.
 
     Parameters
@@ -264,9 +263,7 @@ def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float6
     return np.asarray(np.square(half).sum(axis=0) / (2 * n**2), np.float64)
 
 
-def logistic_losses(
-    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike
-) -> NDArray[np.float64]:
+def logistic_losses(theta: Floats, x: ArrayLike, y: ArrayLike) -> Floats:
     """Return each sample's cross entropy, shape (n,), without the regulariser."""
     xs, ys = _check_labelled(x, y)
     log_p = _formulas.log_softmax(np, xs @ theta.T)
@@ -274,7 +271,7 @@ def logistic_losses(
 
 
 def logistic_objective(
-    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
+    theta: Floats, x: ArrayLike, y: ArrayLike, *, l2: float
 ) -> float:
     r"""Return L(D, theta), the mean cross entropy + l2/2 ``|theta|^2``.
 
@@ -308,12 +305,12 @@ def logistic_objective(
 
 
 def logistic_gradients(
-    theta: NDArray[np.float64],
-    x: NDArray[np.float64],
+    theta: Floats,
+    x: Floats,
     y: NDArray[np.int64],
     *,
     l2: float,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return g_k, gradient of each sample's share of the objective, (n, classes d)."""
     residual = np.exp(_formulas.log_softmax(np, x @ theta.T))
     residual[np.arange(len(y)), y] -= 1
@@ -321,9 +318,7 @@ def logistic_gradients(
     return np.asarray((data + l2 * theta).reshape(len(x), -1), np.float64)
 
 
-def logistic_hessian(
-    theta: NDArray[np.float64], x: NDArray[np.float64], *, l2: float
-) -> NDArray[np.float64]:
+def logistic_hessian(theta: Floats, x: Floats, *, l2: float) -> Floats:
     """Return H, the Hessian of the objective, shape (classes d, classes d)."""
     (n, d), c = x.shape, len(theta)
     p = np.exp(_formulas.log_softmax(np, x @ theta.T))
@@ -342,9 +337,9 @@ def fit_logistic(
     *,
     l2: float,
     classes: int | None = None,
-    start: NDArray[np.float64] | None = None,
+    start: Floats | None = None,
     tolerance: float = 1e-12,
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return argmin of mean cross entropy + l2/2 ``|theta|^2``, by Newton's method.
 
     Parameters
@@ -417,9 +412,7 @@ def fit_logistic(
     raise RuntimeError(msg)
 
 
-def _check_labelled(
-    x: object, y: object
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _check_labelled(x: object, y: object) -> tuple[Floats, NDArray[np.int64]]:
     """Return inputs (n, d) and class indices (n,), or say what is wrong."""
     xs = check_real_array("x", x)
     ys = as_array("y", y)

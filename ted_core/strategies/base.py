@@ -13,7 +13,7 @@ from ted_core._validation import set_real
 from ted_core.reductions import Reduction
 from ted_core.selection._randomness import SELECT, first_word, stream, tie_hash
 from ted_core.selection.sharded import Selector
-from ted_core.typing import Ids, Scores, id_dtype
+from ted_core.typing import Floats, Ids, Scores, id_dtype
 
 __all__ = ["Request", "Selection", "Strategy"]
 
@@ -226,7 +226,7 @@ def pick(ids: Ids, count: int, request: Request) -> Ids:
     return request.draw(ids, count, seed=seed)
 
 
-def gumbel_noise(ids: Ids, request: Request) -> NDArray[np.float64]:
+def gumbel_noise(ids: Ids, request: Request) -> Floats:
     """Return -log(-log u), u uniform in (0, 1) by a hash of seed, epoch and id."""
     # The highest of log w_k + noise are a selection one by one in proportion to w_k.
     seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ted_core._validation import set_real
 from ted_core.selection.top_k import pieces
@@ -15,7 +14,7 @@ from ted_core.strategies.base import (
     StrategyDefaults,
     gumbel_noise,
 )
-from ted_core.typing import Scores
+from ted_core.typing import Floats, Scores
 
 __all__ = ["Importance"]
 
@@ -137,7 +136,7 @@ class Importance(StrategyDefaults):
             raise ValueError(msg)
         return total / max(size, 1)
 
-    def _log_weights(self, scores: Scores, mean: float) -> NDArray[np.float64]:
+    def _log_weights(self, scores: Scores, mean: float) -> Floats:
         """Return log w_k of scores."""
         relative = scores.astype(np.float64) / mean if mean else 1.0 + 0 * scores
         with np.errstate(divide="ignore"):  # of a score of 0 without a mix

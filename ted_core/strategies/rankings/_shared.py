@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ted_core._validation import as_array, check_int
 from ted_core.selection._randomness import tie_hash
 from ted_core.signals import _formulas
-from ted_core.typing import Ids, Scores
+from ted_core.typing import Floats, Ids, Scores
 
 BLOCK = 5000
 """Samples of a block by default: pairs of them fit 200 MB, as a class of CIFAR-10."""
@@ -87,7 +87,7 @@ def check_labels(
     return y.astype(np.int64, copy=False)
 
 
-def log_softmax(z: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_softmax(z: NDArray[np.float32]) -> Floats:
     """Return log p of logits (m, C)."""
     return np.asarray(_formulas.log_softmax(np, z.astype(np.float64)))
 
@@ -114,16 +114,14 @@ class LastLayer:
         self._bias = bias
         self.width = self._h.shape[1] + bias
 
-    def features(self, ids: Any) -> NDArray[np.float64]:
+    def features(self, ids: Any) -> Floats:
         """Return (h, 1), or h without a bias."""
         h = self._h[ids]
         out = np.ones((len(h), self.width))
         out[:, : h.shape[1]] = h
         return out
 
-    def errors(
-        self, ids: Any, logits: NDArray[Any] | None = None
-    ) -> NDArray[np.float64]:
+    def errors(self, ids: Any, logits: NDArray[Any] | None = None) -> Floats:
         """Return p - y, of other logits than the samples' own if they are given."""
         z = self.logits[ids] if logits is None else logits
         y = np.zeros(z.shape)

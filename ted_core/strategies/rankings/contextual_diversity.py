@@ -14,7 +14,7 @@ from ted_core.strategies.rankings._shared import (
     log_softmax,
     ranked,
 )
-from ted_core.typing import Ids, Scores
+from ted_core.typing import Floats, Ids, Scores
 
 __all__ = ["contextual_diversity"]
 
@@ -77,7 +77,7 @@ def contextual_diversity(
     return ranked(divide(len(z), y, block=block, seed=seed), count, order)
 
 
-def _farthest_first(log_p: NDArray[np.float64], number: int) -> NDArray[np.intp]:
+def _farthest_first(log_p: Floats, number: int) -> NDArray[np.intp]:
     p = np.exp(log_p)
     nearest = np.full(len(p), np.inf)
     chosen = np.empty(number, np.intp)

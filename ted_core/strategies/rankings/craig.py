@@ -15,7 +15,7 @@ from ted_core.strategies.rankings._shared import (
     divide,
     ranked,
 )
-from ted_core.typing import Ids, Scores
+from ted_core.typing import Floats, Ids, Scores
 
 __all__ = ["craig"]
 
@@ -98,9 +98,7 @@ def craig(
     return ranked(parts, count, order)
 
 
-def _distances(
-    errors: NDArray[np.float64], features: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _distances(errors: Floats, features: Floats) -> Floats:
     """Return |g_i - g_j| of outer products, whose inner products are products."""
     square = errors @ errors.T
     square *= features @ features.T
@@ -112,7 +110,7 @@ def _distances(
     return np.sqrt(np.maximum(square, 0.0, out=square), out=square)
 
 
-def _medoids(distances: NDArray[np.float64], number: int) -> NDArray[np.intp]:
+def _medoids(distances: Floats, number: int) -> NDArray[np.intp]:
     """Return the greedy order of facility location: largest gain, then the first."""
     # A gain can only fall as samples are chosen, by its rounded sum too: each entry is
     # no larger than before. So an old gain that is below a new one need not be renewed.

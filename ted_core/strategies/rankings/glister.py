@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_bool, check_int, check_real
 from ted_core.strategies.rankings._shared import LastLayer, check_count, hash_order
-from ted_core.typing import Scores
+from ted_core.typing import Floats, Scores
 
 __all__ = ["glister"]
 
@@ -107,7 +107,7 @@ def glister(
     return scores
 
 
-def _slope(held: LastLayer, moved: NDArray[np.float64]) -> NDArray[np.float64]:
+def _slope(held: LastLayer, moved: Floats) -> Floats:
     """Return the gradient of the mean held-out loss at theta - moved."""
     total = np.zeros_like(moved)
     for part in held.blocks(held.n):
@@ -117,9 +117,7 @@ def _slope(held: LastLayer, moved: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
-def _products(
-    layer: LastLayer, ids: NDArray[np.int64], slope: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _products(layer: LastLayer, ids: NDArray[np.int64], slope: Floats) -> Floats:
     """Return <slope, g> of some samples."""
     gains = np.empty(ids.size)
     for part in layer.blocks(ids.size):
