@@ -19,15 +19,7 @@ from ted_core._validation import (
 )
 from ted_core.typing import Counts, Scores
 
-__all__ = [
-    "Columns",
-    "Count",
-    "Last",
-    "Mean",
-    "Polyak",
-    "Reduction",
-    "polyak_update",
-]
+__all__ = ["Columns", "Count", "Last", "Mean", "Polyak", "Reduction", "polyak_update"]
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
 """State columns by name, each of shape (m,); ``"score"`` is always among them."""

@@ -48,9 +48,7 @@ def pack(order: Ids, scale: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([scale, *np.divmod(order, _BASE)], axis=1, dtype=np.float32)
 
 
-def pack_parts(
-    parts: Sequence[tuple[Ids, NDArray[np.float32]]],
-) -> NDArray[np.float32]:
+def pack_parts(parts: Sequence[tuple[Ids, NDArray[np.float32]]]) -> NDArray[np.float32]:
     """Return the columns of mixed parts that follow those of the batch's own ids."""
     (_, own), *others = parts
     columns = [own]

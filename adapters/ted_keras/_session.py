@@ -122,10 +122,7 @@ class Session:
             self._put_mixed()
             sums = counts = np.zeros_like(sums)
         self.pruner.observe_sums(
-            sums,
-            counts.astype(np.uint8),
-            deliveries=deliveries,
-            weightless=weightless,
+            sums, counts.astype(np.uint8), deliveries=deliveries, weightless=weightless
         )
 
     def _put_mixed(self) -> None:

@@ -60,10 +60,7 @@ def fit(
         lr * _START, max(1, steps - rise), warmup_target=lr, warmup_steps=rise
     )
     optimizer = keras.optimizers.SGD(
-        rate,
-        momentum=engine.MOMENTUM,
-        nesterov=True,
-        weight_decay=engine.WEIGHT_DECAY,
+        rate, momentum=engine.MOMENTUM, nesterov=True, weight_decay=engine.WEIGHT_DECAY
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss)

@@ -305,11 +305,7 @@ def logistic_objective(
 
 
 def logistic_gradients(
-    theta: Floats,
-    x: Floats,
-    y: NDArray[np.int64],
-    *,
-    l2: float,
+    theta: Floats, x: Floats, y: NDArray[np.int64], *, l2: float
 ) -> Floats:
     """Return g_k, gradient of each sample's share of the objective, (n, classes d)."""
     residual = np.exp(_formulas.log_softmax(np, x @ theta.T))

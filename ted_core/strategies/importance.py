@@ -8,12 +8,7 @@ import numpy as np
 
 from ted_core._validation import set_real
 from ted_core.selection.top_k import pieces
-from ted_core.strategies.base import (
-    Request,
-    Selection,
-    StrategyDefaults,
-    gumbel_noise,
-)
+from ted_core.strategies.base import Request, Selection, StrategyDefaults, gumbel_noise
 from ted_core.typing import Floats, Scores
 
 __all__ = ["Importance"]

@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ted_core.strategies.rankings._shared import (
-    check_logits,
-    check_matrix,
-    row_blocks,
-)
+from ted_core.strategies.rankings._shared import check_logits, check_matrix, row_blocks
 from ted_core.typing import Scores
 
 __all__ = ["deepfool"]

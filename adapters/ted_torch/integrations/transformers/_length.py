@@ -10,13 +10,7 @@ from typing import Any
 
 from ted_core import TedWarning, steps_for
 from ted_core._validation import MAX_EPOCHS
-from ted_core.config import (
-    RunConfig,
-    RunOptions,
-    make_config,
-    max_visited,
-    steps_of,
-)
+from ted_core.config import RunConfig, RunOptions, make_config, max_visited, steps_of
 from ted_core.schedules import StepOptions
 
 
