@@ -27,7 +27,7 @@ from ted_core.config import (
     steps_of,
     table_of,
 )
-from ted_core.errors import CheckpointError, TedWarning
+from ted_core.errors import CheckpointError, TedWarning, warn_caller
 from ted_core.history import HISTORY, TOKENS, import_optional, savings_of
 from ted_core.reports.sample_table import SampleTable, ordered
 from ted_core.schedules import (
@@ -209,7 +209,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     total = steps_of(run, visited, arguments.batch_size, **loader)
     single = single_sample_warning(run, visited, arguments.batch_size, **loader)
     if single:
-        warnings.warn(single, TedWarning, stacklevel=2)
+        warn_caller(single)
     saved = planned_save_ratio(
         run.schedule, run.epochs, n=run.n, multiple_of=run.multiple_of
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import random
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,8 +14,8 @@ import numpy as np
 from keras import ops, tree
 from keras.optimizers import schedules
 
-from ted_core import TedWarning
 from ted_core.config import rounding_warning, single_sample_warning
+from ted_core.errors import warn_caller
 from ted_core.reports import Preflight
 from ted_keras._backends import adapt
 from ted_keras._objective import ACTIVATIONS
@@ -70,7 +69,7 @@ class Check:
         """Warn of each problem, in `fit` of those that no check has told."""
         for problem in self.problems:
             if not (fit and problem in self._session.told):
-                warnings.warn(problem, TedWarning, stacklevel=4)
+                warn_caller(problem)
         self._session.told.update(self.problems)
 
     @cached_property

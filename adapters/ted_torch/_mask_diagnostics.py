@@ -7,12 +7,10 @@ logarithms, or probabilities of a sigmoid; -1 if nothing was seen.
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from ted_core import TedWarning
+from ted_core.errors import warn_caller
 
 SYMPTOMS = 4
 _MIN_COSINE = 1e-4
@@ -134,4 +132,4 @@ def warn_of(symptoms: Tensor, epoch: int, signal: str) -> None:
             "tensor before `sigmoid`, with `binary_cross_entropy_with_logits`"
         )
     for message in found:
-        warnings.warn(message, TedWarning, stacklevel=5)
+        warn_caller(message)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ted_core._validation import as_array, check_epochs
-from ted_core.errors import TedWarning
+from ted_core.errors import warn_caller
 
 __all__ = ["LOSS_LEFT", "Preflight", "early_warning"]
 
@@ -120,10 +119,9 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
     if left <= LOSS_LEFT:
         return False
     if values.size == when + 1:
-        msg = (
+        warn_caller(
             f"`losses` must fall to {LOSS_LEFT:g} of the first in {when} epochs for "
             f"the hardest samples to be worth keeping, got {left:.2f}; prefer "
             '`strategy=SoftTop()` with `signal="margin"`, or `strategy=Random()`'
         )
-        warnings.warn(msg, TedWarning, stacklevel=2)
     return True

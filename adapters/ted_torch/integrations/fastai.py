@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,11 +30,11 @@ from ted_core import (
     Pruner,
     Report,
     Savings,
-    TedWarning,
     atomic_write,
     run_metrics,
 )
 from ted_core.config import RunOptions
+from ted_core.errors import warn_caller
 from ted_core.reports.metrics import METRICS, TOKENS_SAVED
 from ted_torch._validation import DAMAGE, check_trainer_options
 from ted_torch.session import TED
@@ -548,9 +547,8 @@ def _compare(host: float, ours: float) -> None:
     same = math.isclose(host, ours, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
     if same or not math.isfinite(host):
         return
-    msg = (
+    warn_caller(
         f"the learner's loss must be the mean of its samples' losses, got {host:.6g} "
         f"and a mean of {ours:.6g}; the mean is trained: class weights, `ignore_index` "
         "and `reduction='sum'` make the difference"
     )
-    warnings.warn(msg, TedWarning, stacklevel=2)

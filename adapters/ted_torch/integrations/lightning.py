@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack
 
@@ -11,8 +10,9 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from ted_core import EpochError, Pruner, Report, Savings, TedWarning, run_metrics
+from ted_core import EpochError, Pruner, Report, Savings, run_metrics
 from ted_core.config import RunOptions
+from ted_core.errors import warn_caller
 from ted_core.history import early_end_warning
 from ted_core.schedules import StepOptions
 from ted_torch._state import gather_state, own_state
@@ -264,8 +264,7 @@ class TEDCallback(Callback, Generic[Item]):
         pruner = self.pruner
         if not pruner.finished and trainer.state.fn == "fit":
             remedy = "fit on, or plan for the `max_epochs` that will run"
-            msg = early_end_warning(pruner.config, pruner.epoch, remedy)
-            warnings.warn(msg, TedWarning, stacklevel=2)
+            warn_caller(early_end_warning(pruner.config, pruner.epoch, remedy))
 
     def _open_epoch(self) -> None:
         """Open the session's epoch, if there is one more."""
