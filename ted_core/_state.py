@@ -345,10 +345,7 @@ _LIKELY = (
 
 
 def read_states(path: Path) -> list[Found]:
-    """Return the states in any file that the pages say how to write, the latest first.
-
-    A folder is read by the files of its checkpoint that hold a state.
-    """
+    """Return the states in a file, or in those of a checkpoint, the latest first."""
     found = _states_in_folder(path) if path.is_dir() else _states_in_file(path)
     # Ultralytics' file has those of two epochs, a folder may have those of many.
     return sorted(found, key=lambda one: -one.epoch)

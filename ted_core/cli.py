@@ -27,8 +27,8 @@ from ted_core.config import (
     steps_of,
     table_of,
 )
-from ted_core.errors import CheckpointError, TedWarning
-from ted_core.history import HISTORY, TOKENS, savings_of
+from ted_core.errors import CheckpointError, TedWarning, warn_caller
+from ted_core.history import HISTORY, TOKENS, import_optional, savings_of
 from ted_core.reports.sample_table import SampleTable, ordered
 from ted_core.schedules import (
     Constant,
@@ -215,7 +215,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     total = steps_of(run, visited, arguments.batch_size, **loader)
     single = single_sample_warning(run, visited, arguments.batch_size, **loader)
     if single:
-        warnings.warn(single, TedWarning, stacklevel=2)
+        warn_caller(single)
     saved = planned_save_ratio(
         run.schedule, run.epochs, n=run.n, multiple_of=run.multiple_of
     )
@@ -246,13 +246,8 @@ def _rows(table: NDArray[np.void], max_rows: int = 20) -> NDArray[np.int64]:
 
 
 def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
-    except ModuleNotFoundError:
-        msg = "--plot needs Matplotlib: pip install 'ted-core[plot]'"
-        raise ValueError(msg) from None
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    matplotlib = import_optional("matplotlib.figure", needed_by="--plot", extra="plot")
+    figure = matplotlib.Figure(figsize=(6, 3.5), layout="constrained")
     kind = path.suffix.removeprefix(".") or "png"
     known = figure.canvas.get_supported_filetypes()
     if kind.lower() not in known:
@@ -261,7 +256,7 @@ def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
     axes = figure.subplots()
     axes.set_title(title, fontsize="medium")
     axes.step(table["epoch"], table["keep_fraction"], where="post", color="#0072B2")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch t", ylabel="kept share of the data", ylim=(0, 1.05))
     with _named("--plot", path, "written"), atomic_write(path) as file:
         figure.savefig(file, dpi=150, format=kind)

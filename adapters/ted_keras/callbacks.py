@@ -23,7 +23,7 @@ from ted_core import (
 from ted_core._validation import check_choice
 from ted_core.checkpoint import plain_field
 from ted_core.config import RunOptions, check_known
-from ted_core.reports.preflight import Preflight
+from ted_core.reports import Preflight
 from ted_core.typing import State
 from ted_keras._objective import ACTIVATIONS
 from ted_keras._preflight import Check
@@ -107,8 +107,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     Notes
     -----
     12 bytes a sample on the device (in NumPy with JAX), read once an epoch. `logs` gets
-    `ted_core.run_metrics`. The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED:
-    Accelerate Model Training by Internal Generalization, ECAI 2024.
+    `ted_core.run_metrics`. Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------
@@ -354,11 +353,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class _Backup:
-    """Two states on disk, the newest and the one before it, or none without a path.
+    """Two states on disk, the newest and the one before it, or none without a path."""
 
-    A kill between Keras' writing and ours leaves the one that goes with the model,
-    which is known again by the steps of its optimizer.
-    """
+    # A kill between Keras' writing and ours leaves the one that goes with the model,
+    # which is known again by the steps of its optimizer.
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         if path is not None and not isinstance(path, str | os.PathLike):
@@ -386,10 +384,7 @@ class _Backup:
         save_state(newest, make_state())
 
     def find(self, epoch: int, model: Any) -> State | None:
-        """Return the state in which the first epoch of a fit begins, or None.
-
-        A state of a later epoch is passed over, for Keras has undone its training.
-        """
+        """Return the state in which the first epoch of a fit begins, or None."""
         paths, self.searched = () if self.searched else self._paths, True
         for path in paths:
             if not path.exists():
@@ -397,7 +392,7 @@ class _Backup:
             state = load_state(path)
             steps = state.pop(_STEPS, None)
             if state["epoch"] != epoch:
-                continue
+                continue  # a later one: Keras has undone its training
             iterations = steps_made(model.optimizer)
             if steps != iterations:
                 msg = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,10 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 from torch.utils.data import BatchSampler, DataLoader
 
-from ted_core import TedWarning, signals
+from ted_core import signals
 from ted_core._validation import check_int
 from ted_core.config import rounding_warning, single_sample_warning
+from ted_core.errors import warn_caller
 from ted_core.reports import Preflight
 from ted_torch._row_order import random_states_kept
 from ted_torch.data import TEDSampler, find_ids
@@ -46,12 +46,9 @@ def check_run(
     optimizer: Any,
     scheduler: Any,
     accumulation: int,
-    hosted: bool,
+    hosted: bool,  # whether a trainer calls the loss
 ) -> Preflight:
-    """Look for what would go wrong; see `TED.check`.
-
-    Where it is `hosted`, a trainer calls the loss.
-    """
+    """Look for what would go wrong; see `TED.check`."""
     check_int("accumulation", accumulation, minimum=1)
     if sampler.pruner.finished:  # a job that was started once more
         return Preflight.finished(sampler.pruner.epochs)
@@ -67,7 +64,7 @@ def check_run(
     if not hosted:
         check.mask()
     for problem in check.problems:
-        warnings.warn(problem, TedWarning, stacklevel=3)
+        warn_caller(problem)
     return Preflight(tuple(check.lines), tuple(check.problems))
 
 

@@ -7,12 +7,10 @@ logarithms, or probabilities of a sigmoid; -1 if nothing was seen.
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from ted_core import TedWarning
+from ted_core.errors import warn_caller
 
 SYMPTOMS = 4
 _MIN_COSINE = 1e-4
@@ -78,10 +76,8 @@ def _class_axes(values: Tensor) -> list[int]:
 
 
 def _of_sigmoid(p: Tensor, gradient: Tensor) -> Tensor:
-    """Tell whether a binary cross entropy of the probabilities p has this gradient.
-
-    It is c / (1 - p), or -c / p where the label is 1, with a c of each sample.
-    """
+    """Tell whether a binary cross entropy of the probabilities p has this gradient."""
+    # It is c / (1 - p), or -c / p where the label is 1, with a c of each sample.
     # A single number a sample tells nothing but beside those of the others.
     axes = (1,) if p.shape[1] > 1 else (0, 1)
     g = gradient / gradient.abs().amax(axes, keepdim=True)
@@ -136,4 +132,4 @@ def warn_of(symptoms: Tensor, epoch: int, signal: str) -> None:
             "tensor before `sigmoid`, with `binary_cross_entropy_with_logits`"
         )
     for message in found:
-        warnings.warn(message, TedWarning, stacklevel=5)
+        warn_caller(message)

@@ -9,8 +9,9 @@ fields that all have alike, and under ``ranks`` each process's own.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from ted_core.checkpoint import (
     plain_field,
 )
 from ted_core.typing import State
+from ted_torch._validation import DAMAGE
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import TEDSampler
 from ted_torch.ranks import SPLIT_ALIKE, Ranks, all_gather, process_of
@@ -266,6 +268,16 @@ def _read_buffer(state: Mapping[str, Any], n: int, version: int) -> dict[str, Te
         )
         raise CheckpointError(msg)
     return buffer
+
+
+@contextmanager
+def damage_refused(path: Path) -> Iterator[None]:
+    """Refuse a file of sessions that can't be read, or lacks a part."""
+    try:
+        yield
+    except DAMAGE as error:
+        msg = f"{path.name!r} must be a state of TED, got {type(error).__name__}"
+        raise CheckpointError(msg) from error
 
 
 def is_open(state: Mapping[str, Any]) -> bool:

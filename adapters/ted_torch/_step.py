@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ted_core import EpochError, EpochPlan, signals
 from ted_core.config import METHODS
+from ted_core.signals import _formulas
 from ted_torch._losses import dense_weights, mean_loss, per_sample
 from ted_torch._mask_diagnostics import SYMPTOMS, look, watch
 from ted_torch._validation import (
@@ -65,11 +66,9 @@ _INPUTS = tuple(SignalInputs.__annotations__)
 
 
 class _Observation:
-    """What one backward of one step brings: c_k, and the masks' inner products, added.
+    """What a backward of a step brings: c_k, and the masks' inner products, added."""
 
-    Of another signal, the values, and which samples have a weight.
-    """
-
+    # Of another signal, which samples have a weight, and the values.
     __slots__ = ("divisor", "ids", "masks", "total")
 
     def __init__(
@@ -82,10 +81,8 @@ class _Observation:
 def _observe_masks(
     ids: _CheckedIds, masks: Sequence[Tensor], waiting: list[_Observation]
 ) -> Callable[[Tensor], Tensor]:
-    """Put hooks on an eager step's masks; return what puts one on its losses.
-
-    Each backward of the step begins an observation at the losses.
-    """
+    """Put hooks on an eager step's masks; return what puts one on its losses."""
+    # Each backward of the step begins an observation at the losses.
     opened: _Observation | None = None
 
     def read_at(position: int, mask: Tensor) -> None:
@@ -205,10 +202,7 @@ class StepRecorder:
         return since if found is None else found
 
     def last_position(self) -> int | None:
-        """Return the position after the last batch received.
-
-        None before the first batch, and after one that does not follow the order.
-        """
+        """Return the position after the last batch, or None if it tells none."""
         received, last = self.received(), self._last
         if last is None or not last.numel():
             return None
@@ -515,8 +509,6 @@ def _traceable(given: dict[str, Any]) -> dict[str, Any]:
     if labels is not None and logits is not None:
         if labels.ndim < logits.ndim:
             classes = torch.arange(logits.shape[-1], device=labels.device)
-            hot = labels[:, None] == classes
-            none = ~hot.any(dim=1, keepdim=True)
-            labels = hot.to(wide).masked_fill(none, float("nan"))
+            labels = _formulas.one_hot(_xp, logits, labels, classes)
         out["labels"] = labels.to(wide)
     return out

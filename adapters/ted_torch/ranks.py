@@ -120,11 +120,9 @@ Parts: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def merge(parts: Parts, counters: Tensor, *, group: Any = None) -> tuple[Parts, Tensor]:
-    """Add the buffers of all processes, in one collective of 12 bytes a sample.
-
-    The totals have the same bits on every process; those of counters in [0, 2^48) are
-    exact, on up to 4,096 processes.
-    """
+    """Add the buffers of all processes, in one collective of 12 bytes a sample."""
+    # The totals have the same bits on every process; those of counters in [0, 2^48) are
+    # exact, on up to 4,096 processes.
     sums, counts, deliveries, weightless = parts
     # Weight 0 matters where there is no value: up to 255 the sum of the counts leaves
     # it the last 12 bits.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack
 
@@ -11,8 +10,10 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from ted_core import EpochError, Pruner, Report, Savings, TedWarning, run_metrics
+from ted_core import EpochError, Pruner, Report, Savings, run_metrics
 from ted_core.config import RunOptions
+from ted_core.errors import warn_caller
+from ted_core.history import early_end_warning
 from ted_core.schedules import StepOptions
 from ted_torch._state import gather_state, own_state
 from ted_torch._step import LossInputs
@@ -226,8 +227,7 @@ class TEDCallback(Callback, Generic[Item]):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the session's epoch, before a loader with workers reads ahead in it."""
         del trainer, pl_module
-        if not self.pruner.finished:
-            self.session.set_epoch(self.session.epoch)
+        self._open_epoch()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check loader and epoch, and open the epoch in which the fit begins."""
@@ -238,7 +238,7 @@ class TEDCallback(Callback, Generic[Item]):
             # Saved after an epoch's last step: Lightning takes the epoch for ended,
             # and its batches for the next one's.
             self.session.close_epoch()
-            self._open_next()
+            self._open_epoch()
             trainer.fit_loop.restarting = False
             trainer.fit_loop.reset_restart_stage()
         if session.epoch != epoch:
@@ -248,8 +248,7 @@ class TEDCallback(Callback, Generic[Item]):
                 "or begin with a new trainer"
             )
             raise EpochError(msg)
-        if not session.pruner.finished:
-            session.set_epoch(epoch)
+        self._open_epoch()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the epoch, log it, and open the next."""
@@ -257,24 +256,18 @@ class TEDCallback(Callback, Generic[Item]):
         self.session.close_epoch()
         metrics = run_metrics(self.pruner)
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
-        self._open_next()
+        self._open_epoch()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn of epochs that were planned and did not run."""
         del pl_module
         pruner = self.pruner
         if not pruner.finished and trainer.state.fn == "fit":
-            left = pruner.config.keep_ratios[pruner.epoch :]
-            msg = (
-                f"the run must have {pruner.epochs} epochs as planned, got "
-                f"{pruner.epoch}: {left.size} more, {int((left == 1).sum())} of them "
-                "on all data, did not run; fit on, or plan for the `max_epochs` that "
-                "will run"
-            )
-            warnings.warn(msg, TedWarning, stacklevel=2)
+            remedy = "fit on, or plan for the `max_epochs` that will run"
+            warn_caller(early_end_warning(pruner.config, pruner.epoch, remedy))
 
-    def _open_next(self) -> None:
-        """Open the epoch after the one that has closed, if there is one."""
+    def _open_epoch(self) -> None:
+        """Open the session's epoch, if there is one more."""
         if not self.pruner.finished:
             self.session.set_epoch(self.session.epoch)
 
