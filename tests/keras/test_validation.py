@@ -201,7 +201,7 @@ def two_masks():
 
 
 def one_number(y, z):
-    return keras.ops.mean((y - z) ** 2)
+    return keras.ops.mean(z**2) - keras.ops.mean(y)
 
 
 @pytest.mark.parametrize(
