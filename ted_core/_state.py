@@ -370,11 +370,23 @@ def _states_in_folder(folder: Path) -> list[Found]:
         f"`{folder}` must be a file or a checkpoint's folder with a session, as "
         f"`ted.pt`, `ted.npz` or `custom_checkpoint_0.pkl`, got {shown}"
     )
+    inside = [one.name for one in folder.iterdir() if one.is_dir()]
+    inside = [name for name in inside if re.fullmatch(r"checkpoint[-_]\d+", name)]
+    if inside:
+        last = max(inside, key=lambda name: (len(name), name))  # 10 behind 5
+        msg += f"; give one of its {len(inside)} checkpoints, `{folder / last}` say"
     raise CheckpointError(msg)
 
 
 def _states_in_file(path: Path) -> list[Found]:
-    if not _is_of_torch(path):
+    if _has_member(path, "model.weights.h5"):
+        msg = (
+            f"`{path}` must be a saved state, got Keras' model, which holds no "
+            "session; give the file of `backup=` or of `ted.save(path)`"
+        )
+        raise CheckpointError(msg)
+    # A file of torch.save is a zip with other members than ours has.
+    if not _has_member(path, "/data.pkl"):
         return [Found(path.name, load_state(path))]
     torch = import_optional("torch", needed_by=path.name)
     try:
@@ -395,11 +407,11 @@ def _states_in_file(path: Path) -> list[Found]:
     return found
 
 
-def _is_of_torch(path: Path) -> bool:
-    """Tell a file of torch.save, a zip with other members than ours has."""
+def _has_member(path: Path, ending: str) -> bool:
+    """Return whether a file is a zip with a member of this ending."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
+            return any(name.endswith(ending) for name in archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
 

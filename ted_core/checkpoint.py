@@ -277,6 +277,8 @@ def check_returned(state: object) -> None:
     """Refuse what `state_dict()` did not return; a whole checkpoint may hold that."""
     if not isinstance(state, Mapping):
         msg = f"`state` must be a mapping, got {type(state).__name__}"
+        if isinstance(state, str | os.PathLike):
+            msg += "; read the file first, `ted_core.load_state(path)`"
         raise TypeError(msg)
     if "format" in state:
         return

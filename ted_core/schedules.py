@@ -466,6 +466,18 @@ class Savings:
     forwarded: int
     tokens: Savings | None = None
 
+    def __str__(self) -> str:
+        """Return the ratios in words, for people."""
+        said = f"{self.forwarded} of {self.full} samples forwarded"
+        said = f"{100 * self.ratio:.1f} % saved, {said}"
+        if self.tokens is None:
+            return said
+        saved = 100 * self.tokens.ratio
+        return (
+            f"{said}; of the tokens {saved:.1f} % saved, {self.tokens.forwarded} of "
+            f"{self.tokens.full} forwarded"
+        )
+
     @property
     def ratio(self) -> float:
         """Counted save ratio (Eq. 24); 0 before the first epoch has closed."""

@@ -42,7 +42,7 @@ def reduction_of(loss: Any) -> str:
         )
         msg = (
             "`reduction` of the loss must be 'sum_over_batch_size' or 'sum', got "
-            f"{kind!r}{why}"
+            f"{kind!r}{why}; leave `reduction` out"
         )
         raise ValueError(msg)
     return "sum" if kind == "sum" else "mean"

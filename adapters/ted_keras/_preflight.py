@@ -94,7 +94,8 @@ class Check:
                 "`data(ids)` must give sample ids[j] as row j, got rows that are not "
                 "reversed for the reversed ids; a function that sorts the ids, as HDF5 "
                 "wants it, must undo that: `up = np.argsort(ids)`, then "
-                "`file[ids[up]][np.argsort(up)]`"
+                "`file[ids[up]][np.argsort(up)]`; one that shuffles must not: TED "
+                "shuffles"
             )
             raise ValueError(msg)
         self.lines.append(f"data: {source.n} samples, row j of a batch is ids[j]")
@@ -195,12 +196,18 @@ class Check:
         return {float(ops.convert_to_numpy(total)) for total in found}
 
     def _outputs(self) -> None:
-        """Hold the outputs of the batch against the signal and the loss."""
+        """Hold the outputs of the batch against the loss and the signal."""
         _, y, y_pred = self._passed
-        outputs, masked = self._objective.pick(y_pred), self._session.mask is not None
-        kind = self._objective.activation(y, outputs)
+        objective, given = self._objective, self._batch[2]
+        _ = objective.reduction  # refuses what a step would
+        scale = ops.ones(self._ids.size)
+        if given is not None:
+            given = tree.map_structure(ops.convert_to_tensor, given)
+        objective.weigh(y, y_pred, scale, given)
+        outputs, masked = objective.pick(y_pred), self._session.mask is not None
+        kind = objective.activation(y, outputs)
         check_classes(self._pruner.config, outputs, kind, masked=masked)
-        if problem := self._objective.mismatch(y, outputs):
+        if problem := objective.mismatch(y, outputs):
             self.problems.append(problem)
 
     def _site(self) -> None:

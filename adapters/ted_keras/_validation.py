@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -85,6 +85,19 @@ def check_fit(model: object, fitted: object, fit_epochs: int, epochs: int) -> No
         raise EpochError(msg)
 
 
+def check_data(steps: object, length: object, *, read: bool) -> None:
+    """Refuse a fit on other data than the session's, or with steps of its own."""
+    if not read:
+        msg = "`fit` must be given this session's `ted.data`, got other data"
+        raise EpochError(msg)
+    if steps is not length:
+        msg = (
+            "`fit` must be given this session's `ted.data`, without "
+            f"`steps_per_epoch`, got {steps} steps an epoch"
+        )
+        raise EpochError(msg)
+
+
 def warn_of_shapes(model: Any, multiple_of: int, batch_size: int) -> None:
     """Warn of a step that will be compiled for many batch shapes."""
     if model.jit_compile and multiple_of % batch_size:
@@ -106,18 +119,33 @@ def callbacks_beside() -> list[Any]:
     return []
 
 
-def check_backups(callbacks: Iterable[Any]) -> None:
-    """Refuse a model's backup of other moments than the session's."""
-    for one in callbacks:
-        if isinstance(one, keras.callbacks.BackupAndRestore):
-            freq = one.save_freq
-            if freq != "epoch":
-                msg = (
-                    f"`save_freq` of BackupAndRestore must be 'epoch' beside `backup`, "
-                    f"got {freq!r}: TED keeps a state of each epoch's end, and a model "
-                    "of another moment could not be resumed with it"
-                )
-                raise ValueError(msg)
+def check_backups(ted: object, callbacks: Sequence[Any], *, wanted: bool) -> None:
+    """Refuse a model's backup of other moments than the session's; warn without one."""
+    for place, one in enumerate(callbacks):
+        if not isinstance(one, keras.callbacks.BackupAndRestore):
+            continue
+        if not wanted:
+            msg = (
+                "`backup` should be given beside BackupAndRestore, which keeps the "
+                "model alone: a killed run could not go on without its session; "
+                "give TED(..., backup='ted.npz')"
+            )
+            warn_caller(msg)
+            return
+        if one.save_freq != "epoch":
+            msg = (
+                f"`save_freq` of BackupAndRestore must be 'epoch' beside `backup`, "
+                f"got {one.save_freq!r}: TED keeps a state of each epoch's end, and a "
+                "model of another moment could not be resumed with it"
+            )
+            raise ValueError(msg)
+        if ted in callbacks[place:]:
+            msg = (
+                "`callbacks` must have TED before BackupAndRestore, got it behind: "
+                "after a kill between the two savings the model could not be resumed; "
+                "give callbacks=[ted, backup]"
+            )
+            raise ValueError(msg)
 
 
 def warn_of_monitors(callbacks: Iterable[Any]) -> None:

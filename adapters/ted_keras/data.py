@@ -140,7 +140,15 @@ class Source:
             take = partial(tree.map_structure, lambda leaf: leaf.take(ids, axis=0))
             x, y, weights, _ = self._data
             return take(x), take(y), None if weights is None else take(weights), None
-        return self._check("data(ids)", self._data(ids), ids)
+        try:
+            given = self._data(ids)
+        except IndexError as error:
+            error.add_note(
+                f"`n`={self.n} must be the number of samples: `data(ids)` was asked "
+                f"for ids up to {ids.max()}."
+            )
+            raise
+        return self._check("data(ids)", given, ids)
 
     @property
     def by_pipeline(self) -> bool:
@@ -207,7 +215,8 @@ def make_source(
         msg = (
             f"`data` must be (x, y), (x, y, weights), a function of ids or a Pipeline, "
             f"got {_type_name(data)}; for tf.data say how a sample is read by its id: "
-            "data=ted_keras.Pipeline(load), n=N"
+            "data=ted_keras.Pipeline(load), n=N; for a PyDataset give a function that "
+            "reads samples by their ids, data=read, n=N"
         )
         raise TypeError(msg)
     if n is None:

@@ -201,3 +201,9 @@ def test_a_run_is_extended_on_purpose_only():
 def test_a_state_that_is_no_mapping_is_refused():
     with pytest.raises(TypeError, match="`state` must be a mapping, got list"):
         pruner().load_state_dict([])
+
+
+def test_a_path_in_place_of_a_state_is_refused_with_the_function_that_reads_it():
+    said = r"got str; read the file first, `ted_core\.load_state\(path\)`"
+    with pytest.raises(TypeError, match=said):
+        pruner().load_state_dict("ted.npz")
