@@ -19,12 +19,7 @@ import torch
 from torch import Tensor
 
 from ted_core import CheckpointError, Pruner, Static, __version__
-from ted_core.checkpoint import (
-    array_field,
-    check_known,
-    check_returned,
-    plain_field,
-)
+from ted_core.checkpoint import array_field, check_known, check_returned, plain_field
 from ted_core.typing import State
 from ted_torch._validation import DAMAGE
 from ted_torch.buffer import EpochBuffer
