@@ -1,0 +1,211 @@
+"""Run the packages' own scripts with the lines of their host's page, on tiny data.
+
+``python benchmarks/hosts/run.py --sources DIR [NAME ...]``. ``DIR`` has a checkout of each
+repository that is needed, ``DIR/examples`` of ``pytorch/examples`` and so on; without
+names all scripts run of which there is one.
+
+A script runs as it is, with the lines of the page, and with them killed and resumed.
+What it did is counted by ``watch/sitecustomize.py``, not by the library. A record holds
+what came out; `benchmarks/pages/hosts.py` makes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RECORDS = HERE / "records"
+GROUPS = ("vision",)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script of a package, and what a user of the page does to it.
+
+    ``edits`` has for each file, beside the script, pairs of a regular expression and our
+    text for what it matches; ``\\g<0>`` stands for what was there. In ``arguments``, and
+    in ``resume`` which follows them, ``{data}`` and ``{out}`` are folders; ``resume`` is
+    None where a script can't resume, and ``remark`` says so.
+    """
+
+    page: str
+    repository: str
+    commit: str
+    path: str
+    edits: Mapping[str, Sequence[tuple[str, str]]]
+    arguments: str
+    data: Callable[[Path], None]
+    resume: str | None = None
+    remark: str = ""
+    rate: float | None = None  # None: where the script ends as it is
+    kill: float = 0.7  # of the steps
+    packages: Sequence[str] = ("torch",)
+    framework: str = "torch"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def edited(text, edits, name):
+    """Return a file's text with our lines in it."""
+    for anchor, ours in edits:
+        found = len(re.findall(anchor, text, re.MULTILINE))
+        if found != 1:
+            raise ValueError(
+                f"the anchor {anchor!r} must match once in {name}, got {found} matches; "
+                "take the commit that the script is described for, or mend the anchor"
+            )
+        text = re.sub(anchor, ours, text, flags=re.MULTILINE)
+    return text
+
+
+def changed(before, after):
+    """Count the lines that went and those that came."""
+    lines = difflib.ndiff(before.splitlines(), after.splitlines())
+    marks = [line[0] for line in lines]
+    return marks.count("-"), marks.count("+")
+
+
+class Place:
+    """A temporary folder with the script, its data, and what its runs leave."""
+
+    def __init__(self, script, sources, root):
+        self.script, self.root = script, root
+        repository = sources / script.repository.split("/")[1]
+        self.files, self.lines = {}, [0, 0]
+        for name in ("plain", "ours"):
+            shutil.copytree((repository / script.path).parent, root / name / "script")
+        script.data(root / "plain" / "data")
+        shutil.copytree(root / "plain" / "data", root / "ours" / "data")
+        for name, edits in script.edits.items():
+            path = root / "ours" / "script" / name
+            text = path.read_text(encoding="utf-8")
+            blob = b"blob %d\0%s" % (len(text.encode()), text.encode())
+            self.files[name] = hashlib.sha1(blob).hexdigest()  # noqa: S324 - as git
+            path.write_text(edited(text, edits, name), encoding="utf-8")
+            for side, count in enumerate(changed(text, path.read_text("utf-8"))):
+                self.lines[side] += count
+
+    def run(self, kind, out, *, resume=False, kill=0):
+        """Run the script once; return its account, of a killed one None."""
+        folder = self.root / kind
+        watched = self.root / f"watched {kind} {out} {resume} {kill}"
+        watched.mkdir()
+        names = {"data": folder / "data", "out": folder / out}
+        names["out"].mkdir(exist_ok=True)
+        words = self.script.arguments.split()
+        if resume:
+            words += self.script.resume.split()
+        command = [sys.executable, Path(self.script.path).name]
+        command += [word.format(**names) for word in words]
+        paths = [
+            str(HERE / "watch"),
+            str(HERE.parents[1] / "tests/support"),
+            os.environ.get("PYTHONPATH", ""),
+        ]
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "TED_WATCH": str(watched),
+            "TED_FRAMEWORK": self.script.framework,
+            "TED_KILL": str(kill),
+            **self.script.environment,
+        }
+        done = subprocess.run(  # noqa: S603
+            command,
+            cwd=folder / "script",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != (-signal.SIGKILL if kill else 0):
+            raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr}")
+        if kill:
+            return None
+        accounts = [json.loads(path.read_text("utf-8")) for path in watched.iterdir()]
+        if not accounts:
+            raise RuntimeError(f"{command} took no step that was seen: {done.stderr}")
+        return max(accounts, key=lambda one: one["steps"])
+
+    def resumed(self, kind, whole):
+        """Say whether a run that is killed and resumed ends with the same weights."""
+        self.run(kind, "killed", kill=max(1, int(self.script.kill * whole["steps"])))
+        return self.run(kind, "killed", resume=True)["weights"] == whole["weights"]
+
+
+def record_of(script, sources, root):
+    """Run a script and return what came out."""
+    place = Place(script, sources, root)
+    plain, ours = place.run("plain", "whole"), place.run("ours", "whole")
+    record = {
+        "page": script.page,
+        "repository": script.repository,
+        "commit": script.commit,
+        "path": script.path,
+        "files": place.files,
+        "lines": dict(zip(("removed", "added"), place.lines, strict=True)),
+        "arguments": script.arguments,
+        "full": {name: plain[name] for name in ("forwarded", "steps", "rate")},
+        **{name: ours[name] for name in ("forwarded", "session", "planned", "steps")},
+        "rate": ours["rate"],
+        "resumed": None,
+        "remark": script.remark,
+        "versions": {name: metadata.version(name) for name in script.packages},
+    }
+    if script.resume is not None:
+        record["resumed"] = place.resumed("ours", ours)
+        if not record["resumed"]:
+            record["resumed as it is"] = place.resumed("plain", plain)
+    return record
+
+
+def wrong(script, record):
+    """Return what a record shows to be wrong, in words."""
+    ends = record["full"]["rate"] if script.rate is None else [script.rate]
+    rates = zip(ends, record["rate"], strict=False)
+    found = []
+    if not record["forwarded"] == record["session"] == record["planned"]:
+        found.append("the samples forwarded are not those planned")
+    if record["forwarded"] >= record["full"]["forwarded"]:
+        found.append("nothing was saved")
+    if not all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12) for a, b in rates):
+        found.append("the rate ends elsewhere")
+    if record["resumed"] is False and record["resumed as it is"]:
+        found.append("the script resumes exactly as it is, and not with our lines")
+    if record["resumed"] is not True and not script.remark:
+        found.append("it does not resume, and no remark says why")
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--sources", type=Path, required=True)
+    options = parser.parse_args()
+    sys.path.insert(0, str(HERE))
+    scripts = {k: v for name in GROUPS for k, v in import_module(name).SCRIPTS.items()}
+    for name in options.names or scripts:
+        with tempfile.TemporaryDirectory() as folder:
+            record = record_of(scripts[name], options.sources.resolve(), Path(folder))
+        text = json.dumps(record, indent=1) + "\n"
+        (RECORDS / f"{name}.json").write_text(text, encoding="utf-8")
+        print(name, text, *wrong(scripts[name], record))
+
+
+if __name__ == "__main__":
+    main()

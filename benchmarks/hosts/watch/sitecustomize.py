@@ -1,0 +1,123 @@
+"""Watch a training without the library's help: samples, steps, rate, final weights.
+
+Python imports this file at the start of each process that has this folder on its path.
+Where ``TED_WATCH`` names a folder, the process leaves its account there at its end; with
+``TED_KILL`` it kills itself after that optimizer step.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+
+def killed_after(step):
+    """Kill this process if that was the step to die after."""
+    if step == int(os.environ.get("TED_KILL", "0")):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write(account):
+    """Leave an account of this process, with the plan of its last session."""
+    if pruners:
+        pruner = pruners[-1]
+        account["planned"] = int(pruner.schedule_table()["kept"].sum())
+        account["session"] = int(pruner.savings().forwarded)
+    path = Path(os.environ["TED_WATCH"]) / f"{os.getpid()}.json"
+    path.write_text(json.dumps(account), encoding="utf-8")
+
+
+def checksum(arrays):
+    """Return one checksum of arrays."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def keep_pruners():
+    """Keep the sessions' pruners, to read their plans at the end."""
+    import ted_core  # noqa: PLC0415 - only where a training is watched
+
+    begin = ted_core.Pruner.__init__
+
+    def kept(self, *args, **kwargs):
+        begin(self, *args, **kwargs)
+        pruners.append(self)
+
+    ted_core.Pruner.__init__ = kept
+
+
+def watch_torch():
+    """Count the samples of outermost forward calls in training, by hooks of PyTorch."""
+    import torch  # noqa: PLC0415
+    from torch.nn.modules import module as hooks  # noqa: PLC0415
+    from torch.optim.optimizer import (  # noqa: PLC0415
+        register_optimizer_step_post_hook,
+    )
+
+    depth, steps, counts, optimizers = 0, 0, {}, []
+
+    def rows(value):
+        """Return the samples of a call's argument: the first tensor's, or a list's."""
+        if isinstance(value, torch.Tensor):
+            return len(value) if value.ndim else None
+        if isinstance(value, list | tuple) and value:
+            return len(value) if rows(value[0]) is not None else None
+        values = value.values() if hasattr(value, "values") else ()
+        return next((n for n in map(rows, values) if n is not None), None)
+
+    def enter(module, args):
+        nonlocal depth
+        depth += 1
+
+    def leave(module, args, kwargs, output):
+        nonlocal depth
+        depth -= 1
+        trained = any(weight.requires_grad for weight in module.parameters())
+        if depth == 0 and module.training and trained and torch.is_grad_enabled():
+            counts.setdefault(module, 0)
+            counts[module] += rows({"args": args[0] if args else None, **kwargs})
+
+    def stepped(optimizer, *_):
+        nonlocal steps
+        steps += 1
+        optimizers[:] = [optimizer]
+        killed_after(steps)
+
+    def ended():
+        if not steps:
+            return
+        model = max(counts, key=counts.get)
+        tensors = [t for t in model.state_dict().values() if torch.is_tensor(t)]
+        write(
+            {
+                "forwarded": counts[model],
+                "steps": steps,
+                "rate": [float(g["lr"]) for g in optimizers[0].param_groups],
+                "weights": checksum(
+                    t.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+                    for t in tensors
+                ),
+            }
+        )
+
+    hooks.register_module_forward_pre_hook(enter)
+    hooks.register_module_forward_hook(leave, with_kwargs=True, always_call=True)
+    register_optimizer_step_post_hook(stepped)
+    atexit.register(ended)
+
+
+pruners = []
+if "TED_WATCH" in os.environ:
+    with suppress(ImportError):  # beside a PyTorch that torchvision is not made for
+        import torchvision_ops
+
+        torchvision_ops.use()
+    keep_pruners()
+    {"torch": watch_torch}[os.environ["TED_FRAMEWORK"]]()
