@@ -1,8 +1,7 @@
 """Run the packages' own scripts with the lines of their host's page, on tiny data.
 
-``python benchmarks/hosts/run.py --sources DIR [NAME ...]``. ``DIR`` has a checkout of each
-repository that is needed, ``DIR/examples`` of ``pytorch/examples`` and so on; without
-names all scripts run of which there is one.
+``python benchmarks/hosts/run.py --sources DIR [NAME ...]``. ``DIR`` has a checkout of
+each repository that is needed, ``DIR/examples`` of ``pytorch/examples`` and so on.
 
 A script runs as it is, with the lines of the page, and with them killed and resumed.
 What it did is counted by ``watch/sitecustomize.py``, not by the library. A record holds
@@ -37,17 +36,18 @@ GROUPS = ("vision",)
 class Script:
     """A script of a package, and what a user of the page does to it.
 
-    ``edits`` has for each file, beside the script, pairs of a regular expression and our
-    text for what it matches; ``\\g<0>`` stands for what was there. In ``arguments``, and
-    in ``resume`` which follows them, ``{data}`` and ``{out}`` are folders; ``resume`` is
-    None where a script can't resume, and ``remark`` says so.
+    ``edits`` has for each file beside the script what to do: ``at``, ``before`` or
+    ``after`` the lines that a regular expression matches stand ours, with their
+    indentation. In ``arguments``, and in ``resume`` which follows them, ``{data}``
+    and ``{out}`` are folders; ``resume`` is None where a script can't resume, and
+    ``remark`` says so.
     """
 
     page: str
     repository: str
     commit: str
     path: str
-    edits: Mapping[str, Sequence[tuple[str, str]]]
+    edits: Mapping[str, Sequence[tuple[str, ...]]]
     arguments: str
     data: Callable[[Path], None]
     resume: str | None = None
@@ -61,14 +61,21 @@ class Script:
 
 def edited(text, edits, name):
     """Return a file's text with our lines in it."""
-    for anchor, ours in edits:
-        found = len(re.findall(anchor, text, re.MULTILINE))
-        if found != 1:
-            raise ValueError(
-                f"the anchor {anchor!r} must match once in {name}, got {found} matches; "
-                "take the commit that the script is described for, or mend the anchor"
+    for where, anchor, *ours in edits:
+        found = list(re.finditer(anchor, text, re.MULTILINE))
+        if len(found) != 1:
+            message = (
+                f"the anchor {anchor!r} must match once in {name}, got {len(found)} "
+                "matches; take the script's commit, or mend the anchor"
             )
-        text = re.sub(anchor, ours, text, flags=re.MULTILINE)
+            raise ValueError(message)
+        begin = text.rfind("\n", 0, found[0].start()) + 1
+        end = text.index("\n", found[0].end()) + 1
+        theirs = text[begin:end]
+        indent = re.match(" *", theirs)[0]
+        lines = "".join(f"{indent}{line}".rstrip() + "\n" for line in ours)
+        lines = {"at": lines, "before": lines + theirs, "after": theirs + lines}[where]
+        text = text[:begin] + lines + text[end:]
     return text
 
 
@@ -134,12 +141,14 @@ class Place:
             check=False,
         )
         if done.returncode != (-signal.SIGKILL if kill else 0):
-            raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr}")
+            message = f"{command} ended with {done.returncode}: {done.stderr}"
+            raise RuntimeError(message)
         if kill:
             return None
         accounts = [json.loads(path.read_text("utf-8")) for path in watched.iterdir()]
         if not accounts:
-            raise RuntimeError(f"{command} took no step that was seen: {done.stderr}")
+            message = f"{command} took no step that was seen: {done.stderr}"
+            raise RuntimeError(message)
         return max(accounts, key=lambda one: one["steps"])
 
     def resumed(self, kind, whole):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 import numpy as np
 from run import Script
@@ -33,28 +32,40 @@ SCRIPTS = {
         path="mnist/main.py",
         edits={
             "main.py": [
-                (r"^import torch$", r"\g<0>\nfrom ted_torch import TED"),
-                (r"^def train\(args", "def train(ted, args"),
+                ("after", "^import torch$", "from ted_torch import TED"),
                 (
-                    r"for batch_idx, \(data, target\) in",
-                    "for batch_idx, (ids, (data, target)) in",
+                    "at",
+                    r"^def train\(args",
+                    "def train(",
+                    "        ted, args, model, device, train_loader, optimizer, epoch):",
                 ),
                 (
-                    r"^    +loss = F.nll_loss\(output, target\)$",
-                    "        losses = F.nll_loss(output, target, reduction='none')\n"
-                    "        loss = ted.loss(losses, ids=ids, logits=output, labels=target)",
+                    "at",
+                    r"for batch_idx, \(data, target\)",
+                    "for batch_idx, (ids, (data, target)) in enumerate(train_loader):",
                 ),
                 (
-                    r"^    train_loader = .*$",
-                    "    ted = TED(dataset1, epochs=args.epochs, multiple_of=args.batch_size, device=device, method='soft_margin')\n"
-                    "    train_kwargs.pop('shuffle', None)\n"
-                    "    train_loader = torch.utils.data.DataLoader(ted.dataset, sampler=ted.sampler, **train_kwargs)",
+                    "at",
+                    r"^        loss = F.nll_loss",
+                    "losses = F.nll_loss(output, target, reduction='none')",
+                    "loss = ted.loss(losses, ids=ids, logits=output, labels=target)",
                 ),
                 (
+                    "at",
+                    "^    train_loader =",
+                    "ted = TED(dataset1, epochs=args.epochs, method='soft_margin',",
+                    "          device=device, multiple_of=args.batch_size)",
+                    "train_kwargs.pop('shuffle', None)",
+                    "train_loader = torch.utils.data.DataLoader(",
+                    "    ted.dataset, sampler=ted.sampler, **train_kwargs)",
+                ),
+                (
+                    "at",
                     r"^        train\(args",
-                    "        ted.set_epoch(epoch - 1)\n        train(ted, args",
+                    "ted.set_epoch(epoch - 1)",
+                    "train(ted, args, model, device, train_loader, optimizer, epoch)",
                 ),
-                (r"^    if args.save_model:", r"    ted.finish()\n\g<0>"),
+                ("before", "^    if args.save_model:", "ted.finish()"),
             ],
         },
         arguments="--epochs 5 --no-accel",

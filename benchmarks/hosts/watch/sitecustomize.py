@@ -1,8 +1,8 @@
 """Watch a training without the library's help: samples, steps, rate, final weights.
 
 Python imports this file at the start of each process that has this folder on its path.
-Where ``TED_WATCH`` names a folder, the process leaves its account there at its end; with
-``TED_KILL`` it kills itself after that optimizer step.
+Where ``TED_WATCH`` names a folder, the process leaves its account there at its end;
+with ``TED_KILL`` it kills itself after that optimizer step.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def watch_torch():
         values = value.values() if hasattr(value, "values") else ()
         return next((n for n in map(rows, values) if n is not None), None)
 
-    def enter(module, args):
+    def enter(*_):
         nonlocal depth
         depth += 1
 
-    def leave(module, args, kwargs, output):
+    def leave(module, args, kwargs, _):
         nonlocal depth
         depth -= 1
         trained = any(weight.requires_grad for weight in module.parameters())
