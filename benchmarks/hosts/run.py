@@ -116,7 +116,7 @@ class Place:
         words = self.script.arguments.split()
         if resume:
             words += self.script.resume.split()
-        command = [sys.executable, Path(self.script.path).name]
+        command = [sys.executable, folder / "script" / Path(self.script.path).name]
         command += [word.format(**names) for word in words]
         paths = [
             str(HERE / "watch"),
@@ -134,7 +134,7 @@ class Place:
         }
         done = subprocess.run(  # noqa: S603
             command,
-            cwd=folder / "script",
+            cwd=names["out"],
             env=environment,
             capture_output=True,
             text=True,
