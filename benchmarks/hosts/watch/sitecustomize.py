@@ -11,9 +11,12 @@ import atexit
 import hashlib
 import json
 import os
+import random
 import signal
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 
 def killed_after(step):
@@ -61,6 +64,7 @@ def watch_torch():
         register_optimizer_step_post_hook,
     )
 
+    torch.manual_seed(0)
     depth, steps, counts, optimizers = 0, 0, {}, []
 
     def rows(value):
@@ -120,4 +124,6 @@ if "TED_WATCH" in os.environ:
 
         torchvision_ops.use()
     keep_pruners()
+    random.seed(0)  # for scripts that take no seed
+    np.random.seed(0)  # noqa: NPY002
     {"torch": watch_torch}[os.environ["TED_FRAMEWORK"]]()
