@@ -94,8 +94,12 @@ class Place:
         self.script, self.root = script, root
         repository = sources / script.repository.split("/")[1]
         self.files, self.lines = {}, [0, 0]
+        origin = repository / script.path
         for name in ("plain", "ours"):
-            shutil.copytree((repository / script.path).parent, root / name / "script")
+            for path in origin.parent.glob("*.py"):
+                target = root / name / "script" / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
         script.data(root / "plain" / "data")
         shutil.copytree(root / "plain" / "data", root / "ours" / "data")
         for name, edits in script.edits.items():

@@ -49,7 +49,7 @@ def voc(folder):
     root = folder / "VOCdevkit" / "VOC2012"
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / part).mkdir(parents=True)
-    for split, count in (("train", 16), ("val", 1)):
+    for split, count in (("train", 8), ("val", 1)):
         for k, (label, (a, b), pixels) in enumerate(squares(count, 96, 3)):
             Image.fromarray(pixels).save(root / f"JPEGImages/{split}{k}.jpg")
             mask = np.zeros((96, 96), np.uint8)
@@ -65,7 +65,7 @@ def voc(folder):
 def coco(folder):
     """Write pictures and boxes as COCO has them."""
     (folder / "annotations").mkdir(parents=True)
-    for split, count in (("train2017", 16), ("val2017", 2)):
+    for split, count in (("train2017", 12), ("val2017", 1)):
         (folder / split).mkdir()
         images, boxes = [], []
         for k, (label, (a, b), pixels) in enumerate(squares(count, 96, 3)):
@@ -388,6 +388,77 @@ ENGINE = [
     ("at", r"scaler.scale\(losses\)", "scaler.scale(loss).backward()"),
     ("at", r"^            losses.backward", "loss.backward()"),
 ]
+TIMM = [
+    (
+        "before",
+        "^from timm import utils$",
+        "import random",
+        "from ted_core import atomic_write",
+        "from ted_torch import TED",
+        "from ted_torch.integrations.timm import TimmLoader",
+    ),
+    (
+        "before",
+        r"^    train_loss_fn = train_loss_fn.to\(",
+        "train_loss_fn = nn.CrossEntropyLoss(",
+        "    reduction='none', label_smoothing=args.smoothing)",
+    ),
+    (
+        "before",
+        "^    results = \\[\\]$",
+        "ted = TED(dataset_train, epochs=num_epochs, device=device, method='soft_margin',",
+        "          multiple_of=args.batch_size * args.grad_accum_steps)",
+        "if args.resume:",
+        "    saved = torch.load(os.path.join(os.path.dirname(args.resume), 'ted.pt'))",
+        "    ted.load_state_dict(saved['ted'])",
+        "    torch.set_rng_state(saved['generator'])",
+        "    version, state, gauss = saved['random']",
+        "    random.setstate((version, tuple(state), gauss))",
+        "loader_train = TimmLoader(ted, loader_train)",
+    ),
+    ("at", r"^            _set_loader_epoch\(", "ted.set_epoch(epoch)"),
+    ("after", "^                task=task,\n(?= +device=device,\n +lr_s)", "ted=ted,"),
+    (
+        "at",
+        r"^                num_updates_total=num_epochs",
+        "num_updates_total=num_epochs * updates_per_epoch,",
+        "num_epochs=num_epochs,",
+    ),
+    (
+        "before",
+        r"^                best_metric, best_epoch = saver",
+        "ted.close_epoch()",
+        "saved = {'ted': ted.state_dict(), 'generator': torch.get_rng_state(),",
+        "         'random': random.getstate()}",
+        "with atomic_write(os.path.join(output_dir, 'ted.pt')) as file:",
+        "    torch.save(saved, file)",
+    ),
+    (
+        "at",
+        "^        num_updates_total=None,",
+        "num_updates_total=None,",
+        "num_epochs=None,",
+        "ted=None,",
+    ),
+    (
+        "at",
+        r"for batch_idx, \(input, target\) in .*$(?=\n.*\n +need_update)",
+        "for batch_idx, (ids, (input, target)) in enumerate(loader):",
+    ),
+    (
+        "at",
+        r"^                _loss = result\['loss'\]",
+        "_loss = ted.loss(",
+        "    result['loss'], ids=ids, logits=result['output'], labels=target)",
+    ),
+    (
+        "at",
+        r"lr_scheduler.step_update\(num_updates=num_updates",
+        "progress = (epoch + (update_idx + 1) / updates_per_epoch) / num_epochs",
+        "lr_scheduler.step_update(",
+        "    num_updates=round(num_updates_total * progress), metric=losses_m.avg)",
+    ),
+]
 TORCHVISION = {
     "page": "torchvision",
     "repository": "pytorch/vision",
@@ -445,5 +516,18 @@ SCRIPTS = {
         "--epochs 5 --model ssdlite320_mobilenet_v3_large --lr 0.01 --lr-steps 3 4",
         data=coco,
         **TORCHVISION,
+    ),
+    "timm": Script(
+        page="timm",
+        repository="huggingface/pytorch-image-models",
+        commit="aa4b5850c1543fa488abf260f18390eda46cf85d",
+        path="train.py",
+        edits={"train.py": TIMM},
+        arguments="--data-dir {data} --output {out} --experiment run --device cpu -j 0 "
+        "--model test_resnet --num-classes 6 --img-size 64 -b 8 --grad-accum-steps 2 "
+        "--epochs 6 --warmup-epochs 1 --lr 0.05 --sched-on-updates",
+        data=folders,
+        resume="--resume {out}/run/last.pth.tar",
+        packages=("torch", "torchvision", "timm"),
     ),
 }
