@@ -29,7 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RECORDS = HERE / "records"
-GROUPS = ("vision",)
+GROUPS = ("vision", "texts", "frameworks")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Script:
     ``after`` the lines that a regular expression matches stand ours, with their
     indentation. In ``arguments``, and in ``resume`` which follows them, ``{data}``
     and ``{out}`` are folders; ``resume`` is None where a script can't resume, and
-    ``remark`` says so.
+    ``remark`` says so. ``needed`` are edits that the script needs as it is, too: to run
+    here, without a network or a GPU, or to resume. What ``data`` writes into ``cwd`` lies
+    where the script starts, and modules of ``modules`` stand in for what it downloads.
     """
 
     page: str
@@ -57,6 +59,7 @@ class Script:
     packages: Sequence[str] = ("torch",)
     framework: str = "torch"
     environment: Mapping[str, str] = field(default_factory=dict)
+    needed: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
 
 
 def edited(text, edits, name):
@@ -102,6 +105,8 @@ class Place:
             text = path.read_text(encoding="utf-8")
             blob = b"blob %d\0%s" % (len(text.encode()), text.encode())
             self.files[name] = hashlib.sha1(blob).hexdigest()  # noqa: S324 - as git
+            text = edited(text, script.needed.get(name, ()), name)
+            (root / "plain" / "script" / name).write_text(text, encoding="utf-8")
             path.write_text(edited(text, edits, name), encoding="utf-8")
             for side, count in enumerate(changed(text, path.read_text("utf-8"))):
                 self.lines[side] += count
@@ -113,6 +118,8 @@ class Place:
         watched.mkdir()
         names = {"data": folder / "data", "out": folder / out}
         names["out"].mkdir(exist_ok=True)
+        if (folder / "data" / "cwd").exists():
+            shutil.copytree(folder / "data/cwd", names["out"], dirs_exist_ok=True)
         words = self.script.arguments.split()
         if resume:
             words += self.script.resume.split()
@@ -120,6 +127,7 @@ class Place:
         command += [word.format(**names) for word in words]
         paths = [
             str(HERE / "watch"),
+            str(folder / "data" / "modules"),
             str(HERE.parents[1] / "tests/support"),
             os.environ.get("PYTHONPATH", ""),
         ]
@@ -130,7 +138,7 @@ class Place:
             "TED_WATCH": str(watched),
             "TED_FRAMEWORK": self.script.framework,
             "TED_KILL": str(kill),
-            **self.script.environment,
+            **{k: v.format(**names) for k, v in self.script.environment.items()},
         }
         done = subprocess.run(  # noqa: S603
             command,

@@ -11,8 +11,11 @@ import atexit
 import hashlib
 import json
 import os
+import re
 import signal
+import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 
@@ -68,6 +71,8 @@ def watch_torch():
         if isinstance(value, torch.Tensor):
             return len(value) if value.ndim else None
         if isinstance(value, list | tuple) and value:
+            if hasattr(value[0], "values"):  # the columns of a batch
+                return rows(value[0])
             return len(value) if rows(value[0]) is not None else None
         values = value.values() if hasattr(value, "values") else ()
         return next((n for n in map(rows, values) if n is not None), None)
@@ -113,11 +118,27 @@ def watch_torch():
     atexit.register(ended)
 
 
+def watch_module(framework):
+    """Watch another framework, by a module of this folder."""
+    account_of = import_module(f"watch_{framework}").watch(killed_after)
+
+    def ended():
+        account = account_of()
+        if account["steps"]:
+            write(account | {"weights": checksum(account["weights"])})
+
+    atexit.register(ended)
+
+
 pruners = []
-if "TED_WATCH" in os.environ:
+of_these = re.search(os.environ.get("TED_PROCESSES", ""), " ".join(sys.orig_argv))
+if "TED_WATCH" in os.environ and of_these:
     with suppress(ImportError):  # beside a PyTorch that torchvision is not made for
         import torchvision_ops
 
         torchvision_ops.use()
     keep_pruners()
-    {"torch": watch_torch}[os.environ["TED_FRAMEWORK"]]()
+    if os.environ["TED_FRAMEWORK"] == "torch":
+        watch_torch()
+    else:
+        watch_module(os.environ["TED_FRAMEWORK"])
