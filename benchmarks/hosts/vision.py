@@ -174,6 +174,228 @@ IMAGENET = [
     ),
 ]
 
+CLASSIFICATION = [
+    ("after", "^import torchvision$", "from ted_torch import TED"),
+    (
+        "at",
+        r"^def train_one_epoch\(",
+        "def train_one_epoch(ted, model, optimizer, data_loader, device, epoch, args,",
+        "                    model_ema=None, scaler=None):",
+    ),
+    (
+        "at",
+        r"^    for i, \(image, target\) in",
+        "for i, (ids, (image, target)) in enumerate(",
+        "        metric_logger.log_every(data_loader, args.print_freq, header)):",
+    ),
+    (
+        "at",
+        r"loss = criterion\(output, target\)(?=\n\n +optimizer)",
+        "losses = nn.functional.cross_entropy(",
+        "    output, target, label_smoothing=args.label_smoothing, reduction='none')",
+        "loss = ted.loss(losses, ids=ids, logits=output, labels=target)",
+    ),
+    (
+        "at",
+        r"metric_logger.update\(loss=loss.item\(\), lr",
+        "metric_logger.update(",
+        "    loss=losses.mean().item(), lr=optimizer.param_groups[0]['lr'])",
+    ),
+    (
+        "at",
+        r"^    data_loader = torch.utils.data.DataLoader\(\n.*\n.*\n.*$",
+        "ted = TED(dataset, epochs=args.epochs, method='soft_margin',",
+        "          multiple_of=args.batch_size, device=device)",
+        "data_loader = torch.utils.data.DataLoader(",
+        "    ted.dataset,",
+        "    batch_size=args.batch_size,",
+        "    sampler=ted.sampler,",
+    ),
+    ("at", "^        collate_fn=collate_fn,$", "collate_fn=ted.collate(collate_fn),"),
+    (
+        "before",
+        r"checkpoint = torch.load\(args.resume",
+        "torch.serialization.add_safe_globals([type(args)])",
+    ),
+    (
+        "after",
+        r"^        args.start_epoch = checkpoint",
+        "ted.load_state_dict(checkpoint['ted'])",
+        "torch.set_rng_state(checkpoint['generator'])",
+    ),
+    (
+        "at",
+        r"^        train_one_epoch\(",
+        "ted.set_epoch(epoch)",
+        "train_one_epoch(",
+        "    ted, model, optimizer, data_loader, device, epoch, args, model_ema, scaler)",
+        "ted.close_epoch()",
+    ),
+    (
+        "after",
+        '"epoch": epoch,$',
+        "'ted': ted.state_dict(),",
+        "'generator': torch.get_rng_state(),",
+    ),
+]
+SEGMENTATION = [
+    ("after", "^import os$", "import random"),
+    ("after", "^import torchvision$", "from ted_torch import TED"),
+    (
+        "at",
+        r"^        losses\[name\] =",
+        "losses[name] = nn.functional.cross_entropy(",
+        "    x, target, ignore_index=255, reduction='none')",
+    ),
+    (
+        "at",
+        r"^def train_one_epoch\(",
+        "def train_one_epoch(ted, model, criterion, optimizer, data_loader, lr_scheduler,",
+        "                    device, epoch, print_freq, scaler=None):",
+    ),
+    (
+        "at",
+        r"for image, target in .*print_freq, header\)",
+        "for ids, (image, target) in metric_logger.log_every(",
+        "        data_loader, print_freq, header):",
+    ),
+    (
+        "at",
+        r"loss = criterion\(output, target\)",
+        "losses = criterion(output, target)",
+        "loss = ted.loss(losses, ids=ids, valid=target != 255)",
+    ),
+    (
+        "at",
+        r"^    data_loader = torch.utils.data.DataLoader\(\n.*\n.*\n.*$",
+        "ted = TED(dataset, epochs=args.epochs, method='ted_loss',",
+        "          multiple_of=args.batch_size, device=device)",
+        "data_loader = torch.utils.data.DataLoader(",
+        "    ted.dataset,",
+        "    batch_size=args.batch_size,",
+        "    sampler=ted.sampler,",
+    ),
+    (
+        "at",
+        "^        collate_fn=utils.collate_fn,$",
+        "collate_fn=ted.collate(utils.collate_fn),",
+    ),
+    (
+        "at",
+        r"total_iters=iters_per_epoch \* \(args.epochs",
+        "optimizer, ted.total_steps(args.batch_size, drop_last=True), power=0.9",
+    ),
+    (
+        "before",
+        r"checkpoint = torch.load\(args.resume",
+        "torch.serialization.add_safe_globals([type(args)])",
+    ),
+    (
+        "after",
+        r"^            args.start_epoch = checkpoint",
+        "ted.load_state_dict(checkpoint['ted'])",
+        "torch.set_rng_state(checkpoint['generator'])",
+        "version, state, gauss = checkpoint['random']",
+        "random.setstate((version, tuple(state), gauss))",
+    ),
+    (
+        "at",
+        r"^        train_one_epoch\(",
+        "ted.set_epoch(epoch)",
+        "train_one_epoch(ted, model, criterion, optimizer, data_loader, lr_scheduler,",
+        "                device, epoch, args.print_freq, scaler)",
+        "ted.close_epoch()",
+    ),
+    (
+        "after",
+        '"epoch": epoch,$',
+        "'ted': ted.state_dict(),",
+        "'generator': torch.get_rng_state(),",
+        "'random': random.getstate(),",
+    ),
+]
+DETECTION = [
+    ("after", "^import torchvision$", "from ted_torch import TED"),
+    (
+        "at",
+        r"^        train_batch_sampler = GroupedBatchSampler\(",
+        "train_batch_sampler = GroupedBatchSampler(",
+        "    ted.sampler, group_ids, args.batch_size)",
+    ),
+    (
+        "before",
+        "^    if args.aspect_ratio_group_factor >= 0:",
+        "ted = TED(dataset, epochs=args.epochs, method='ted',",
+        "          multiple_of=args.batch_size, device=device)",
+    ),
+    (
+        "at",
+        "^        dataset, batch_sampler=",
+        "ted.dataset, batch_sampler=train_batch_sampler, num_workers=args.workers,",
+        "collate_fn=ted.collate(train_collate_fn)",
+    ),
+    (
+        "after",
+        r"^    model.to\(device\)$",
+        "seen = {}",
+        "model.head.register_forward_hook(lambda head, args, out: seen.update(out))",
+    ),
+    (
+        "before",
+        r"checkpoint = torch.load\(args.resume",
+        "torch.serialization.add_safe_globals([type(args)])",
+    ),
+    (
+        "after",
+        r"^        args.start_epoch = checkpoint",
+        "ted.load_state_dict(checkpoint['ted'])",
+        "torch.set_rng_state(checkpoint['generator'])",
+    ),
+    (
+        "at",
+        r"^        train_one_epoch\(",
+        "ted.set_epoch(epoch)",
+        "train_one_epoch(ted, seen, model, optimizer, data_loader, device, epoch,",
+        "                args.print_freq, scaler)",
+        "ted.close_epoch()",
+    ),
+    (
+        "after",
+        '"epoch": epoch,$',
+        "'ted': ted.state_dict(),",
+        "'generator': torch.get_rng_state(),",
+    ),
+]
+ENGINE = [
+    (
+        "at",
+        r"^def train_one_epoch\(",
+        "def train_one_epoch(ted, seen, model, optimizer, data_loader, device, epoch,",
+        "                    print_freq, scaler=None):",
+    ),
+    (
+        "at",
+        r"for images, targets in .*print_freq, header\)",
+        "for ids, (images, targets) in metric_logger.log_every(",
+        "        data_loader, print_freq, header):",
+    ),
+    (
+        "after",
+        r"losses = sum\(loss for loss in loss_dict.values",
+        "mask = list(seen.values())",
+        "loss = ted.loss(losses.expand(len(ids)), ids=ids, mask=mask)",
+    ),
+    ("at", r"scaler.scale\(losses\)", "scaler.scale(loss).backward()"),
+    ("at", r"^            losses.backward", "loss.backward()"),
+]
+TORCHVISION = {
+    "page": "torchvision",
+    "repository": "pytorch/vision",
+    "commit": "v0.21.0",
+    "resume": "--resume {out}/checkpoint.pth",
+    "packages": ("torch", "torchvision"),
+}
+
 SCRIPTS = {
     "mnist": Script(
         page="pytorch",
@@ -197,5 +419,31 @@ SCRIPTS = {
         data=folders,
         resume="--resume {out}/checkpoint.pth.tar",
         packages=("torch", "torchvision"),
+    ),
+    "torchvision_classification": Script(
+        path="references/classification/train.py",
+        edits={"train.py": CLASSIFICATION},
+        arguments="--data-path {data} --output-dir {out} --device cpu -j 0 -b 8 --epochs 5 "
+        "--model mobilenet_v3_small --lr 0.02 --lr-scheduler cosineannealinglr "
+        "--lr-warmup-epochs 1 --train-crop-size 64 --val-resize-size 64 "
+        "--val-crop-size 64",
+        data=folders,
+        **TORCHVISION,
+    ),
+    "torchvision_segmentation": Script(
+        path="references/segmentation/train.py",
+        edits={"train.py": SEGMENTATION},
+        arguments="--data-path {data} --dataset voc --output-dir {out} --device cpu -j 0 "
+        "-b 4 --epochs 5 --model lraspp_mobilenet_v3_large",
+        data=voc,
+        **TORCHVISION,
+    ),
+    "torchvision_detection": Script(
+        path="references/detection/train.py",
+        edits={"train.py": DETECTION, "engine.py": ENGINE},
+        arguments="--data-path {data} --output-dir {out} --device cpu -j 0 -b 4 "
+        "--epochs 5 --model ssdlite320_mobilenet_v3_large --lr 0.01 --lr-steps 3 4",
+        data=coco,
+        **TORCHVISION,
     ),
 }

@@ -11,12 +11,15 @@ import atexit
 import hashlib
 import json
 import os
+import random
 import re
 import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+
+import numpy as np
 
 
 def killed_after(step):
@@ -64,6 +67,7 @@ def watch_torch():
         register_optimizer_step_post_hook,
     )
 
+    torch.manual_seed(0)
     depth, steps, counts, optimizers = 0, 0, {}, []
 
     def rows(value):
@@ -138,6 +142,8 @@ if "TED_WATCH" in os.environ and of_these:
 
         torchvision_ops.use()
     keep_pruners()
+    random.seed(0)  # for scripts that take no seed
+    np.random.seed(0)  # noqa: NPY002
     if os.environ["TED_FRAMEWORK"] == "torch":
         watch_torch()
     else:
