@@ -389,6 +389,8 @@ SCRIPTS = {
         packages=("torch", "ray"),
         environment={"HOME": "{data}", "TED_PROCESSES": "example|default_worker"},
         resume="",
+        workers=2,
+        restarted=True,
     ),
     "mnist_convnet": Script(
         **KERAS,

@@ -44,6 +44,8 @@ class Script:
     ``remark`` says so. ``needed`` are edits that the script needs as it is, too: to run
     here, without a network or a GPU, or to resume. What ``data`` writes into ``cwd`` lies
     where the script starts, and modules of ``modules`` stand in for what it downloads.
+    Of ``workers`` the samples are added up; where the page has the host start them anew,
+    ``restarted``, one of them is killed and not the script.
     """
 
     page: str
@@ -61,6 +63,8 @@ class Script:
     framework: str = "torch"
     environment: Mapping[str, str] = field(default_factory=dict)
     needed: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
+    workers: int = 1
+    restarted: bool = False
 
 
 def edited(text, edits, name):
@@ -150,24 +154,31 @@ class Place:
             text=True,
             check=False,
         )
+        kill = kill and not self.script.restarted
         if done.returncode != (-signal.SIGKILL if kill else 0):
             message = f"{command} ended with {done.returncode}: {done.stderr}"
             raise RuntimeError(message)
         if kill:
             return None
         accounts = [json.loads(path.read_text("utf-8")) for path in watched.iterdir()]
+        accounts.sort(key=lambda one: one["ended"])
+        accounts = accounts[-self.script.workers :]
         if not accounts:
             message = f"{command} took no step that was seen: {done.stderr}"
             raise RuntimeError(message)
-        return max(accounts, key=lambda one: one["steps"])
+        forwarded = sum(one["forwarded"] for one in accounts)
+        return max(accounts, key=lambda one: one["steps"]) | {"forwarded": forwarded}
 
     def resumed(self, kind, whole):
         """Say what becomes of a run that is killed and resumed."""
-        self.run(kind, "killed", kill=max(1, int(self.script.kill * whole["steps"])))
+        kill = max(1, int(self.script.kill * whole["steps"]))
+        again = self.run(kind, "killed", kill=kill)
         try:
-            again = self.run(kind, "killed", resume=True)
+            again = again or self.run(kind, "killed", resume=True)
         except RuntimeError as error:
             return re.findall(r"^(?:\w+\.)*(\w+Error): ", str(error), re.M)[-1]
+        if again["steps"] >= whole["steps"]:
+            return "begins anew"
         return EQUAL if again["weights"] == whole["weights"] else "other weights"
 
 
@@ -191,7 +202,8 @@ def record_of(script, sources, root):
         "versions": {name: metadata.version(name) for name in script.packages},
     }
     if script.resume is not None:
-        record["full"]["resumed"] = place.resumed("plain", plain)
+        if not script.restarted:
+            record["full"]["resumed"] = place.resumed("plain", plain)
         record["resumed"] = place.resumed("ours", ours)
     return record
 

@@ -211,6 +211,11 @@ GLUE = [
     ),
     (
         "at",
+        r"completed_steps = starting_epoch \* num_update_steps_per_epoch",
+        "completed_steps = lr_scheduler.scheduler.last_epoch",
+    ),
+    (
+        "at",
         r"active_dataloader = accelerator.skip_first_batches",
         "active_dataloader = train_dataloader",
     ),
@@ -353,9 +358,9 @@ SCRIPTS = {
         edits={"run_glue_no_trainer.py": GLUE},
         arguments="--model_name_or_path {data}/model --train_file {data}/train.json "
         "--validation_file {data}/validation.json --output_dir {out}/run --max_length 32 "
-        "--learning_rate 1e-3 --num_train_epochs 5 --checkpointing_steps 7 --seed 1",
+        "--learning_rate 1e-3 --num_train_epochs 5 --checkpointing_steps epoch --seed 1",
         data=pairs,
-        resume="--resume_from_checkpoint {out}/run/step_14",
+        resume="--resume_from_checkpoint {out}/run/epoch_1",
         packages=("torch", "transformers", "accelerate"),
     ),
     "complete_nlp_example": Script(

@@ -15,6 +15,7 @@ import random
 import re
 import signal
 import sys
+import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -34,6 +35,7 @@ def write(account):
         pruner = pruners[-1]
         account["planned"] = int(pruner.schedule_table()["kept"].sum())
         account["session"] = int(pruner.savings().forwarded)
+    account["ended"] = time.time()
     path = Path(os.environ["TED_WATCH"]) / f"{os.getpid()}.json"
     path.write_text(json.dumps(account), encoding="utf-8")
 
