@@ -29,7 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RECORDS = HERE / "records"
-GROUPS = ("vision",)
+GROUPS = ("vision", "texts", "frameworks")
 EQUAL = "equal"
 
 
@@ -41,7 +41,11 @@ class Script:
     ``after`` the lines that a regular expression matches stand ours, with their
     indentation. In ``arguments``, and in ``resume`` which follows them, ``{data}``
     and ``{out}`` are folders; ``resume`` is None where a script can't resume, and
-    ``remark`` says so.
+    ``remark`` says so. ``needed`` are edits that the script needs as it is, too: to run
+    here, without a network or a GPU, or to resume. What ``data`` writes into ``cwd`` lies
+    where the script starts, and modules of ``modules`` stand in for what it downloads.
+    Of ``workers`` the samples are added up; where the page has the host start them anew,
+    ``restarted``, one of them is killed and not the script.
     """
 
     page: str
@@ -58,6 +62,9 @@ class Script:
     packages: Sequence[str] = ("torch",)
     framework: str = "torch"
     environment: Mapping[str, str] = field(default_factory=dict)
+    needed: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
+    workers: int = 1
+    restarted: bool = False
 
 
 def edited(text, edits, name):
@@ -107,6 +114,8 @@ class Place:
             text = path.read_text(encoding="utf-8")
             blob = b"blob %d\0%s" % (len(text.encode()), text.encode())
             self.files[name] = hashlib.sha1(blob).hexdigest()  # noqa: S324 - as git
+            text = edited(text, script.needed.get(name, ()), name)
+            (root / "plain" / "script" / name).write_text(text, encoding="utf-8")
             path.write_text(edited(text, edits, name), encoding="utf-8")
             for side, count in enumerate(changed(text, path.read_text("utf-8"))):
                 self.lines[side] += count
@@ -118,6 +127,8 @@ class Place:
         watched.mkdir()
         names = {"data": folder / "data", "out": folder / out}
         names["out"].mkdir(exist_ok=True)
+        if (folder / "data" / "cwd").exists():
+            shutil.copytree(folder / "data/cwd", names["out"], dirs_exist_ok=True)
         words = self.script.arguments.split()
         if resume:
             words += self.script.resume.split()
@@ -125,6 +136,7 @@ class Place:
         command += [word.format(**names) for word in words]
         paths = [
             str(HERE / "watch"),
+            str(folder / "data" / "modules"),
             str(HERE.parents[1] / "tests/support"),
             os.environ.get("PYTHONPATH", ""),
         ]
@@ -136,7 +148,7 @@ class Place:
             "TED_WATCH": str(watched),
             "TED_FRAMEWORK": self.script.framework,
             "TED_KILL": str(kill),
-            **self.script.environment,
+            **{k: v.format(**names) for k, v in self.script.environment.items()},
         }
         done = subprocess.run(  # noqa: S603
             command,
@@ -146,24 +158,31 @@ class Place:
             text=True,
             check=False,
         )
+        kill = kill and not self.script.restarted
         if done.returncode != (-signal.SIGKILL if kill else 0):
             message = f"{command} ended with {done.returncode}: {done.stderr}"
             raise RuntimeError(message)
         if kill:
             return None
         accounts = [json.loads(path.read_text("utf-8")) for path in watched.iterdir()]
+        accounts.sort(key=lambda one: one["ended"])
+        accounts = accounts[-self.script.workers :]
         if not accounts:
             message = f"{command} took no step that was seen: {done.stderr}"
             raise RuntimeError(message)
-        return max(accounts, key=lambda one: one["steps"])
+        forwarded = sum(one["forwarded"] for one in accounts)
+        return max(accounts, key=lambda one: one["steps"]) | {"forwarded": forwarded}
 
     def resumed(self, kind, whole):
         """Say what becomes of a run that is killed and resumed."""
-        self.run(kind, "killed", kill=max(1, int(self.script.kill * whole["steps"])))
+        kill = max(1, int(self.script.kill * whole["steps"]))
+        again = self.run(kind, "killed", kill=kill)
         try:
-            again = self.run(kind, "killed", resume=True)
+            again = again or self.run(kind, "killed", resume=True)
         except RuntimeError as error:
             return re.findall(r"^(?:\w+\.)*(\w+Error): ", str(error), re.M)[-1]
+        if again["steps"] >= whole["steps"]:
+            return "begins anew"
         return EQUAL if again["weights"] == whole["weights"] else "other weights"
 
 
@@ -187,7 +206,8 @@ def record_of(script, sources, root):
         "versions": {name: metadata.version(name) for name in script.packages},
     }
     if script.resume is not None:
-        record["full"]["resumed"] = place.resumed("plain", plain)
+        if not script.restarted:
+            record["full"]["resumed"] = place.resumed("plain", plain)
         record["resumed"] = place.resumed("ours", ours)
     return record
 

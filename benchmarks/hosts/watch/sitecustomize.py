@@ -12,8 +12,12 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
+import sys
+import time
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +35,7 @@ def write(account):
         pruner = pruners[-1]
         account["planned"] = int(pruner.schedule_table()["kept"].sum())
         account["session"] = int(pruner.savings().forwarded)
+    account["ended"] = time.time()
     path = Path(os.environ["TED_WATCH"]) / f"{os.getpid()}.json"
     path.write_text(json.dumps(account), encoding="utf-8")
 
@@ -72,6 +77,8 @@ def watch_torch():
         if isinstance(value, torch.Tensor):
             return len(value) if value.ndim else None
         if isinstance(value, list | tuple) and value:
+            if hasattr(value[0], "values"):  # the columns of a batch
+                return rows(value[0])
             return len(value) if rows(value[0]) is not None else None
         values = value.values() if hasattr(value, "values") else ()
         return next((n for n in map(rows, values) if n is not None), None)
@@ -117,8 +124,21 @@ def watch_torch():
     atexit.register(ended)
 
 
+def watch_module(framework):
+    """Watch another framework, by a module of this folder."""
+    account_of = import_module(f"watch_{framework}").watch(killed_after)
+
+    def ended():
+        account = account_of()
+        if account["steps"]:
+            write(account | {"weights": checksum(account["weights"])})
+
+    atexit.register(ended)
+
+
 pruners = []
-if "TED_WATCH" in os.environ:
+of_these = re.search(os.environ.get("TED_PROCESSES", ""), " ".join(sys.orig_argv))
+if "TED_WATCH" in os.environ and of_these:
     with suppress(ImportError):  # beside a PyTorch that torchvision is not made for
         import torchvision_ops
 
@@ -126,4 +146,7 @@ if "TED_WATCH" in os.environ:
     keep_pruners()
     random.seed(0)  # for scripts that take no seed
     np.random.seed(0)  # noqa: NPY002
-    {"torch": watch_torch}[os.environ["TED_FRAMEWORK"]]()
+    if os.environ["TED_FRAMEWORK"] == "torch":
+        watch_torch()
+    else:
+        watch_module(os.environ["TED_FRAMEWORK"])
