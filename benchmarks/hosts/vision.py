@@ -82,6 +82,20 @@ def coco(folder):
         path.write_text(json.dumps(parts))
 
 
+def yolo(folder):
+    """Write pictures and boxes as Ultralytics has them."""
+    for split, count in (("train", 24), ("val", 2)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for k, (label, (a, b), pixels) in enumerate(squares(count, 32, 2)):
+            Image.fromarray(pixels).save(folder / "images" / split / f"{k}.png")
+            middle, size = (a + b) / 64, (b - a) / 32
+            line = f"{label} {middle} {middle} {size} {size}"
+            (folder / "labels" / split / f"{k}.txt").write_text(line)
+    lines = f"path: {folder}", "train: images/train", "val: images/val", "names: [a, b]"
+    (folder / "data.yaml").write_text("\n".join(lines))
+
+
 MNIST = [
     ("after", "^import torch$", "from ted_torch import TED"),
     (
@@ -228,7 +242,8 @@ CLASSIFICATION = [
         r"^        train_one_epoch\(",
         "ted.set_epoch(epoch)",
         "train_one_epoch(",
-        "    ted, model, optimizer, data_loader, device, epoch, args, model_ema, scaler)",
+        "    ted, model, optimizer, data_loader, device, epoch, args,",
+        "    model_ema, scaler)",
         "ted.close_epoch()",
     ),
     (
@@ -250,8 +265,8 @@ SEGMENTATION = [
     (
         "at",
         r"^def train_one_epoch\(",
-        "def train_one_epoch(ted, model, criterion, optimizer, data_loader, lr_scheduler,",
-        "                    device, epoch, print_freq, scaler=None):",
+        "def train_one_epoch(ted, model, criterion, optimizer, data_loader,",
+        "                    lr_scheduler, device, epoch, print_freq, scaler=None):",
     ),
     (
         "at",
@@ -406,8 +421,8 @@ TIMM = [
     (
         "before",
         "^    results = \\[\\]$",
-        "ted = TED(dataset_train, epochs=num_epochs, device=device, method='soft_margin',",
-        "          multiple_of=args.batch_size * args.grad_accum_steps)",
+        "ted = TED(dataset_train, epochs=num_epochs, method='soft_margin',",
+        "          device=device, multiple_of=args.batch_size * args.grad_accum_steps)",
         "if args.resume:",
         "    saved = torch.load(os.path.join(os.path.dirname(args.resume), 'ted.pt'))",
         "    ted.load_state_dict(saved['ted'])",
@@ -459,6 +474,76 @@ TIMM = [
         "    num_updates=round(num_updates_total * progress), metric=losses_m.avg)",
     ),
 ]
+LIGHTNING = [
+    (
+        "after",
+        "^from torchmetrics import Accuracy$",
+        "from ted_torch.integrations.lightning import TEDCallback",
+    ),
+    (
+        "at",
+        r"^    def training_step\(self, batch, batch_idx\):\n.*$",
+        "def training_step(self, batch, batch_idx):",
+        "    ids, (images, target) = batch",
+    ),
+    (
+        "at",
+        "^        loss_train = F.cross_entropy",
+        "losses = F.cross_entropy(output, target, reduction='none')",
+        "loss_train = self.ted.loss(losses, ids=ids, logits=output, labels=target)",
+    ),
+    ("at", r'self.log\("train_loss"', "self.log('train_loss', losses.mean())"),
+    (
+        "before",
+        "^    def configure_optimizers",
+        "def configure_callbacks(self):",
+        "    self.ted = TEDCallback(lambda: self.train_dataset, method='soft_margin',",
+        "                           multiple_of=self.batch_size)",
+        "    return self.ted",
+        "",
+        "def on_save_checkpoint(self, checkpoint):",
+        "    checkpoint['generator'] = torch.get_rng_state()",
+        "",
+        "def on_load_checkpoint(self, checkpoint):",
+        "    torch.set_rng_state(checkpoint['generator'])",
+        "",
+    ),
+    (
+        "at",
+        "^        return torch.utils.data.DataLoader\\(\n +dataset=.*$",
+        "return self.ted.loader(",
+    ),
+    ("at", "^            shuffle=True,$"),
+    ("after", '"max_epochs": 90,$', "'reload_dataloaders_every_n_epochs': 1,"),
+]
+FASTAI = [
+    (
+        "after",
+        "^from fastcore.script import",
+        "from ted_torch.integrations.fastai import TEDCallback",
+    ),
+    (
+        "at",
+        r"metrics=\[accuracy,top_k_accuracy\]",
+        "metrics=[accuracy,top_k_accuracy], loss_func=LabelSmoothingCrossEntropy(),",
+        "cbs=TEDCallback(prune_ratio=0.7, method='soft_margin'))",
+    ),
+]
+ULTRALYTICS = [
+    (
+        "after",
+        "^from ultralytics import YOLO$",
+        "from functools import partial",
+        "from ted_torch.integrations.ultralytics import TEDDetectionTrainer",
+    ),
+    (
+        "at",
+        r"^model.train\(",
+        "trainer = partial(TEDDetectionTrainer, ted={",
+        "    'prune_ratio': 0.7, 'method': 'ted_loss', 'multiple_of': 8})",
+        "model.train(trainer=trainer, mosaic=0.0, **options)",
+    ),
+]
 TORCHVISION = {
     "page": "torchvision",
     "repository": "pytorch/vision",
@@ -485,8 +570,8 @@ SCRIPTS = {
         commit="77f55b912142e11fcfdf5b530231fb9c52f181e8",
         path="imagenet/main.py",
         edits={"main.py": IMAGENET},
-        arguments="{data} -a mobilenet_v3_small -b 8 -j 0 --epochs 5 --lr 0.02 --seed 1 "
-        "--no-accel",
+        arguments="{data} -a mobilenet_v3_small -b 8 -j 0 --epochs 5 --lr 0.02 "
+        "--seed 1 --no-accel",
         data=folders,
         resume="--resume {out}/checkpoint.pth.tar",
         packages=("torch", "torchvision"),
@@ -494,9 +579,9 @@ SCRIPTS = {
     "torchvision_classification": Script(
         path="references/classification/train.py",
         edits={"train.py": CLASSIFICATION},
-        arguments="--data-path {data} --output-dir {out} --device cpu -j 0 -b 8 --epochs 5 "
-        "--model mobilenet_v3_small --lr 0.02 --lr-scheduler cosineannealinglr "
-        "--lr-warmup-epochs 1 --train-crop-size 64 --val-resize-size 64 "
+        arguments="--data-path {data} --output-dir {out} --device cpu -j 0 -b 8 "
+        "--epochs 5 --model mobilenet_v3_small --lr 0.02 "
+        "--lr-scheduler cosineannealinglr --lr-warmup-epochs 1 --train-crop-size 64 --val-resize-size 64 "
         "--val-crop-size 64",
         data=folders,
         **TORCHVISION,
@@ -504,8 +589,8 @@ SCRIPTS = {
     "torchvision_segmentation": Script(
         path="references/segmentation/train.py",
         edits={"train.py": SEGMENTATION},
-        arguments="--data-path {data} --dataset voc --output-dir {out} --device cpu -j 0 "
-        "-b 4 --epochs 5 --model lraspp_mobilenet_v3_large",
+        arguments="--data-path {data} --dataset voc --output-dir {out} --device cpu "
+        "-j 0 -b 4 --epochs 5 --model lraspp_mobilenet_v3_large",
         data=voc,
         **TORCHVISION,
     ),
@@ -529,5 +614,52 @@ SCRIPTS = {
         data=folders,
         resume="--resume {out}/run/last.pth.tar",
         packages=("torch", "torchvision", "timm"),
+    ),
+    "lightning": Script(
+        page="lightning",
+        repository="Lightning-AI/pytorch-lightning",
+        commit="7f0c3436cd3f6ad3753125672024fc415cbcb414",
+        path="examples/pytorch/domain_templates/imagenet.py",
+        edits={"imagenet.py": LIGHTNING},
+        arguments="fit --model.data_path {data} --model.arch mobilenet_v3_small "
+        "--model.batch_size 8 --model.workers 0 --model.lr 0.02 "
+        "--trainer.max_epochs 5 --trainer.accelerator cpu "
+        "--trainer.default_root_dir {out}",
+        data=folders,
+        resume="--ckpt_path {out}/checkpoints/*.ckpt",
+        packages=("torch", "torchvision", "lightning"),
+    ),
+    "fastai": Script(
+        page="fastai",
+        repository="fastai/fastai",
+        commit="52ff7b4bf5a81e56068556ee9905e16da6a9f83b",
+        path="nbs/examples/train_imagenette.py",
+        edits={"train_imagenette.py": FASTAI},
+        arguments="--epochs 5 --bs 8 --size 64 --arch xresnet18 --workers 0",
+        data=lambda folder: folders(folder / "data" / "imagenette2-320"),
+        remark="The script can't resume.",
+        packages=("torch", "fastai"),
+        framework="fastai",
+        environment={"FASTAI_HOME": "{data}"},
+    ),
+    "ultralytics": Script(
+        page="ultralytics",
+        repository="",
+        commit="",
+        path="own/yolo.py",
+        edits={"yolo.py": ULTRALYTICS},
+        arguments="model=yolo11n.yaml data={data}/data.yaml epochs=5 batch=8 imgsz=32 "
+        "project={out} name=run workers=0 plots=False val=False verbose=False "
+        "device=cpu",
+        data=yolo,
+        resume="model={out}/run/weights/last.pt resume=True",
+        remark="Ultralytics resumes from averaged weights in half precision.",
+        packages=("torch", "ultralytics"),
+        environment={
+            "YOLO_CONFIG_DIR": "{data}",
+            "YOLO_OFFLINE": "true",
+            "YOLO_AUTOINSTALL": "false",
+            "YOLO_VERBOSE": "false",
+        },
     ),
 }
