@@ -581,8 +581,8 @@ SCRIPTS = {
         edits={"train.py": CLASSIFICATION},
         arguments="--data-path {data} --output-dir {out} --device cpu -j 0 -b 8 "
         "--epochs 5 --model mobilenet_v3_small --lr 0.02 "
-        "--lr-scheduler cosineannealinglr --lr-warmup-epochs 1 --train-crop-size 64 --val-resize-size 64 "
-        "--val-crop-size 64",
+        "--lr-scheduler cosineannealinglr --lr-warmup-epochs 1 --train-crop-size 64 "
+        "--val-resize-size 64 --val-crop-size 64",
         data=folders,
         **TORCHVISION,
     ),
