@@ -350,6 +350,12 @@ DETECTION = [
         "collate_fn=ted.collate(train_collate_fn)",
     ),
     (
+        "at",
+        "^        dataset_test, batch_size=1, sampler=test_sampler",
+        "dataset_test, batch_size=1, sampler=test_sampler, num_workers=args.workers,",
+        "collate_fn=utils.collate_fn, generator=torch.Generator(),",
+    ),
+    (
         "after",
         r"^    model.to\(device\)$",
         "seen = {}",
