@@ -42,10 +42,12 @@ class Script:
     indentation. In ``arguments``, and in ``resume`` which follows them, ``{data}``
     and ``{out}`` are folders; ``resume`` is None where a script can't resume, and
     ``remark`` says so. ``needed`` are edits that the script needs as it is, too: to run
-    here, without a network or a GPU, or to resume. What ``data`` writes into ``cwd`` lies
-    where the script starts, and modules of ``modules`` stand in for what it downloads.
-    Of ``workers`` the samples are added up; where the page has the host start them anew,
-    ``restarted``, one of them is killed and not the script.
+    here, without a network or a GPU, or to resume.
+
+    What ``data`` writes into ``cwd`` lies where the script starts, and modules of
+    ``modules`` stand in for what it downloads. Of ``workers`` the samples are added up;
+    where the page has the host start them anew, ``restarted``, one of them is killed
+    and not the script.
     """
 
     page: str
@@ -99,10 +101,14 @@ class Place:
 
     def __init__(self, script, sources, root):
         self.script, self.root = script, root
-        repository = sources / script.repository.split("/")[1]
+        repository = sources / script.repository.split("/")[-1]
+        origin = repository / script.path if script.repository else HERE / script.path
         self.files, self.lines = {}, [0, 0]
         for name in ("plain", "ours"):
-            shutil.copytree((repository / script.path).parent, root / name / "script")
+            for path in origin.parent.glob("*.py"):
+                target = root / name / "script" / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
         script.data(root / "plain" / "data")
         shutil.copytree(root / "plain" / "data", root / "ours" / "data")
         for name, edits in script.edits.items():
@@ -129,7 +135,11 @@ class Place:
         if resume:
             words += self.script.resume.split()
         command = [sys.executable, folder / "script" / Path(self.script.path).name]
-        command += [word.format(**names) for word in words]
+        for word in (Path(word.format(**names)) for word in words):
+            found = [word]
+            if "*" in word.name:  # of several checkpoints the newest
+                found = sorted(word.parent.glob(word.name), key=os.path.getmtime)
+            command.append(found[-1])
         paths = [
             str(HERE / "watch"),
             str(folder / "data" / "modules"),
@@ -176,7 +186,7 @@ class Place:
         try:
             again = again or self.run(kind, "killed", resume=True)
         except RuntimeError as error:
-            return re.findall(r"^(?:\w+\.)*(\w+Error): ", str(error), re.M)[-1]
+            return re.findall(r"^(?:\w+\.)*(\w+Error): ", str(error), re.MULTILINE)[-1]
         if again["steps"] >= whole["steps"]:
             return "begins anew"
         return EQUAL if again["weights"] == whole["weights"] else "other weights"
@@ -227,19 +237,24 @@ def wrong(script, record):
     return found
 
 
+def scripts():
+    """Return all scripts by name."""
+    modules = map(import_module, GROUPS)
+    return {name: each for module in modules for name, each in module.SCRIPTS.items()}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--sources", type=Path, required=True)
     options = parser.parse_args()
-    sys.path.insert(0, str(HERE))
-    scripts = {k: v for name in GROUPS for k, v in import_module(name).SCRIPTS.items()}
-    for name in options.names or scripts:
+    every = scripts()
+    for name in options.names or every:
         with tempfile.TemporaryDirectory() as folder:
-            record = record_of(scripts[name], options.sources.resolve(), Path(folder))
+            record = record_of(every[name], options.sources.resolve(), Path(folder))
         text = json.dumps(record, indent=1) + "\n"
         (RECORDS / f"{name}.json").write_text(text, encoding="utf-8")
-        print(name, text, *wrong(scripts[name], record))
+        print(name, text, *wrong(every[name], record))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def voc(folder):
     root = folder / "VOCdevkit" / "VOC2012"
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / part).mkdir(parents=True)
-    for split, count in (("train", 16), ("val", 1)):
+    for split, count in (("train", 8), ("val", 1)):
         for k, (label, (a, b), pixels) in enumerate(squares(count, 96, 3)):
             Image.fromarray(pixels).save(root / f"JPEGImages/{split}{k}.jpg")
             mask = np.zeros((96, 96), np.uint8)
@@ -65,7 +65,7 @@ def voc(folder):
 def coco(folder):
     """Write pictures and boxes as COCO has them."""
     (folder / "annotations").mkdir(parents=True)
-    for split, count in (("train2017", 16), ("val2017", 2)):
+    for split, count in (("train2017", 12), ("val2017", 1)):
         (folder / split).mkdir()
         images, boxes = [], []
         for k, (label, (a, b), pixels) in enumerate(squares(count, 96, 3)):
@@ -80,6 +80,20 @@ def coco(folder):
         parts = {"images": images, "annotations": boxes, "categories": kinds}
         path = folder / "annotations" / f"instances_{split}.json"
         path.write_text(json.dumps(parts))
+
+
+def yolo(folder):
+    """Write pictures and boxes as Ultralytics has them."""
+    for split, count in (("train", 24), ("val", 2)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for k, (label, (a, b), pixels) in enumerate(squares(count, 32, 2)):
+            Image.fromarray(pixels).save(folder / "images" / split / f"{k}.png")
+            middle, size = (a + b) / 64, (b - a) / 32
+            line = f"{label} {middle} {middle} {size} {size}"
+            (folder / "labels" / split / f"{k}.txt").write_text(line)
+    lines = f"path: {folder}", "train: images/train", "val: images/val", "names: [a, b]"
+    (folder / "data.yaml").write_text("\n".join(lines))
 
 
 MNIST = [
@@ -228,7 +242,8 @@ CLASSIFICATION = [
         r"^        train_one_epoch\(",
         "ted.set_epoch(epoch)",
         "train_one_epoch(",
-        "    ted, model, optimizer, data_loader, device, epoch, args, model_ema, scaler)",
+        "    ted, model, optimizer, data_loader, device, epoch, args,",
+        "    model_ema, scaler)",
         "ted.close_epoch()",
     ),
     (
@@ -250,8 +265,8 @@ SEGMENTATION = [
     (
         "at",
         r"^def train_one_epoch\(",
-        "def train_one_epoch(ted, model, criterion, optimizer, data_loader, lr_scheduler,",
-        "                    device, epoch, print_freq, scaler=None):",
+        "def train_one_epoch(ted, model, criterion, optimizer, data_loader,",
+        "                    lr_scheduler, device, epoch, print_freq, scaler=None):",
     ),
     (
         "at",
@@ -335,6 +350,12 @@ DETECTION = [
         "collate_fn=ted.collate(train_collate_fn)",
     ),
     (
+        "at",
+        "^        dataset_test, batch_size=1, sampler=test_sampler",
+        "dataset_test, batch_size=1, sampler=test_sampler, num_workers=args.workers,",
+        "collate_fn=utils.collate_fn, generator=torch.Generator(),",
+    ),
+    (
         "after",
         r"^    model.to\(device\)$",
         "seen = {}",
@@ -388,6 +409,147 @@ ENGINE = [
     ("at", r"scaler.scale\(losses\)", "scaler.scale(loss).backward()"),
     ("at", r"^            losses.backward", "loss.backward()"),
 ]
+TIMM = [
+    (
+        "before",
+        "^from timm import utils$",
+        "import random",
+        "from ted_core import atomic_write",
+        "from ted_torch import TED",
+        "from ted_torch.integrations.timm import TimmLoader",
+    ),
+    (
+        "before",
+        r"^    train_loss_fn = train_loss_fn.to\(",
+        "train_loss_fn = nn.CrossEntropyLoss(",
+        "    reduction='none', label_smoothing=args.smoothing)",
+    ),
+    (
+        "before",
+        "^    results = \\[\\]$",
+        "ted = TED(dataset_train, epochs=num_epochs, method='soft_margin',",
+        "          device=device, multiple_of=args.batch_size * args.grad_accum_steps)",
+        "if args.resume:",
+        "    saved = torch.load(os.path.join(os.path.dirname(args.resume), 'ted.pt'))",
+        "    ted.load_state_dict(saved['ted'])",
+        "    torch.set_rng_state(saved['generator'])",
+        "    version, state, gauss = saved['random']",
+        "    random.setstate((version, tuple(state), gauss))",
+        "loader_train = TimmLoader(ted, loader_train)",
+    ),
+    ("at", r"^            _set_loader_epoch\(", "ted.set_epoch(epoch)"),
+    ("after", "^                task=task,\n(?= +device=device,\n +lr_s)", "ted=ted,"),
+    (
+        "at",
+        r"^                num_updates_total=num_epochs",
+        "num_updates_total=num_epochs * updates_per_epoch,",
+        "num_epochs=num_epochs,",
+    ),
+    (
+        "before",
+        r"^                best_metric, best_epoch = saver",
+        "ted.close_epoch()",
+        "saved = {'ted': ted.state_dict(), 'generator': torch.get_rng_state(),",
+        "         'random': random.getstate()}",
+        "with atomic_write(os.path.join(output_dir, 'ted.pt')) as file:",
+        "    torch.save(saved, file)",
+    ),
+    (
+        "at",
+        "^        num_updates_total=None,",
+        "num_updates_total=None,",
+        "num_epochs=None,",
+        "ted=None,",
+    ),
+    (
+        "at",
+        r"for batch_idx, \(input, target\) in .*$(?=\n.*\n +need_update)",
+        "for batch_idx, (ids, (input, target)) in enumerate(loader):",
+    ),
+    (
+        "at",
+        r"^                _loss = result\['loss'\]",
+        "_loss = ted.loss(",
+        "    result['loss'], ids=ids, logits=result['output'], labels=target)",
+    ),
+    (
+        "at",
+        r"lr_scheduler.step_update\(num_updates=num_updates",
+        "progress = (epoch + (update_idx + 1) / updates_per_epoch) / num_epochs",
+        "lr_scheduler.step_update(",
+        "    num_updates=round(num_updates_total * progress), metric=losses_m.avg)",
+    ),
+]
+LIGHTNING = [
+    (
+        "after",
+        "^from torchmetrics import Accuracy$",
+        "from ted_torch.integrations.lightning import TEDCallback",
+    ),
+    (
+        "at",
+        r"^    def training_step\(self, batch, batch_idx\):\n.*$",
+        "def training_step(self, batch, batch_idx):",
+        "    ids, (images, target) = batch",
+    ),
+    (
+        "at",
+        "^        loss_train = F.cross_entropy",
+        "losses = F.cross_entropy(output, target, reduction='none')",
+        "loss_train = self.ted.loss(losses, ids=ids, logits=output, labels=target)",
+    ),
+    ("at", r'self.log\("train_loss"', "self.log('train_loss', losses.mean())"),
+    (
+        "before",
+        "^    def configure_optimizers",
+        "def configure_callbacks(self):",
+        "    self.ted = TEDCallback(lambda: self.train_dataset, method='soft_margin',",
+        "                           multiple_of=self.batch_size)",
+        "    return self.ted",
+        "",
+        "def on_save_checkpoint(self, checkpoint):",
+        "    checkpoint['generator'] = torch.get_rng_state()",
+        "",
+        "def on_load_checkpoint(self, checkpoint):",
+        "    torch.set_rng_state(checkpoint['generator'])",
+        "",
+    ),
+    (
+        "at",
+        "^        return torch.utils.data.DataLoader\\(\n +dataset=.*$",
+        "return self.ted.loader(",
+    ),
+    ("at", "^            shuffle=True,$"),
+    ("after", '"max_epochs": 90,$', "'reload_dataloaders_every_n_epochs': 1,"),
+]
+FASTAI = [
+    (
+        "after",
+        "^from fastcore.script import",
+        "from ted_torch.integrations.fastai import TEDCallback",
+    ),
+    (
+        "at",
+        r"metrics=\[accuracy,top_k_accuracy\]",
+        "metrics=[accuracy,top_k_accuracy], loss_func=LabelSmoothingCrossEntropy(),",
+        "cbs=TEDCallback(prune_ratio=0.7, method='soft_margin'))",
+    ),
+]
+ULTRALYTICS = [
+    (
+        "after",
+        "^from ultralytics import YOLO$",
+        "from functools import partial",
+        "from ted_torch.integrations.ultralytics import TEDDetectionTrainer",
+    ),
+    (
+        "at",
+        r"^model.train\(",
+        "trainer = partial(TEDDetectionTrainer, ted={",
+        "    'prune_ratio': 0.7, 'method': 'ted_loss', 'multiple_of': 8})",
+        "model.train(trainer=trainer, mosaic=0.0, **options)",
+    ),
+]
 TORCHVISION = {
     "page": "torchvision",
     "repository": "pytorch/vision",
@@ -414,8 +576,8 @@ SCRIPTS = {
         commit="77f55b912142e11fcfdf5b530231fb9c52f181e8",
         path="imagenet/main.py",
         edits={"main.py": IMAGENET},
-        arguments="{data} -a mobilenet_v3_small -b 8 -j 0 --epochs 5 --lr 0.02 --seed 1 "
-        "--no-accel",
+        arguments="{data} -a mobilenet_v3_small -b 8 -j 0 --epochs 5 --lr 0.02 "
+        "--seed 1 --no-accel",
         data=folders,
         resume="--resume {out}/checkpoint.pth.tar",
         packages=("torch", "torchvision"),
@@ -423,18 +585,18 @@ SCRIPTS = {
     "torchvision_classification": Script(
         path="references/classification/train.py",
         edits={"train.py": CLASSIFICATION},
-        arguments="--data-path {data} --output-dir {out} --device cpu -j 0 -b 8 --epochs 5 "
-        "--model mobilenet_v3_small --lr 0.02 --lr-scheduler cosineannealinglr "
-        "--lr-warmup-epochs 1 --train-crop-size 64 --val-resize-size 64 "
-        "--val-crop-size 64",
+        arguments="--data-path {data} --output-dir {out} --device cpu -j 0 -b 8 "
+        "--epochs 5 --model mobilenet_v3_small --lr 0.02 "
+        "--lr-scheduler cosineannealinglr --lr-warmup-epochs 1 --train-crop-size 64 "
+        "--val-resize-size 64 --val-crop-size 64",
         data=folders,
         **TORCHVISION,
     ),
     "torchvision_segmentation": Script(
         path="references/segmentation/train.py",
         edits={"train.py": SEGMENTATION},
-        arguments="--data-path {data} --dataset voc --output-dir {out} --device cpu -j 0 "
-        "-b 4 --epochs 5 --model lraspp_mobilenet_v3_large",
+        arguments="--data-path {data} --dataset voc --output-dir {out} --device cpu "
+        "-j 0 -b 4 --epochs 5 --model lraspp_mobilenet_v3_large",
         data=voc,
         **TORCHVISION,
     ),
@@ -445,5 +607,65 @@ SCRIPTS = {
         "--epochs 5 --model ssdlite320_mobilenet_v3_large --lr 0.01 --lr-steps 3 4",
         data=coco,
         **TORCHVISION,
+    ),
+    "timm": Script(
+        page="timm",
+        repository="huggingface/pytorch-image-models",
+        commit="aa4b5850c1543fa488abf260f18390eda46cf85d",
+        path="train.py",
+        edits={"train.py": TIMM},
+        arguments="--data-dir {data} --output {out} --experiment run --device cpu -j 0 "
+        "--model test_resnet --num-classes 6 --img-size 64 -b 8 --grad-accum-steps 2 "
+        "--epochs 6 --warmup-epochs 1 --lr 0.05 --sched-on-updates",
+        data=folders,
+        resume="--resume {out}/run/last.pth.tar",
+        packages=("torch", "torchvision", "timm"),
+    ),
+    "lightning": Script(
+        page="lightning",
+        repository="Lightning-AI/pytorch-lightning",
+        commit="7f0c3436cd3f6ad3753125672024fc415cbcb414",
+        path="examples/pytorch/domain_templates/imagenet.py",
+        edits={"imagenet.py": LIGHTNING},
+        arguments="fit --model.data_path {data} --model.arch mobilenet_v3_small "
+        "--model.batch_size 8 --model.workers 0 --model.lr 0.02 "
+        "--trainer.max_epochs 5 --trainer.accelerator cpu "
+        "--trainer.default_root_dir {out}",
+        data=folders,
+        resume="--ckpt_path {out}/checkpoints/*.ckpt",
+        packages=("torch", "torchvision", "lightning"),
+    ),
+    "fastai": Script(
+        page="fastai",
+        repository="fastai/fastai",
+        commit="52ff7b4bf5a81e56068556ee9905e16da6a9f83b",
+        path="nbs/examples/train_imagenette.py",
+        edits={"train_imagenette.py": FASTAI},
+        arguments="--epochs 5 --bs 8 --size 64 --arch xresnet18 --workers 0",
+        data=lambda folder: folders(folder / "data" / "imagenette2-320"),
+        remark="The script can't resume.",
+        packages=("torch", "fastai"),
+        framework="fastai",
+        environment={"FASTAI_HOME": "{data}"},
+    ),
+    "ultralytics": Script(
+        page="ultralytics",
+        repository="",
+        commit="",
+        path="own/yolo.py",
+        edits={"yolo.py": ULTRALYTICS},
+        arguments="model=yolo11n.yaml data={data}/data.yaml epochs=5 batch=8 imgsz=32 "
+        "project={out} name=run workers=0 plots=False val=False verbose=False "
+        "device=cpu",
+        data=yolo,
+        resume="model={out}/run/weights/last.pt resume=True",
+        remark="Ultralytics resumes from averaged weights in half precision.",
+        packages=("torch", "ultralytics"),
+        environment={
+            "YOLO_CONFIG_DIR": "{data}",
+            "YOLO_OFFLINE": "true",
+            "YOLO_AUTOINSTALL": "false",
+            "YOLO_VERBOSE": "false",
+        },
     ),
 }

@@ -61,6 +61,18 @@ def keep_pruners():
     ted_core.Pruner.__init__ = kept
 
 
+def rows(value):
+    """Return the samples of a call's argument: the first tensor's, or a list's."""
+    if hasattr(value, "ndim"):
+        return len(value) if value.ndim else None
+    if isinstance(value, list | tuple) and value:
+        if hasattr(value[0], "values"):  # the columns of a batch
+            return rows(value[0])
+        return len(value) if rows(value[0]) is not None else None
+    values = value.values() if hasattr(value, "values") else ()
+    return next((n for n in map(rows, values) if n is not None), None)
+
+
 def watch_torch():
     """Count the samples of outermost forward calls in training, by hooks of PyTorch."""
     import torch  # noqa: PLC0415
@@ -71,17 +83,6 @@ def watch_torch():
 
     torch.manual_seed(0)
     depth, steps, counts, optimizers = 0, 0, {}, []
-
-    def rows(value):
-        """Return the samples of a call's argument: the first tensor's, or a list's."""
-        if isinstance(value, torch.Tensor):
-            return len(value) if value.ndim else None
-        if isinstance(value, list | tuple) and value:
-            if hasattr(value[0], "values"):  # the columns of a batch
-                return rows(value[0])
-            return len(value) if rows(value[0]) is not None else None
-        values = value.values() if hasattr(value, "values") else ()
-        return next((n for n in map(rows, values) if n is not None), None)
 
     def enter(*_):
         nonlocal depth
@@ -121,6 +122,11 @@ def watch_torch():
     hooks.register_module_forward_pre_hook(enter)
     hooks.register_module_forward_hook(leave, with_kwargs=True, always_call=True)
     register_optimizer_step_post_hook(stepped)
+    if os.environ["TED_FRAMEWORK"] == "fastai":  # its optimizers are its own
+        from fastai.optimizer import Optimizer  # noqa: PLC0415
+
+        step = Optimizer.step
+        Optimizer.step = lambda self: stepped(self, step(self))
     atexit.register(ended)
 
 
@@ -146,7 +152,7 @@ if "TED_WATCH" in os.environ and of_these:
     keep_pruners()
     random.seed(0)  # for scripts that take no seed
     np.random.seed(0)  # noqa: NPY002
-    if os.environ["TED_FRAMEWORK"] == "torch":
+    if os.environ["TED_FRAMEWORK"] in {"torch", "fastai"}:
         watch_torch()
     else:
         watch_module(os.environ["TED_FRAMEWORK"])
