@@ -387,7 +387,12 @@ SCRIPTS = {
         arguments="",
         data=fashion,
         packages=("torch", "ray"),
-        environment={"HOME": "{data}", "TED_PROCESSES": "example|default_worker"},
+        environment={
+            "HOME": "{data}",
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "TED_PROCESSES": "example|default_worker",
+        },
         resume="",
         workers=2,
         restarted=True,

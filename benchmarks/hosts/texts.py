@@ -48,7 +48,7 @@ def model(folder, kind):
     """Write a tiny model, and a tokenizer of single letters or a processor."""
     torch.manual_seed(0)
     if kind is ViTConfig:
-        config = ViTConfig(**SIZES, image_size=16, patch_size=8)
+        config = ViTConfig(**SIZES, image_size=16, patch_size=8, num_labels=6)
         ViTForImageClassification(config).save_pretrained(folder)
         size = {"height": 16, "width": 16}
         ViTImageProcessor(size=size).save_pretrained(folder)
@@ -349,7 +349,7 @@ SCRIPTS = {
         arguments=OPTIONS + "--train_dir {data}/train --validation_dir {data}/val "
         "--remove_unused_columns False",
         data=pictures,
-        resume="--resume_from_checkpoint {out}/run/checkpoint-14",
+        resume="--resume_from_checkpoint {out}/run/checkpoint-7",
         packages=("torch", "transformers"),
     ),
     "run_glue_no_trainer": Script(
@@ -371,7 +371,7 @@ SCRIPTS = {
         edits={"complete_nlp_example.py": NLP},
         arguments="--cpu --checkpointing_steps 20 --output_dir {out}/run",
         data=paraphrases,
-        resume="--resume_from_checkpoint {out}/run/step_60",
+        resume="--resume_from_checkpoint {out}/run/step_40",
         packages=("torch", "transformers", "accelerate"),
         environment=OFFLINE,
     ),
