@@ -115,7 +115,7 @@ def paraphrases(folder):
     """Write GLUE's MRPC, and a model, where the script looks for them by name."""
     metric(folder)
     model(folder / "cwd" / "bert-base-cased", BertConfig)
-    for name, count in (("train", 800), ("validation", 16)):
+    for name, count in (("train", 1000), ("validation", 16)):
         write(folder / "cwd" / "nyu-mll" / "glue" / f"{name}.jsonl", rows(count))
     card = ["---", "configs:", "- config_name: mrpc", "  data_files:"]
     for name in ("train", "validation"):
