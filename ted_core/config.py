@@ -296,6 +296,22 @@ def single_sample_warning(
     )
 
 
+def rounding_warning(run: RunConfig) -> str:
+    """Return what to say where rounding the counts up takes most of the savings."""
+    if run.multiple_of == 1 or not run.known_count:
+        return ""
+    full = run.layout.selector.total * run.epochs
+    meant, saved = 1 - run.keep_ratios.mean(), 1 - run.kept_counts.sum() / full
+    if saved >= meant / 2:
+        return ""
+    return (
+        f"`multiple_of`={run.multiple_of} should be small beside the {run.n} samples: "
+        f"rounded up to it, the epochs save {saved:.1%} of them for {meant:.1%} by the "
+        "schedule, by whose keep ratio the loss is divided all the same; take smaller "
+        "batches"
+    )
+
+
 def check_known(run: RunConfig, name: str) -> None:
     """Refuse a table or a number that depends on the scores."""
     if not run.known_count:

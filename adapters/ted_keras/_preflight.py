@@ -16,7 +16,7 @@ from keras import ops, tree
 from keras.optimizers import schedules
 
 from ted_core import TedWarning
-from ted_core.config import single_sample_epochs
+from ted_core.config import rounding_warning, single_sample_epochs
 from ted_core.reports.preflight import Preflight
 from ted_keras._backends import adapt
 from ted_keras._objective import ACTIVATIONS
@@ -123,6 +123,8 @@ class Check:
             f"epochs: {kept.size}, of {kept.min()} to {kept.max()} samples, {steps} "
             f"steps of {size}"
         )
+        if rounding := rounding_warning(pruner.config):
+            self.problems.append(rounding)
         ones = single_sample_epochs(pruner.config, kept, size, first=pruner.epoch)
         if ones:
             shown = ", ".join(map(str, ones[:5])) + (", ..." if ones[5:] else "")

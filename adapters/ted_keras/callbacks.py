@@ -86,8 +86,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     workers, use_multiprocessing, max_queue_size : int, bool, int
         As of :class:`keras.utils.PyDataset`.
     **options : RunOptions
-        Those of :class:`ted_core.Pruner`, save `shard`. `multiple_of` is the batch size
-        by default where each batch shape is compiled, and 1 elsewhere.
+        Those of :class:`ted_core.Pruner`, save `shard`: `prune_ratio`, `schedule`,
+        `method`, `strategy`, `signal`, `reduction`, `seed`, `multiple_of`,
+        `scale_loss`, `labels`, `lengths`, `initial_scores`. `multiple_of` is the batch
+        size by default where each batch shape is compiled, and 1 elsewhere.
 
     Attributes
     ----------
@@ -206,8 +208,6 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             The rows of a batch do not stand in the order of its ids, a model's own
             ``compute_loss`` does not heed ``sample_weight``, or the method needs an
             output of classes and gets another.
-        EpochError
-            The run has finished.
 
         Warns
         -----
@@ -222,6 +222,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         makes one forward pass on it, and is built before if it is not. Weights, metrics
         and the random numbers of Python, NumPy and the backend stay as they are.
         """
+        if self.pruner.finished:  # a job that was started once more
+            return Preflight.finished(self.pruner.epochs)
         return Check(self._session).report()
 
     def savings(self) -> Savings:

@@ -15,7 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from ted_core import TedWarning, signals
 from ted_core._validation import check_int
-from ted_core.config import single_sample_warning
+from ted_core.config import rounding_warning, single_sample_warning
 from ted_core.reports import Preflight
 from ted_torch._row_order import random_states_kept
 from ted_torch.data import TEDSampler, find_ids
@@ -54,8 +54,7 @@ def check_run(
     """
     check_int("accumulation", accumulation, minimum=1)
     if sampler.pruner.finished:  # a job that was started once more
-        epochs = sampler.pruner.epochs
-        return Preflight((f"run: finished after {epochs} epochs, nothing to train",))
+        return Preflight.finished(sampler.pruner.epochs)
     check = _Check(sampler, loader, id_path, accumulation)
     check.samplers()
     check.epochs()
@@ -141,6 +140,8 @@ class _Check:
         )
         several = f", of {self._accumulation} batches each" * (self._accumulation > 1)
         self.lines.append(f"steps: {steps} in the whole run{several}")
+        if rounding := rounding_warning(config):
+            self.problems.append(rounding)
         if self._drop_last:
             return
         single = single_sample_warning(
@@ -157,9 +158,12 @@ class _Check:
                 "loader `drop_last=True`"
             )
         if (share < size).any():
+            most, fills = config.n // self._processes, f"{multiple} fills it"
+            if most < size:
+                fills = f"take batches of at most {most}"
             self.problems.append(
                 f"an epoch should fill a batch of {size}, got {share.min()} samples in "
-                f"{_epochs(share < size, first)}; {multiple} fills it"
+                f"{_epochs(share < size, first)}; {fills}"
             )
         shapes = {*np.minimum(share, size).tolist(), *rest.tolist()} - {0}
         if len(shapes) > _MAX_SHAPES:

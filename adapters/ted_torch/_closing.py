@@ -61,7 +61,7 @@ def _observe(recorder: StepRecorder, *, optional: bool = False) -> dict[str, Any
     if not (facts.samples or facts.wrong or facts.lost):
         return {}
     facts.check(pruner.n, plan.epoch, needs_values=pruner.config.strategy.uses_scores)
-    warn_of(recorder.symptoms, plan.epoch)
+    warn_of(recorder.symptoms, plan.epoch, pruner.config.signal)
     _check_sampler(recorder, facts, plan.epoch)
     pruner.observe_sums(**recorded)
     return {

@@ -21,7 +21,7 @@ from torch import Tensor
 from ted_core import EpochError, EpochPlan, signals
 from ted_core.config import METHODS
 from ted_torch._losses import dense_weights, mean_loss, per_sample
-from ted_torch._mask_diagnostics import SYMPTOMS, watch
+from ted_torch._mask_diagnostics import SYMPTOMS, look, watch
 from ted_torch._validation import (
     Ids,
     check_float,
@@ -157,7 +157,7 @@ class StepRecorder:
         self._open, self.begun = None, True
         self._zero.grad = None
         if plan.epoch != self._epoch:
-            self._epoch, self._watching = plan.epoch, self._masked
+            self._epoch, self._watching = plan.epoch, True
             self._asked_before = self.sampler.asked
 
     def clear(self) -> None:
@@ -272,6 +272,7 @@ class StepRecorder:
             if name not in _INPUTS:
                 msg = f"`loss` must be given {', '.join(_INPUTS)} beside, got {name!r}"
                 raise TypeError(msg)
+        self._check_classes(losses, inputs)
         losses = per_sample(losses, valid=valid)
         size = losses.shape[0]
         check_graph("losses", losses)
@@ -300,6 +301,19 @@ class StepRecorder:
         self._deliver(checked, weights)
         scale = self._scale if torch.compiler.is_compiling() else self._factor
         return mean_loss(losses, scale, weights)
+
+    def _check_classes(self, losses: Any, inputs: SignalInputs) -> None:
+        """Refuse a signal of classes for outputs that have a loss each."""
+        config, logits = self._config, inputs.get("logits")
+        of_classes = "logits" in signals.INPUTS[config.signal] and not self._masked
+        if not (of_classes and config.strategy.uses_scores):
+            return
+        if not isinstance(logits, Tensor):
+            return
+        shape = tuple(logits.shape)
+        if len(shape) > 1 and shape[-1] > 1 and getattr(losses, "shape", ()) == shape:
+            each = f"a loss for each output, shape {shape}"
+            raise ValueError(config.no_classes(each))
 
     def _masks_of(self, mask: Any, inputs: SignalInputs, size: int) -> list[Tensor]:
         """Return the tensors that the mask stands at; none for another signal."""
@@ -408,6 +422,10 @@ class StepRecorder:
             given = _traceable(given)
         with torch.no_grad():
             values: Tensor = signals.compute(signal, **given)
+            if self._watching and not torch.compiler.is_compiling():
+                self._watching = False
+                if "logits" in signals.INPUTS[signal]:
+                    look(given["logits"].detach(), self.symptoms)
         return values.detach()
 
     def _observe(self, values: Tensor, ids: Any, weights: Tensor | None) -> None:

@@ -52,7 +52,9 @@ class TED(Generic[Item]):
         a ``Subset``, as ``random_split`` makes them. Saved states and the other
         processes must have the same.
     **options : RunOptions
-        All of :class:`ted_core.Pruner`: `prune_ratio`, `shard`, `strategy`, ...
+        All of :class:`ted_core.Pruner`: `prune_ratio`, `schedule`, `method`,
+        `strategy`, `signal`, `reduction`, `seed`, `multiple_of`, `scale_loss`,
+        `labels`, `lengths`, `initial_scores`, `shard`.
 
     Attributes
     ----------
@@ -165,8 +167,11 @@ class TED(Generic[Item]):
         if self.pruner.finished:
             self.pruner.plan()  # says so, and how to go on
         here, size = self.pruner.epoch, len(self.dataset)
-        last = max(here, min(here + 1, self.pruner.epochs - 1))
+        epochs = self.pruner.epochs
+        last = max(here, min(here + 1, epochs - 1))
         remedy = "a resumed run goes on at `ted.epoch`"
+        if here == last:
+            remedy = f"the run has `epochs`={epochs}: make it as long as the loop"
         epoch = check_int("epoch", epoch, minimum=here, maximum=last, remedy=remedy)
         if size != self.pruner.n:
             msg = (

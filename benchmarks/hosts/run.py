@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
@@ -191,12 +192,21 @@ class Place:
             return "begins anew"
         return EQUAL if again["weights"] == whole["weights"] else "other weights"
 
+    def outcome(self, kind):
+        """Return the account of a whole run, and what becomes of one that is killed."""
+        whole = self.run(kind, "whole")
+        alone = self.script.restarted and kind == "plain"  # no host would start it anew
+        fits = self.script.resume is not None and not alone
+        return whole | {"resumed": self.resumed(kind, whole) if fits else None}
+
 
 def record_of(script, sources, root):
     """Run a script and return what came out."""
     place = Place(script, sources, root)
-    plain, ours = place.run("plain", "whole"), place.run("ours", "whole")
-    record = {
+    with ThreadPoolExecutor() as pool:
+        plain, ours = pool.map(place.outcome, ("plain", "ours"))
+    shown = "forwarded", "steps", "rate", "resumed"
+    return {
         "page": script.page,
         "repository": script.repository,
         "commit": script.commit,
@@ -204,18 +214,11 @@ def record_of(script, sources, root):
         "files": place.files,
         "lines": dict(zip(("removed", "added"), place.lines, strict=True)),
         "arguments": script.arguments,
-        "full": {name: plain[name] for name in ("forwarded", "steps", "rate")},
-        **{name: ours[name] for name in ("forwarded", "session", "planned", "steps")},
-        "rate": ours["rate"],
-        "resumed": None,
+        "full": {name: plain[name] for name in shown},
+        **{name: ours[name] for name in ("session", "planned", *shown)},
         "remark": script.remark,
         "versions": {name: metadata.version(name) for name in script.packages},
     }
-    if script.resume is not None:
-        if not script.restarted:
-            record["full"]["resumed"] = place.resumed("plain", plain)
-        record["resumed"] = place.resumed("ours", ours)
-    return record
 
 
 def wrong(script, record):

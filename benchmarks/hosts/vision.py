@@ -641,6 +641,11 @@ SCRIPTS = {
         commit="52ff7b4bf5a81e56068556ee9905e16da6a9f83b",
         path="nbs/examples/train_imagenette.py",
         edits={"train_imagenette.py": FASTAI},
+        needed={  # fastcore has no `Param` any more
+            "train_imagenette.py": [
+                ("after", "^from fastcore.script", "Param = lambda text, kind: kind")
+            ]
+        },
         arguments="--epochs 5 --bs 8 --size 64 --arch xresnet18 --workers 0",
         data=lambda folder: folders(folder / "data" / "imagenette2-320"),
         remark="The script can't resume.",
@@ -654,8 +659,8 @@ SCRIPTS = {
         commit="",
         path="own/yolo.py",
         edits={"yolo.py": ULTRALYTICS},
-        arguments="model=yolo11n.yaml data={data}/data.yaml epochs=5 batch=8 imgsz=32 "
-        "project={out} name=run workers=0 plots=False val=False verbose=False "
+        arguments="model=yolo11n.yaml data={data}/data.yaml epochs=5 batch=8 nbs=8 "
+        "imgsz=32 project={out} name=run workers=0 plots=False val=False verbose=False "
         "device=cpu",
         data=yolo,
         resume="model={out}/run/weights/last.pt resume=True",

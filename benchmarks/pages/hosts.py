@@ -43,9 +43,10 @@ python benchmarks/pages/hosts.py
 
 
 def read():
-    """Return the records by name."""
+    """Return the records by name, those of a page together."""
     paths = sorted(RECORDS.glob("*.json"))
-    return {path.stem: json.loads(path.read_text("utf-8")) for path in paths}
+    found = {path.stem: json.loads(path.read_text("utf-8")) for path in paths}
+    return dict(sorted(found.items(), key=lambda each: each[1]["page"]))
 
 
 def ending(record):

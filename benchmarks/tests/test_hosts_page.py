@@ -30,7 +30,10 @@ def test_a_script_follows_its_plan_ends_at_its_rate_and_resumes(name):
         ({"forwarded": 1}, "not those planned"),
         ({"rate": [0.5]}, "the rate ends elsewhere"),
         ({"resumed": "other weights"}, "no remark says why"),
-        ({"full": {"forwarded": 0, "rate": [0.0]}}, "nothing was saved"),
+        (
+            {"full": {"forwarded": 0, "rate": [0.0], "resumed": None}},
+            "nothing was saved",
+        ),
     ],
 )
 def test_what_a_record_shows_to_be_wrong_is_said(change, says):

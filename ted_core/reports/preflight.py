@@ -32,3 +32,19 @@ class Preflight:
     def __str__(self) -> str:
         """Return the report: a line for each fact and each problem."""
         return "\n".join([*self.lines, *(f"problem: {one}" for one in self.problems)])
+
+    @classmethod
+    def finished(cls, epochs: int) -> Preflight:
+        """Return the report of a run that is over.
+
+        Parameters
+        ----------
+        epochs : int
+            Epochs of the run.
+
+        Returns
+        -------
+        Preflight
+            One fact, no problem.
+        """
+        return cls((f"run: finished after {epochs} epochs, nothing to train",))

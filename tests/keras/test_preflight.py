@@ -597,3 +597,12 @@ def test_a_second_pass_of_one_step_is_refused_in_the_first_step(masked):
     with pytest.raises(EpochError, match="must call `compute_loss` once a step"), ted:
         fit(ted, model)
     assert int(model.optimizer.iterations) <= 1
+
+
+def test_a_run_that_has_finished_has_nothing_to_check():
+    model = compiled(network())
+    ted = session(model, (X, Y))
+    fit(ted, model)
+    found = ted.check()
+    assert str(found) == f"run: finished after {EPOCHS} epochs, nothing to train"
+    assert not found.problems

@@ -191,6 +191,18 @@ def test_a_last_batch_of_one_is_named_with_its_epochs_and_the_remedy():
     assert all(str(number) in problem for number in numbers[:5])
 
 
+def test_a_multiple_that_takes_the_savings_and_a_batch_above_the_data_are_named():
+    ted = session(n=320, multiple_of=500)
+    with pytest.warns(TedWarning):
+        found = ted.check(loader_of(ted, 500))
+    rounding, fills = found.problems
+    assert "save 0.0%" in rounding
+    assert "smaller batches" in rounding
+    assert fills.endswith("take batches of at most 320")
+    quiet = session(n=320, multiple_of=64)
+    assert not quiet.check(loader_of(quiet, 64)).problems
+
+
 def test_where_all_data_leave_one_over_only_dropping_it_helps():
     ted = session(n=97)
     with pytest.warns(TedWarning, match=r"all data .* epochs 0, .* `drop_last=True`"):
