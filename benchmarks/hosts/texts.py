@@ -141,7 +141,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": "{data}/hf"}
 TRANSFORMERS = {
     "page": "huggingface",
     "repository": "huggingface/transformers",
-    "commit": "3fa4da70f5d1da3ab1a8304bd2339eab7004b157",
+    "commit": "3fa4da70f5d1da3ab1a8304bd2339eab7004b157",  # of the branch v5.1-release
     "environment": OFFLINE,
 }
 OPTIONS = (
