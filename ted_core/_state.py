@@ -23,6 +23,7 @@ from ted_core.checkpoint import (
     VERSION,
     array_field,
     as_path,
+    check_equal,
     check_known,
     check_option,
     check_saveable,
@@ -32,8 +33,9 @@ from ted_core.checkpoint import (
     plain_field,
     pruner_state,
     register_kind,
+    saved_kind,
 )
-from ted_core.config import InitialScores, RunConfig
+from ted_core.config import METHODS, InitialScores, RunConfig, method_name
 from ted_core.errors import CheckpointError
 from ted_core.history import Rows, counts_of, import_optional
 from ted_core.plan import EpochPlan, make_plan, whole_plan
@@ -104,6 +106,7 @@ def read_state(
             raise ValueError(msg)
     state = {"lengths": -1, **current_state(state)}  # older states know of none
     options = _options(state, config)
+    _check_method(state, config)
     for name, here in options.items():
         if name in allow:
             plain_field(state, name, type(here))
@@ -165,6 +168,24 @@ def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> R
         msg = f"`history.keep_ratio` must be in (0, 1], saved {ran.min()}"
         raise CheckpointError(msg)
     return rows | {"keep_ratio": ran.tolist()}
+
+
+def saved_method(state: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the method that a state names, and the signal that chose its samples."""
+    signal = str(state.get("signal"))
+    try:
+        strategy = saved_kind(state, "strategy")
+        return method_name(signal, strategy), signal if strategy.uses_scores else None
+    except (CheckpointError, AttributeError):  # a class of the user's, or scores
+        kind = state.get("strategy.kind", state.get("strategy"))
+        return f"{kind} of {signal}", None if kind == "Static" else signal
+
+
+def _check_method(state: Mapping[str, Any], config: RunConfig) -> None:
+    """Refuse another method by the name that a user gave, where both have one."""
+    saved, here = saved_method(state)[0], config.method
+    if saved in METHODS and here in METHODS:
+        check_equal("method", saved, here)
 
 
 def _options(state: Mapping[str, Any], config: RunConfig) -> State:

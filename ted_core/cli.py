@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core import __version__
-from ted_core._state import read_states
+from ted_core._state import read_states, saved_method
 from ted_core._validation import MAX_SAMPLES, check_int
-from ted_core.checkpoint import atomic_write, current_state, saved_kind
+from ted_core.checkpoint import atomic_write, current_state
 from ted_core.config import (
     make_config,
     max_visited,
-    method_name,
     single_sample_warning,
     steps_of,
     table_of,
@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 2 for bad arguments or a bad file.
+        Exit status: 0, 1 if the reader of a pipe has gone, as ``head`` does, or 2 for
+        bad arguments or a bad file.
 
     Examples
     --------
@@ -87,6 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.run(arguments)
         for warning in caught:
             print(f"ted: warning: {warning.message}", file=sys.stderr)
+        sys.stdout.flush()  # here, and not at exit, a pipe without a reader shows
+    except BrokenPipeError:
+        # Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         print(f"ted: error: {getattr(error, 'strerror', error)}", file=sys.stderr)
         return 2
@@ -271,7 +277,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
             msg = f"`{name}` must be an array in {path}, got {state.get(name)!r}"
             raise CheckpointError(msg)
     score, updates = state["scores.score"], state["scores.update_counts"]
-    method, signal = _method(state)
+    method, signal = saved_method(state)
     scores = np.where(updates > 0, score, np.float32(np.nan))
     samples = ordered(updates, scores, signal)
     written = [kind for kind in ("csv", "parquet") if getattr(arguments, kind)]
@@ -319,17 +325,6 @@ def _print_state(state: Mapping[str, Any]) -> None:
         quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
         _tell("score quartiles", " ".join(f"{q:.4g}" for q in quantiles))
         _tell("updates, mean", f"{state['scores.update_counts'].mean():.2f}")
-
-
-def _method(state: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the method that a state names, and the signal that chose its samples."""
-    signal = str(state.get("signal"))
-    try:
-        strategy = saved_kind(state, "strategy")
-        return method_name(signal, strategy), signal if strategy.uses_scores else None
-    except (CheckpointError, AttributeError):  # a class of the user's, or scores
-        kind = state.get("strategy.kind", state.get("strategy"))
-        return f"{kind} of {signal}", None if kind == "Static" else signal
 
 
 def _progress(state: Mapping[str, Any]) -> str:

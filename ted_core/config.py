@@ -318,7 +318,7 @@ def check_known(run: RunConfig, name: str) -> None:
         over = "" if run.layout.known_counts else " over shards"
         msg = (
             f"`{name}` needs a strategy with a known count, got "
-            f"{run.strategy!r}{over}; `max_total_steps` gives the bound"
+            f"{run.strategy!r}{over}; `pruner.max_total_steps` gives the bound"
         )
         raise ValueError(msg)
 

@@ -89,7 +89,7 @@ class EpochAccounts:
             f"epoch {epoch} must deliver its {self.planned} planned samples, got "
             f"{self.delivered}: {self.missing} are missing, more than {max_missing} of "
             "an incomplete batch; look for a loop that ends early, a sampler that was "
-            "replaced, or items that were filtered out"
+            "replaced, items that were filtered out, or other ids than the batch's"
         )
 
 

@@ -59,6 +59,7 @@ def check_run(
     check.samplers()
     check.epochs()
     check.batch()
+    check.workers()
     if scheduler is not None:
         check.scheduler(getattr(scheduler, "scheduler", scheduler))
     if optimizer is not None:
@@ -213,6 +214,14 @@ class _Check:
             raise ValueError(msg)
         self.lines.append(f"ids: {ids.numel()} in the first batch")
 
+    def workers(self) -> None:
+        """Tell what workers that live on from epoch to epoch keep."""
+        if getattr(self._loader, "persistent_workers", False):
+            self.lines.append(
+                "workers: persistent; a resumed run augments with other random "
+                "numbers, and their copies of the data set hear of no `set_epoch`"
+            )
+
     def _draw(self) -> Any:
         """Return a batch; the sampler and the random states stay as they were."""
         sampler, loader = self._sampler, self._loader
@@ -311,20 +320,19 @@ class _Check:
 
     def mask(self) -> None:
         """Tell what the loss is to be called with."""
-        signal = self._config.signal
+        signal, needs = self._config.signal, "loss: `ted.loss` needs the losses, `ids=`"
         if not self._config.strategy.uses_scores:
-            says = "none, the strategy ranks nothing"
+            says = f"{needs}; the strategy ranks nothing"
         elif signal == "mask_gradient":
             says = (
-                "the logits as `logits=`, or as `mask=` another tensor that the loss "
-                "depends on; no probabilities, no output of `log_softmax`, no input of "
-                "a layer norm"
+                "mask: the logits as `logits=`, or as `mask=` another tensor that the "
+                "loss depends on; no probabilities, no output of `log_softmax`, no "
+                "input of a layer norm"
             )
         else:
-            inputs = (f"`{one}=`" for one in signals.INPUTS[signal] if one != "losses")
-            wanted = ", ".join(inputs) or "the losses alone"
-            says = f"none; give `ted.loss` {wanted}"
-        self.lines.append(f"mask: {says}")
+            inputs = (one for one in signals.INPUTS[signal] if one != "losses")
+            says = needs + "".join(f", `{one}=`" for one in inputs)
+        self.lines.append(says)
 
 
 def _samplers_of(loader: Any) -> list[Any]:

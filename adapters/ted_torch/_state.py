@@ -18,11 +18,16 @@ import torch
 from torch import Tensor
 
 from ted_core import CheckpointError, Pruner, Static, __version__
-from ted_core.checkpoint import array_field, check_known, plain_field
+from ted_core.checkpoint import (
+    array_field,
+    check_known,
+    check_returned,
+    plain_field,
+)
 from ted_core.typing import State
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import TEDSampler
-from ted_torch.ranks import Ranks, all_gather, process_of
+from ted_torch.ranks import SPLIT_ALIKE, Ranks, all_gather, process_of
 
 FORMAT = "ted_torch.TED"
 VERSION = 2
@@ -182,9 +187,7 @@ def read_session(
     state: Mapping[str, Any], sampler: TEDSampler, fingerprint: int | str | None
 ) -> SavedSession:
     """Return a state's parts, each field checked by itself."""
-    if not isinstance(state, Mapping):
-        msg = f"`state` must be a mapping, got {type(state).__name__}"
-        raise TypeError(msg)
+    check_returned(state)
     config = sampler.pruner.config
     if config.shard is not None:
         # Before anything of another process's samples.
@@ -209,10 +212,7 @@ def read_session(
     check_known(arrays, known | of_pruner)
     of_samples = state.get("fingerprint")
     if of_samples is not None and fingerprint is not None:
-        remedy = (
-            ": ids would mean other samples; split the data as before, for example "
-            "`random_split(..., generator=torch.Generator().manual_seed(0))`"
-        )
+        remedy = f": ids would mean other samples; {SPLIT_ALIKE}"
         check_saved("fingerprint", of_samples, fingerprint, remedy=remedy)
     return saved
 

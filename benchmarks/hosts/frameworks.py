@@ -116,7 +116,7 @@ RAY = [
     ),
     (
         "at",
-        r"^    for epoch in range\(epochs\):\n.*get_world_size\(\) > 1:\n.*\n.*set_epoch.*",
+        r"^    for epoch in range\(epochs\):\n.*get_world_size.*\n.*\n.*set_epoch",
         "for epoch in range(ted.epoch, epochs):",
         "    ted.set_epoch(epoch)",
     ),
@@ -127,7 +127,7 @@ RAY = [
     ),
     (
         "at",
-        r"^            loss = loss_fn\(pred, y\)(?=\n\n            optimizer.zero_grad)",
+        r"^            loss = loss_fn\(pred, y\)(?=\n\n +optimizer.zero_grad)",
         "losses = F.cross_entropy(pred, y, reduction='none')",
         "loss = ted.loss(losses, ids=ids, logits=pred, labels=y)",
     ),
@@ -142,7 +142,8 @@ RAY = [
         "        saved['generator'] = torch.get_rng_state()",
         "        torch.save(saved, Path(folder) / 'run.pt')",
         "        checkpoint = Checkpoint.from_directory(folder)",
-        "    metrics = {'loss': test_loss, 'accuracy': accuracy, **run_metrics(ted.pruner)}",
+        "    metrics = {'loss': test_loss, 'accuracy': accuracy}",
+        "    metrics |= run_metrics(ted.pruner)",
         "    ray.train.report(metrics, checkpoint=checkpoint)",
     ),
     (
@@ -198,7 +199,8 @@ CONVNET = [
         "    for variable, value in zip(seeds(model), np.load(saved / 'seeds.npy')):",
         "        variable.assign(value)",
         "model.fit(",
-        "    ted.data, epochs=epochs, initial_epoch=ted.epoch, callbacks=[ted, Keep()],",
+        "    ted.data, epochs=epochs, initial_epoch=ted.epoch,",
+        "    callbacks=[ted, Keep()],",
         "    validation_data=(x_train[-held:], y_train[-held:]),",
         ")",
     ),
@@ -256,7 +258,7 @@ PATTERN = [
     ),
     (
         "at",
-        r"^trainer_1.fit\(\n.*\n.*\n\)",
+        r"^trainer_1.fit\((\n .*)+\n\)",
         "ted = TED(",
         "    trainer_1, (x_train, y_train), batch_size=64, epochs=5, prune_ratio=0.7,",
         "    backup='ted.npz',",
@@ -278,8 +280,10 @@ NEEDED_PATTERN = [
     (
         "at",
         r"^trainer_1.fit\(\n.*\n\)",
+        "trainer_1(x_train[:1])  # Keras asks for it before it restores",
         "trainer_1.fit(",
-        "    x_train, y_train, epochs=5, batch_size=64, validation_data=(x_test, y_test),",
+        "    x_train, y_train, epochs=5, batch_size=64,",
+        "    validation_data=(x_test, y_test),",
         "    callbacks=[keras.callbacks.BackupAndRestore('keras')],",
         ")",
     ),

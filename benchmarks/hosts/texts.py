@@ -65,7 +65,7 @@ def model(folder, kind):
 
 
 def rows(count):
-    """Give pairs of texts, of which the label says whether they use the same letters."""
+    """Give pairs of texts; the label says whether they use the same letters."""
     dice = np.random.default_rng(0)
     for k in range(count):
         halves = LETTERS[:13], LETTERS[13:]
@@ -115,7 +115,7 @@ def paraphrases(folder):
     """Write GLUE's MRPC, and a model, where the script looks for them by name."""
     metric(folder)
     model(folder / "cwd" / "bert-base-cased", BertConfig)
-    for name, count in (("train", 800), ("validation", 16)):
+    for name, count in (("train", 1000), ("validation", 16)):
         write(folder / "cwd" / "nyu-mll" / "glue" / f"{name}.jsonl", rows(count))
     card = ["---", "configs:", "- config_name: mrpc", "  data_files:"]
     for name in ("train", "validation"):
@@ -128,7 +128,7 @@ def similarities(folder):
     """Write the benchmark of similarities where the script looks for it by name."""
     model(folder / "model", BertConfig)
     stsb = folder / "cwd" / "sentence-transformers" / "stsb"
-    for name, count in (("train", 1600), ("validation", 16), ("test", 16)):
+    for name, count in (("train", 320), ("validation", 16), ("test", 16)):
         parts = list(rows(count))
         for part in parts:
             part["score"] = float(part.pop("label"))
@@ -141,7 +141,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HOME": "{data}/hf"}
 TRANSFORMERS = {
     "page": "huggingface",
     "repository": "huggingface/transformers",
-    "commit": "3fa4da70f5d1da3ab1a8304bd2339eab7004b157",
+    "commit": "3fa4da70f5d1da3ab1a8304bd2339eab7004b157",  # of the branch v5.1-release
     "environment": OFFLINE,
 }
 OPTIONS = (
@@ -163,8 +163,6 @@ def trained(method):
             f"    ted={{'prune_ratio': 0.7, 'method': '{method}'}},",
         ),
     ]
-
-
 
 
 GLUE = [
@@ -190,7 +188,7 @@ GLUE = [
     ),
     (
         "at",
-        r"^    overrode_max_train_steps = False\n(.*\n){3}.*overrode_max_train_steps = True",
+        r"^    overrode_max_train_steps = False\n(.*\n){3}.*overrode.* = True",
         "args.max_train_steps = ted.total_steps(args.per_device_train_batch_size)",
     ),
     (
@@ -230,6 +228,11 @@ GLUE = [
         "logits, labels = outputs.logits, batch['labels']",
         "each = torch.nn.functional.cross_entropy(logits, labels, reduction='none')",
         "loss = ted.loss(each, ids=ids, logits=logits, labels=labels)",
+    ),
+    (
+        "before",
+        r"^        if args.checkpointing_steps == .epoch.:",
+        "ted.close_epoch()",
     ),
     (
         "before",
@@ -314,6 +317,7 @@ STSB = [
 NEEDED_STSB = [
     ("at", r"^output_dir = \(\n.*\n\)$", "output_dir = 'output'"),
     ("at", "^    fp16=True,", "fp16=False,"),
+    ("at", "^    save_steps=100,", "save_steps=10,"),
     (
         "at",
         r"^trainer.train\(\)$",
@@ -347,9 +351,11 @@ SCRIPTS = {
         path="examples/pytorch/image-classification/run_image_classification.py",
         edits={"run_image_classification.py": trained("soft_margin")},
         arguments=OPTIONS + "--train_dir {data}/train --validation_dir {data}/val "
-        "--remove_unused_columns False",
+        "--remove_unused_columns False --save_strategy epoch",
         data=pictures,
-        resume="--resume_from_checkpoint {out}/run/checkpoint-7",
+        resume="--resume_from_checkpoint {out}/run/checkpoint-12",
+        remark="From a checkpoint within an epoch neither goes on with the same crops: "
+        "the Trainer's loader reads a batch ahead.",
         packages=("torch", "transformers"),
     ),
     "run_glue_no_trainer": Script(
@@ -357,8 +363,9 @@ SCRIPTS = {
         path="examples/pytorch/text-classification/run_glue_no_trainer.py",
         edits={"run_glue_no_trainer.py": GLUE},
         arguments="--model_name_or_path {data}/model --train_file {data}/train.json "
-        "--validation_file {data}/validation.json --output_dir {out}/run --max_length 32 "
-        "--learning_rate 1e-3 --num_train_epochs 5 --checkpointing_steps epoch --seed 1",
+        "--validation_file {data}/validation.json --output_dir {out}/run "
+        "--max_length 32 --learning_rate 1e-3 --num_train_epochs 5 "
+        "--checkpointing_steps epoch --seed 1",
         data=pairs,
         resume="--resume_from_checkpoint {out}/run/epoch_1",
         packages=("torch", "transformers", "accelerate"),

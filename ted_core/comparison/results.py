@@ -357,7 +357,9 @@ class _Clause:
             enough = n + bisect_left(range(n, _MOST_SEEDS), x=True, key=shows)
             or_more = " or more" * (enough == _MOST_SEEDS)
             margin = self._number(self._margin)
-            wanted = f", where {enough}{or_more} would show the margin of {margin}"
+            wanted = (
+                f", where {enough}{or_more} seeds would show the margin of {margin}"
+            )
         return lead, (
             f"{n} seeds are too few to say: they show gains from about "
             f"{self._number(seen)} on{wanted}, and the best method, {lead.arm}, is "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -288,6 +290,22 @@ def test_inspect_of_a_damaged_file_says_so(capsys, saved):
     path, _ = saved
     path.write_bytes(path.read_bytes()[:-9])
     assert "must be a whole saved state" in refused(capsys, ["inspect", str(path)])
+
+
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]], ids=["buffered", "by line"])
+def test_a_reader_that_goes_ends_it_quietly(saved, unbuffered):
+    path, _ = saved
+    code = "import sys; from ted_core.cli import main; sys.exit(main())"
+    command = [sys.executable, *unbuffered, "-c", code, "inspect", str(path)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program
+            command, check=False, stdout=writing, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("line", ["--help", "plan --help", "inspect --help"])

@@ -303,6 +303,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
     before = ted.state_dict()
     for state, said in (
         (3, "`state` must be a mapping"),
+        ({"model": 1, "ted": before}, r"got 'model', 'ted'; give `state\['ted'\]`"),
         ({**before, "ted_keras.seen": np.zeros(3)}, "`ted_keras.seen` must be uint8"),
         (
             {**before, "ted_keras.seen": np.ones(N, np.uint8), "ted_keras.order": 1},

@@ -358,14 +358,23 @@ def test_the_report_of_a_resumed_run_tells_the_epochs_to_come():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"signal": "el2n"}, "give `ted.loss` `logits=`, `labels=`"),
-        ({"signal": "loss"}, "the losses alone"),
-        ({"strategy": ted_core.Random()}, "ranks nothing"),
+        ({"signal": "el2n"}, "the losses, `ids=`, `logits=`, `labels=`"),
+        ({"signal": "loss"}, "the losses, `ids=`"),
+        ({"strategy": ted_core.Random()}, "the losses, `ids=`; the strategy ranks no"),
     ],
 )
 def test_the_report_says_what_the_loss_is_to_be_given(options, says):
     ted = session(**options)
-    assert says in str(ted.check(loader_of(ted)))
+    (line,) = (x for x in ted.check(loader_of(ted)).lines if x.startswith("loss:"))
+    assert line.startswith(f"loss: `ted.loss` needs {says}")
+
+
+def test_the_report_tells_what_workers_that_live_on_keep():
+    ted = session()
+    says = "workers: persistent; a resumed run augments with other random numbers"
+    assert says not in str(ted.check(loader_of(ted)))
+    persistent = {**WORKERS, "num_workers": 1, "persistent_workers": True}
+    assert says in str(ted.check(loader_of(ted, **persistent)))
 
 
 def test_counts_that_depend_on_the_scores_are_not_in_the_report():

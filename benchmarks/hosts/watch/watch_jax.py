@@ -1,4 +1,4 @@
-"""Watch a JAX training: the calls of its jitted step, and what the last one returned."""
+"""Watch a JAX training: the calls of its jitted step, and what the last returned."""
 
 from __future__ import annotations
 

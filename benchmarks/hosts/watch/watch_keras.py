@@ -27,7 +27,7 @@ def watch(killed_after):
             depth -= 1
 
     class Steps(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_end(self, *_, **__):
             nonlocal steps
             steps += 1
             killed_after(steps)
