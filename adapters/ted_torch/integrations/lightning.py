@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar, Unpack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
@@ -45,12 +46,16 @@ class _EpochSampler(DistributedSampler[Any]):
 
     # Lightning lets a `DistributedSampler` share the data out by itself.
 
-    def __init__(self, dataset: WithIds[Any]) -> None:
-        super().__init__(dataset, num_replicas=1, rank=0)
+    def __init__(self) -> None:
+        nothing = cast("Any", range(1))  # the session has the data
+        super().__init__(nothing, num_replicas=1, rank=0)
         self.session: TED[Any] | None = None
+        self.make: Callable[[], TED[Any]] | None = None
 
     def opened(self) -> TED[Any]:
-        """Return the run's session, once the trainer has set it up."""
+        """Return the run's session; made when it is first needed in a fit."""
+        if self.session is None and self.make is not None:
+            self.session = self.make()
         if self.session is None:
             msg = (
                 "a session needs a trainer that fits, got none yet; give it "
@@ -87,8 +92,9 @@ class TEDCallback(Callback, Generic[Item]):
 
     Parameters
     ----------
-    dataset : torch.utils.data.Dataset
-        Map-style data set to train on.
+    dataset : torch.utils.data.Dataset or callable
+        Map-style data set to train on; or a function without arguments that returns it,
+        for data that ``setup`` makes.
     buffer : {"device", "cpu"}, default "device"
         Where values gather; see :class:`ted_torch.TED`.
     ids : str, int or sequence of them, optional
@@ -102,8 +108,6 @@ class TEDCallback(Callback, Generic[Item]):
 
     Attributes
     ----------
-    dataset : WithIds
-        Hands out ``(id, item)``, or items with their `ids`.
     sampler : torch.utils.data.DistributedSampler
         Visits the current epoch's kept ids, this process's share of them.
     collate : type of CollateWithIds
@@ -133,7 +137,7 @@ class TEDCallback(Callback, Generic[Item]):
 
     def __init__(
         self,
-        dataset: Dataset[Item] | Sequence[Item],
+        dataset: Dataset[Item] | Sequence[Item] | Callable[[], Dataset[Item]],
         *,
         buffer: str = "device",
         ids: str | int | Sequence[str | int] | None = None,
@@ -142,11 +146,19 @@ class TEDCallback(Callback, Generic[Item]):
     ) -> None:
         check_no_shard(options, "Lightning")
         self._allow = tuple(allow)
-        self.dataset = WithIds(dataset, ids=ids)
-        self.sampler = _EpochSampler(self.dataset)
+        self._data = cast("Any", dataset)
+        self._ids = ids
+        if hasattr(dataset, "__getitem__") or not callable(dataset):
+            self.dataset = WithIds(self._data, ids=ids)
+        self.sampler = _EpochSampler()
         self._buffer, self._options = buffer, options
         self._accumulation, self._fits = 1, False
         self._device: Any = None
+
+    @cached_property
+    def dataset(self) -> WithIds[Item]:
+        """Hands out ``(id, item)``, or items with their `ids`."""
+        return WithIds(self._data(), ids=self._ids)
 
     @property
     def session(self) -> TED[Item]:
@@ -206,14 +218,19 @@ class TEDCallback(Callback, Generic[Item]):
         self._accumulation = trainer.accumulate_grad_batches
         self._device = trainer.strategy.root_device
         if not self._stopped_between_epochs(trainer.current_epoch, epochs):
-            self.sampler.session = TED(
-                self.dataset.dataset,
-                epochs=epochs,
-                device=self._device,
-                buffer=self._buffer,
-                ids=self.dataset.id_path,
-                **self._options,
-            )
+            self.sampler.session = None
+            self.sampler.make = partial(self._make, epochs)
+
+    def _make(self, epochs: int) -> TED[Item]:
+        """Return a session of a run of so many epochs."""
+        return TED(
+            self.dataset.dataset,
+            epochs=epochs,
+            device=self._device,
+            buffer=self._buffer,
+            ids=self.dataset.id_path,
+            **self._options,
+        )
 
     def _stopped_between_epochs(self, epoch: int, epochs: int) -> bool:
         """Tell whether an earlier fit's session goes on with this epoch as it is."""
