@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from doctest import ELLIPSIS
@@ -20,6 +21,8 @@ from sybil.sybil import Sybil, SybilCollection
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+# Two test processes share the cores, and what they start: each keeps to one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Processes that the tests start know the stand-in for torchvision's operators, too.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(torchvision_ops.__file__).parent), os.environ.get("PYTHONPATH", "")]
@@ -61,3 +64,13 @@ pytest_collect_file = SybilCollection(
         Sybil(patterns=_MODULES, setup=_stand_in, **_docstrings),
     ]
 ).pytest()
+
+# A million objects of the frameworks stay from their import on. Nobody looks for
+# garbage among them: neither Python during the imports, nor a trainer after its run.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage in what is made from here on."""
+    gc.freeze()
+    gc.enable()

@@ -4,8 +4,6 @@ The method is that of J. Xiao, P. Li, J. Nie, *TED: Accelerate Model Training by
 Internal Generalization*, ECAI 2024.
 """
 
-from __future__ import annotations
-
 from ted_core import signals
 from ted_core.checkpoint import atomic_write, load_state, register_kind, save_state
 from ted_core.comparison import compare

@@ -23,6 +23,7 @@ from ted_core.checkpoint import (
     VERSION,
     array_field,
     as_path,
+    check_equal,
     check_known,
     check_option,
     check_saveable,
@@ -32,8 +33,9 @@ from ted_core.checkpoint import (
     plain_field,
     pruner_state,
     register_kind,
+    saved_kind,
 )
-from ted_core.config import InitialScores, RunConfig
+from ted_core.config import METHODS, InitialScores, RunConfig, method_name
 from ted_core.errors import CheckpointError
 from ted_core.history import Rows, counts_of, import_optional
 from ted_core.plan import EpochPlan, make_plan, whole_plan
@@ -104,6 +106,7 @@ def read_state(
             raise ValueError(msg)
     state = {"lengths": -1, **current_state(state)}  # older states know of none
     options = _options(state, config)
+    _check_method(state, config)
     for name, here in options.items():
         if name in allow:
             plain_field(state, name, type(here))
@@ -165,6 +168,24 @@ def _read_history(state: Mapping[str, Any], config: RunConfig, epochs: int) -> R
         msg = f"`history.keep_ratio` must be in (0, 1], saved {ran.min()}"
         raise CheckpointError(msg)
     return rows | {"keep_ratio": ran.tolist()}
+
+
+def saved_method(state: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the method that a state names, and the signal that chose its samples."""
+    signal = str(state.get("signal"))
+    try:
+        strategy = saved_kind(state, "strategy")
+        return method_name(signal, strategy), signal if strategy.uses_scores else None
+    except (CheckpointError, AttributeError):  # a class of the user's, or scores
+        kind = state.get("strategy.kind", state.get("strategy"))
+        return f"{kind} of {signal}", None if kind == "Static" else signal
+
+
+def _check_method(state: Mapping[str, Any], config: RunConfig) -> None:
+    """Refuse another method by the name that a user gave, where both have one."""
+    saved, here = saved_method(state)[0], config.method
+    if saved in METHODS and here in METHODS:
+        check_equal("method", saved, here)
 
 
 def _options(state: Mapping[str, Any], config: RunConfig) -> State:
@@ -324,10 +345,7 @@ _LIKELY = (
 
 
 def read_states(path: Path) -> list[Found]:
-    """Return the states in any file that the pages say how to write, the latest first.
-
-    A folder is read by the files of its checkpoint that hold a state.
-    """
+    """Return the states in a file, or in those of a checkpoint, the latest first."""
     found = _states_in_folder(path) if path.is_dir() else _states_in_file(path)
     # Ultralytics' file has those of two epochs, a folder may have those of many.
     return sorted(found, key=lambda one: -one.epoch)
@@ -352,11 +370,23 @@ def _states_in_folder(folder: Path) -> list[Found]:
         f"`{folder}` must be a file or a checkpoint's folder with a session, as "
         f"`ted.pt`, `ted.npz` or `custom_checkpoint_0.pkl`, got {shown}"
     )
+    inside = [one.name for one in folder.iterdir() if one.is_dir()]
+    inside = [name for name in inside if re.fullmatch(r"checkpoint[-_]\d+", name)]
+    if inside:
+        last = max(inside, key=lambda name: (len(name), name))  # 10 behind 5
+        msg += f"; give one of its {len(inside)} checkpoints, `{folder / last}` say"
     raise CheckpointError(msg)
 
 
 def _states_in_file(path: Path) -> list[Found]:
-    if not _is_of_torch(path):
+    if _has_member(path, "model.weights.h5"):
+        msg = (
+            f"`{path}` must be a saved state, got Keras' model, which holds no "
+            "session; give the file of `backup=` or of `ted.save(path)`"
+        )
+        raise CheckpointError(msg)
+    # A file of torch.save is a zip with other members than ours has.
+    if not _has_member(path, "/data.pkl"):
         return [Found(path.name, load_state(path))]
     torch = import_optional("torch", needed_by=path.name)
     try:
@@ -377,11 +407,11 @@ def _states_in_file(path: Path) -> list[Found]:
     return found
 
 
-def _is_of_torch(path: Path) -> bool:
-    """Tell a file of torch.save, a zip with other members than ours has."""
+def _has_member(path: Path, ending: str) -> bool:
+    """Return whether a file is a zip with a member of this ending."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
+            return any(name.endswith(ending) for name in archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
 

@@ -74,6 +74,11 @@ def check_real(
     return number
 
 
+def set_real(thing: object, name: str, **rule: Any) -> None:
+    """Check a number of a frozen dataclass, and keep it as a float."""
+    object.__setattr__(thing, name, check_real(name, getattr(thing, name), **rule))
+
+
 def check_bool(name: str, value: object) -> bool:
     """Return what is True or False; nothing else counts as one of them."""
     if not isinstance(value, bool | np.bool_):
@@ -125,12 +130,11 @@ def as_scores(name: str, value: object) -> NDArray[np.float32]:
         return array.astype(np.float32, copy=False)
 
 
-def check_shape(
-    name: str, array: NDArray[Any], shape: tuple[int, ...], like: str = ""
-) -> None:
-    """Refuse an array of another shape."""
-    if array.shape != shape:
-        msg = f"`{name}` must have shape {shape}{like}, got shape {array.shape}"
+def check_shape(name: str, array: Any, shape: Sequence[int], like: str = "") -> None:
+    """Refuse an array, of any library, of another shape."""
+    wanted, found = tuple(shape), tuple(array.shape)
+    if found != wanted:
+        msg = f"`{name}` must have shape {wanted}{like}, got shape {found}"
         raise ValueError(msg)
 
 

@@ -28,6 +28,7 @@ ROLES = ("schedule", "strategy", "reduction")
 """Parts of a run that are objects: a state holds the kind and the fields of each."""
 
 _SESSION = "pruner."
+_RESUME = "resume with the saved one, or begin anew without the state"
 
 Kind = TypeVar("Kind", bound=type)
 _KINDS: dict[str, type] = {}
@@ -215,11 +216,25 @@ def check_option(state: Mapping[str, Any], name: str, here: StateValue) -> None:
     saved = _default(state, role, field) if name not in state else None
     if saved is None:
         saved = plain_field(state, name, type(here))
-    if saved != here:
-        msg = f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}"
-        if name == "epochs":
-            msg += "; `allow=('epochs',)` lets a run go on to another number of epochs"
-        raise CheckpointError(msg)
+    check_equal(name, saved, here)
+
+
+def check_equal(name: str, saved: object, here: object) -> None:
+    """Refuse what differs from the saved run, with what to do."""
+    if saved == here:
+        return
+    remedies = {
+        "epochs": "`allow=('epochs',)` lets a run go on to another number of epochs",
+        "multiple_of": (
+            f"keep `multiple_of={saved}`, also on another number of processes, and "
+            "make a new scheduler where the batch of all of them together changes"
+        ),
+    }
+    msg = (
+        f"`{name}` must equal the saved one, saved {saved!r}, here {here!r}; "
+        f"{remedies.get(name, _RESUME)}"
+    )
+    raise CheckpointError(msg)
 
 
 def _default(state: Mapping[str, Any], role: str, field: str) -> Any:
@@ -258,11 +273,32 @@ def pruner_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a pruner's state with the fields of this version; refuse another thing."""
+def check_returned(state: object) -> None:
+    """Refuse what `state_dict()` did not return; a whole checkpoint may hold that."""
     if not isinstance(state, Mapping):
         msg = f"`state` must be a mapping, got {type(state).__name__}"
+        if isinstance(state, str | os.PathLike):
+            msg += "; read the file first, `ted_core.load_state(path)`"
         raise TypeError(msg)
+    if "format" in state:
+        return
+    names = [repr(name) for name in state]
+    found = ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)  # noqa: PLR2004
+    within = [
+        f"; give `state[{name!r}]`"
+        for name, value in state.items()
+        if isinstance(value, Mapping) and str(value.get("format")).startswith("ted_")
+    ]
+    msg = (
+        "`state` must have 'format', as all that `state_dict()` returns, got "
+        f"{found or 'nothing'}{within[0] if within else ''}"
+    )
+    raise CheckpointError(msg)
+
+
+def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a pruner's state with the fields of this version; refuse another thing."""
+    check_returned(state)
     _check_format(state)
     if state["version"] == VERSION:
         return state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,19 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ted_core import __version__
-from ted_core._state import read_states
+from ted_core._state import read_states, saved_method
 from ted_core._validation import MAX_SAMPLES, check_int
-from ted_core.checkpoint import atomic_write, current_state, saved_kind
+from ted_core.checkpoint import atomic_write, current_state
 from ted_core.config import (
     make_config,
     max_visited,
-    method_name,
     single_sample_warning,
     steps_of,
     table_of,
 )
-from ted_core.errors import CheckpointError, TedWarning
-from ted_core.history import HISTORY, TOKENS, savings_of
+from ted_core.errors import CheckpointError, TedWarning, warn_caller
+from ted_core.history import HISTORY, TOKENS, import_optional, savings_of
 from ted_core.reports.sample_table import SampleTable, ordered
 from ted_core.schedules import (
     Constant,
@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 2 for bad arguments or a bad file.
+        Exit status: 0, 1 if the reader of a pipe has gone, as ``head`` does, or 2 for
+        bad arguments or a bad file.
 
     Examples
     --------
@@ -87,6 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.run(arguments)
         for warning in caught:
             print(f"ted: warning: {warning.message}", file=sys.stderr)
+        sys.stdout.flush()  # here, and not at exit, a pipe without a reader shows
+    except BrokenPipeError:
+        # Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         print(f"ted: error: {getattr(error, 'strerror', error)}", file=sys.stderr)
         return 2
@@ -209,7 +215,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     total = steps_of(run, visited, arguments.batch_size, **loader)
     single = single_sample_warning(run, visited, arguments.batch_size, **loader)
     if single:
-        warnings.warn(single, TedWarning, stacklevel=2)
+        warn_caller(single)
     saved = planned_save_ratio(
         run.schedule, run.epochs, n=run.n, multiple_of=run.multiple_of
     )
@@ -240,13 +246,8 @@ def _rows(table: NDArray[np.void], max_rows: int = 20) -> NDArray[np.int64]:
 
 
 def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
-    except ModuleNotFoundError:
-        msg = "--plot needs Matplotlib: pip install 'ted-core[plot]'"
-        raise ValueError(msg) from None
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    matplotlib = import_optional("matplotlib.figure", needed_by="--plot", extra="plot")
+    figure = matplotlib.Figure(figsize=(6, 3.5), layout="constrained")
     kind = path.suffix.removeprefix(".") or "png"
     known = figure.canvas.get_supported_filetypes()
     if kind.lower() not in known:
@@ -255,7 +256,7 @@ def _plot(path: Path, table: NDArray[np.void], title: str) -> None:
     axes = figure.subplots()
     axes.set_title(title, fontsize="medium")
     axes.step(table["epoch"], table["keep_fraction"], where="post", color="#0072B2")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch t", ylabel="kept share of the data", ylim=(0, 1.05))
     with _named("--plot", path, "written"), atomic_write(path) as file:
         figure.savefig(file, dpi=150, format=kind)
@@ -271,7 +272,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
             msg = f"`{name}` must be an array in {path}, got {state.get(name)!r}"
             raise CheckpointError(msg)
     score, updates = state["scores.score"], state["scores.update_counts"]
-    method, signal = _method(state)
+    method, signal = saved_method(state)
     scores = np.where(updates > 0, score, np.float32(np.nan))
     samples = ordered(updates, scores, signal)
     written = [kind for kind in ("csv", "parquet") if getattr(arguments, kind)]
@@ -319,17 +320,6 @@ def _print_state(state: Mapping[str, Any]) -> None:
         quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
         _tell("score quartiles", " ".join(f"{q:.4g}" for q in quantiles))
         _tell("updates, mean", f"{state['scores.update_counts'].mean():.2f}")
-
-
-def _method(state: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the method that a state names, and the signal that chose its samples."""
-    signal = str(state.get("signal"))
-    try:
-        strategy = saved_kind(state, "strategy")
-        return method_name(signal, strategy), signal if strategy.uses_scores else None
-    except (CheckpointError, AttributeError):  # a class of the user's, or scores
-        kind = state.get("strategy.kind", state.get("strategy"))
-        return f"{kind} of {signal}", None if kind == "Static" else signal
 
 
 def _progress(state: Mapping[str, Any]) -> str:

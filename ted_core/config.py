@@ -37,7 +37,7 @@ from ted_core.selection.sharded import Layout, Shard
 from ted_core.signals import SIGNALS
 from ted_core.strategies import Importance, Random, SoftTop, Strategy, TopScore
 from ted_core.strategies.base import Labels
-from ted_core.typing import State
+from ted_core.typing import Floats, State
 
 __all__ = ["METHODS", "RunOptions"]
 
@@ -193,7 +193,7 @@ class RunConfig:
         return 0 if self.lengths is None else int(self.lengths.sum(dtype=np.int64))
 
     @cached_property
-    def keep_ratios(self) -> NDArray[np.float64]:
+    def keep_ratios(self) -> Floats:
         """Nominal keep ratio of each epoch, shape (epochs,)."""
         return keep_ratios(self.schedule, self.epochs)
 
@@ -223,7 +223,7 @@ class RunConfig:
         }
 
 
-def max_visited(run: RunConfig, ratios: NDArray[np.float64]) -> NDArray[np.int64]:
+def max_visited(run: RunConfig, ratios: Floats) -> NDArray[np.int64]:
     """Return how many samples a process trains on at each ratio, at most."""
     # Over shards a process trains as long as the one that keeps most.
     longest = run.layout.max_size
@@ -257,42 +257,51 @@ def steps_of(
     return sum(steps)
 
 
-def single_sample_epochs(
+def single_sample_warning(
     run: RunConfig,
     visited: NDArray[np.int64],
     batch_size: int,
     *,
     first: int = 0,
+    then: str = "which `BatchNorm1d` refuses: give the run `multiple_of={}`, or the "
+    "loader `drop_last=True`",
     **options: Unpack[StepOptions],
-) -> list[int]:
-    """Return the pruned epochs, from `first` on, with a last batch of one sample."""
+) -> str:
+    """Return what to say of pruned epochs with a last batch of one sample, or ""."""
     if options.get("drop_last") or batch_size == 1:
-        return []
+        return ""
     # Plain integers: they may be larger than those of an array.
     processes = int(options.get("world_size", 1)) if run.layout.shares_order else 1
-    return [
+    epochs = [
         epoch
         for epoch, count in enumerate(visited.tolist())
         if epoch >= first
         and count < run.layout.max_size
         and -(-count // processes) % int(batch_size) == 1
     ]
-
-
-def single_sample_warning(
-    run: RunConfig, visited: NDArray[np.int64], batch_size: int, **options: Any
-) -> str:
-    """Return what to say of `single_sample_epochs`, or an empty text."""
-    epochs = single_sample_epochs(run, visited, batch_size, **options)
     if not epochs:
         return ""
-    processes = options.get("world_size", 1) if run.layout.shares_order else 1
     shown = ", ".join(map(str, epochs[:5])) + (", ..." if epochs[5:] else "")
     return (
         f"`batch_size` of {batch_size} leaves a last batch of one sample in "
-        f"{len(epochs)} of {visited.size} epochs ({shown}), which `BatchNorm1d` "
-        f"refuses: give the run `multiple_of={batch_size * processes}`, or the "
-        "loader `drop_last=True`"
+        f"{len(epochs)} of {visited.size} epochs ({shown}), "
+        f"{then.format(batch_size * processes)}"
+    )
+
+
+def rounding_warning(run: RunConfig) -> str:
+    """Return what to say where rounding the counts up takes most of the savings."""
+    if run.multiple_of == 1 or not run.known_count:
+        return ""
+    full = run.layout.selector.total * run.epochs
+    meant, saved = 1 - run.keep_ratios.mean(), 1 - run.kept_counts.sum() / full
+    if saved >= meant / 2:
+        return ""
+    return (
+        f"`multiple_of`={run.multiple_of} should be small beside the {run.n} samples: "
+        f"rounded up to it, the epochs save {saved:.1%} of them for {meant:.1%} by the "
+        "schedule, by whose keep ratio the loss is divided all the same; take smaller "
+        "batches"
     )
 
 
@@ -302,13 +311,13 @@ def check_known(run: RunConfig, name: str) -> None:
         over = "" if run.layout.known_counts else " over shards"
         msg = (
             f"`{name}` needs a strategy with a known count, got "
-            f"{run.strategy!r}{over}; `max_total_steps` gives the bound"
+            f"{run.strategy!r}{over}; `pruner.max_total_steps` gives the bound"
         )
         raise ValueError(msg)
 
 
 def table_of(
-    run: RunConfig, ratios: NDArray[np.float64], kept: NDArray[np.int64]
+    run: RunConfig, ratios: Floats, kept: NDArray[np.int64]
 ) -> NDArray[np.void]:
     """Return the schedule table of epochs with these ratios and counts."""
     columns = {

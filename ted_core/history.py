@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core.config import RunConfig
 from ted_core.schedules import Savings
-from ted_core.typing import Counts, Ids
+from ted_core.typing import Counts, Floats, Ids
 
 __all__ = ["Report"]
 
@@ -40,12 +40,10 @@ def counts_of(config: RunConfig) -> tuple[str, ...]:
 
 
 class EpochAccounts:
-    """Hold the plan of an epoch against how often each sample was delivered.
+    """Hold the plan of an epoch against how often each sample was delivered."""
 
-    `order` is the plan, shape (k,); `deliveries`, shape (n,), how often the loss
-    received each sample; `expected`, uint8 of shape (n,), how often one pass over this
-    process's share of the order holds each, by default once each of the plan.
-    """
+    # `expected`, shape (n,), is how often one pass over this process's share of the
+    # order holds each sample: once each of the plan, if it is not given.
 
     def __init__(
         self, order: Ids, deliveries: Counts, *, expected: Counts | None = None
@@ -89,8 +87,18 @@ class EpochAccounts:
             f"epoch {epoch} must deliver its {self.planned} planned samples, got "
             f"{self.delivered}: {self.missing} are missing, more than {max_missing} of "
             "an incomplete batch; look for a loop that ends early, a sampler that was "
-            "replaced, or items that were filtered out"
+            "replaced, items that were filtered out, or other ids than the batch's"
         )
+
+
+def early_end_warning(config: RunConfig, epoch: int, remedy: str, by: str = "") -> str:
+    """Return what to say of a run that ends before `epoch`, ended `by` something."""
+    left = config.keep_ratios[epoch:]
+    return (
+        f"the run must have {config.epochs} epochs as planned, got {epoch}{by}: "
+        f"{left.size} more, {int((left == 1).sum())} of them on all data, did not run; "
+        f"{remedy}"
+    )
 
 
 def times_in(order: Ids, n: int) -> Counts:
@@ -165,7 +173,7 @@ class Report:
     0.0
     """
 
-    keep_ratio: NDArray[np.float64]
+    keep_ratio: Floats
     planned: NDArray[np.int64]
     observed: NDArray[np.int64]
     distinct: NDArray[np.int64]
@@ -237,10 +245,12 @@ def to_dataframe(
     return pandas.DataFrame(dict(columns), index=pandas.Index(values, name=name))
 
 
-def import_optional(package: str, *, needed_by: str) -> Any:
-    """Import a package that a single method needs, or say how to install it."""
+def import_optional(module: str, *, needed_by: str, extra: str = "") -> Any:
+    """Import what a single function needs, or say how to install its package."""
     try:
-        return import_module(package)
+        return import_module(module)
     except ModuleNotFoundError:
-        msg = f"`{needed_by}` needs {package}: pip install {package}"
+        package = module.partition(".")[0]
+        install = f"'ted-core[{extra}]'" if extra else package
+        msg = f"`{needed_by}` needs {package}: pip install {install}"
         raise ModuleNotFoundError(msg, name=package) from None

@@ -173,11 +173,7 @@ def loss_scale(keep_ratio: float) -> float:
 
 
 def make_plan(config: RunConfig, table: ScoreTable, epoch: int) -> EpochPlan:
-    """Return the plan of `epoch`: the strategy's selection, shuffled, then grouped.
-
-    Pure in the configuration and the scores. Over shards every process takes part, in a
-    sum of 8 bytes a process and those of the selection.
-    """
+    """Return the plan of an epoch, which over shards all processes make together."""
     layout = config.layout
     selection = config.strategy.select(
         Request(

@@ -29,13 +29,14 @@ from ted_core.history import (
     Report,
     Rows,
     counts_of,
+    early_end_warning,
     savings_of,
     times_in,
 )
 from ted_core.plan import EpochPlan, make_plan
 from ted_core.schedules import Savings, StepOptions
 from ted_core.selection.sharded import repeat_order
-from ted_core.typing import Scores, State
+from ted_core.typing import Floats, Scores, State
 
 __all__ = ["Pruner"]
 
@@ -280,12 +281,9 @@ class Pruner:
             finite.
         """
         self._check_open("advance")
-        forwarded = _check_count("forwarded", forwarded)
-        max_missing = _check_count("max_missing", max_missing)
+        _check_counts(forwarded=forwarded, max_missing=max_missing)
         known = self._check_received(self.config.layout.sums)
-        accounts = self._close(forwarded, known=known)
-        if max_missing is not None:
-            _warn(accounts.missing_warning(self._epoch - 1, max_missing))
+        _warn(self._close(forwarded, max_missing, known=known))
 
     def finish(
         self, *, forwarded: int | None = None, max_missing: int | None = None
@@ -311,24 +309,17 @@ class Pruner:
         """
         if self.finished:
             return
-        forwarded = _check_count("forwarded", forwarded)
-        max_missing = _check_count("max_missing", max_missing)
+        _check_counts(forwarded=forwarded, max_missing=max_missing)
         missing = ""
         if self._table.observed:
             if self.config.layout.shares_order:  # else another process may have one
                 self._check_received(list)
-            epoch, accounts = self._epoch, self._close(forwarded, known=True)
-            if max_missing is not None:
-                missing = accounts.missing_warning(epoch, max_missing)
+            missing = self._close(forwarded, max_missing, known=True)
         self._stopped = True
         _warn(missing)
         if self._epoch < self.epochs:
-            left = self.config.keep_ratios[self._epoch :]
-            _warn(
-                f"the run must have {self.epochs} epochs as planned, got "
-                f"{self._epoch}: {left.size} more, {int((left == 1).sum())} of them on "
-                "all data, did not run; give `epochs` the number that the training has"
-            )
+            remedy = "give `epochs` the number that the training has"
+            _warn(early_end_warning(self.config, self._epoch, remedy))
 
     def _check_received(self, sum_over: Callable[[Sequence[int]], list[int]]) -> bool:
         """Refuse an epoch without a finite value; else, say if deliveries are known."""
@@ -341,7 +332,10 @@ class Pruner:
             received.check(f" in epoch {self._epoch}")
         return received.samples > 0
 
-    def _close(self, forwarded: int | None, *, known: bool) -> EpochAccounts:
+    def _close(
+        self, forwarded: int | None, max_missing: int | None, *, known: bool
+    ) -> str:
+        """Close the epoch; return what to say of missing samples."""
         plan, expected = self.plan(), None
         if plan.visited > plan.order.size:
             # This process repeats samples of its shard to keep in step.
@@ -375,7 +369,9 @@ class Pruner:
                 "out, or a last batch dropped twice by chance; see "
                 "`report().undelivered_ids`"
             )
-        return accounts
+        if max_missing is None:
+            return ""
+        return accounts.missing_warning(plan.epoch, max_missing)
 
     def total_steps(self, batch_size: int, **options: Unpack[StepOptions]) -> int:
         """Count the optimizer steps of the run: what ran, and what is to come.
@@ -421,7 +417,7 @@ class Pruner:
         visited = self._visited()
         return steps_of(self.config, visited, batch_size, first=first, **options)
 
-    def _ratios(self) -> NDArray[np.float64]:
+    def _ratios(self) -> Floats:
         """Return the keep ratios of the closed epochs and of those to come."""
         left = () if self.finished else self.config.keep_ratios[self._epoch :]
         return np.array([*self._history["keep_ratio"], *left], np.float64)
@@ -547,8 +543,8 @@ def _warn(message: str) -> None:
         warn_caller(message)
 
 
-def _check_count(name: str, value: int | None) -> int | None:
-    """Return a count that an epoch is closed with, if one is given."""
-    if value is None:
-        return None
-    return check_int(name, value, minimum=0, maximum=MAX_SAMPLES)
+def _check_counts(**counts: int | None) -> None:
+    """Refuse counts that an epoch can't be closed with."""
+    for name, value in counts.items():
+        if value is not None:
+            check_int(name, value, minimum=0, maximum=MAX_SAMPLES)

@@ -10,18 +10,16 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._validation import as_scores, check_choice, check_real, check_shape
+from ted_core._validation import (
+    as_scores,
+    check_choice,
+    check_real,
+    check_shape,
+    set_real,
+)
 from ted_core.typing import Counts, Scores
 
-__all__ = [
-    "Columns",
-    "Count",
-    "Last",
-    "Mean",
-    "Polyak",
-    "Reduction",
-    "polyak_update",
-]
+__all__ = ["Columns", "Count", "Last", "Mean", "Polyak", "Reduction", "polyak_update"]
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
 """State columns by name, each of shape (m,); ``"score"`` is always among them."""
@@ -126,8 +124,7 @@ class Polyak(Reduction):
 
     def __post_init__(self) -> None:
         """Refuse arguments that make no average."""
-        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
-        object.__setattr__(self, "alpha", alpha)
+        set_real(self, "alpha", low=0, high=1, closed="left")
         check_choice("start", self.start, ("first", "zero", "debiased"))
 
     def update(self, columns: Columns, updates: Counts, value: Scores) -> Columns:
@@ -219,8 +216,7 @@ class MeanAndVariance(Reduction):
 
     def __post_init__(self) -> None:
         """Refuse a share that makes no average."""
-        alpha = check_real("alpha", self.alpha, low=0, high=1, closed="left")
-        object.__setattr__(self, "alpha", alpha)
+        set_real(self, "alpha", low=0, high=1, closed="left")
 
     extra_columns = MappingProxyType({"variance": np.float32})
 

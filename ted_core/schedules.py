@@ -24,7 +24,9 @@ from ted_core._validation import (
     check_kind,
     check_real,
     check_samples,
+    set_real,
 )
+from ted_core.typing import Floats
 
 __all__ = [
     "Constant",
@@ -66,7 +68,7 @@ class Schedule(Protocol):
     def warmup(self) -> int:
         """Full epochs at the start."""
 
-    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, progress: ArrayLike) -> Floats:
         """Keep ratio at `progress`."""
 
 
@@ -77,7 +79,7 @@ def anneal_epochs(schedule: Schedule, epochs: int) -> int:
     return min(epochs, math.floor(schedule.anneal * epochs + 0.5))
 
 
-def keep_ratios(schedule: Schedule, epochs: int) -> NDArray[np.float64]:
+def keep_ratios(schedule: Schedule, epochs: int) -> Floats:
     r"""Nominal keep ratio of every epoch, r_0 ... r_{T-1}, full-data ones too.
 
     Parameters
@@ -133,26 +135,22 @@ class _Curve(ABC):
     def __post_init__(self) -> None:
         """Refuse arguments that make no schedule."""
         remedy = "it is the share to prune at the end of the curve, e.g. 0.7"
-        ratio = check_real(
-            "prune_ratio", self.prune_ratio, low=0, high=1, closed="left", remedy=remedy
-        )
-        anneal = check_real("anneal", self.anneal, low=0, high=1, closed="left")
-        object.__setattr__(self, "prune_ratio", ratio)
-        object.__setattr__(self, "anneal", anneal)
+        set_real(self, "prune_ratio", low=0, high=1, closed="left", remedy=remedy)
+        set_real(self, "anneal", low=0, high=1, closed="left")
         object.__setattr__(self, "warmup", check_int("warmup", self.warmup, minimum=0))
         check_choice("horizon", self.horizon, ("all", "pruning"))
 
-    def __call__(self, progress: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, progress: ArrayLike) -> Floats:
         """Keep ratio r_t at `progress` t/T in [0, 1], of the same shape."""
         array = as_array("progress", progress, kinds="fiub").astype(np.float64)
         if not np.all((array >= 0) & (array <= 1)):
             msg = f"`progress` must be in [0, 1], got {progress!r}"
             raise ValueError(msg)
-        ratios: NDArray[np.float64] = np.asarray(self._ratio(array), np.float64)
+        ratios: Floats = np.asarray(self._ratio(array), np.float64)
         return ratios[()]
 
     @abstractmethod
-    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+    def _ratio(self, progress: Floats) -> Any:
         """Return the curve."""
 
 
@@ -196,10 +194,9 @@ class RollerCoaster(_Curve):
     def __post_init__(self) -> None:
         """Refuse arguments that make no schedule."""
         super().__post_init__()
-        beta = check_real("beta", self.beta, low=0, high=math.inf, closed="neither")
-        object.__setattr__(self, "beta", beta)
+        set_real(self, "beta", low=0, high=math.inf, closed="neither")
 
-    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+    def _ratio(self, progress: Floats) -> Any:
         return np.exp(progress**self.beta * math.log1p(-self.prune_ratio))
 
 
@@ -219,7 +216,7 @@ class Linear(_Curve):
     [1.0, 0.65, 0.3]
     """
 
-    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+    def _ratio(self, progress: Floats) -> Any:
         return 1 - self.prune_ratio * progress
 
 
@@ -239,7 +236,7 @@ class Cosine(_Curve):
     [1.0, 0.65, 0.3]
     """
 
-    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+    def _ratio(self, progress: Floats) -> Any:
         return 1 - self.prune_ratio * (1 - np.cos(np.pi * progress)) / 2
 
 
@@ -261,7 +258,7 @@ class Constant(_Curve):
     [0.3, 0.3, 0.3]
     """
 
-    def _ratio(self, progress: NDArray[np.float64]) -> Any:
+    def _ratio(self, progress: Floats) -> Any:
         return np.full_like(progress, 1 - self.prune_ratio)
 
 
@@ -308,9 +305,7 @@ def keep_count(n: int, keep_ratio: float, *, multiple_of: int = 1) -> int:
     return min(n, _divide_up(count, multiple_of) * multiple_of)
 
 
-def keep_counts(
-    n: int, ratios: NDArray[np.float64], *, multiple_of: int = 1
-) -> NDArray[np.int64]:
+def keep_counts(n: int, ratios: Floats, *, multiple_of: int = 1) -> NDArray[np.int64]:
     """Return the `keep_count` of each keep ratio."""
     counts = [keep_count(n, float(r), multiple_of=multiple_of) for r in ratios]
     return np.array(counts, np.int64)
@@ -470,6 +465,18 @@ class Savings:
     planned: int
     forwarded: int
     tokens: Savings | None = None
+
+    def __str__(self) -> str:
+        """Return the ratios in words, for people."""
+        said = f"{self.forwarded} of {self.full} samples forwarded"
+        said = f"{100 * self.ratio:.1f} % saved, {said}"
+        if self.tokens is None:
+            return said
+        saved = 100 * self.tokens.ratio
+        return (
+            f"{said}; of the tokens {saved:.1f} % saved, {self.tokens.forwarded} of "
+            f"{self.tokens.full} forwarded"
+        )
 
     @property
     def ratio(self) -> float:

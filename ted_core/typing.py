@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Counts", "Ids", "Scores", "State", "StateValue"]
+__all__ = ["Counts", "Floats", "Ids", "Scores", "State", "StateValue"]
 
 Ids: TypeAlias = NDArray[np.signedinteger[Any]]
 """Sample ids in ``[0, n)``, shape (m,)."""
@@ -17,6 +17,9 @@ Scores: TypeAlias = NDArray[np.float32]
 
 Counts: TypeAlias = NDArray[np.unsignedinteger[Any]]
 """How often each sample was seen, shape (n,)."""
+
+Floats: TypeAlias = NDArray[np.float64]
+"""Numbers of an analysis or a ranking, of any shape."""
 
 StateValue: TypeAlias = NDArray[Any] | str | int | float | bool
 """What a state holds under one key."""

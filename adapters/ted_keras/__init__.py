@@ -1,7 +1,5 @@
 """TED for Keras; needs the extra ``keras`` or ``tensorflow``."""
 
-from __future__ import annotations
-
 try:
     import keras as _keras
 except ModuleNotFoundError as error:

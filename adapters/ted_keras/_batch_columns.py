@@ -22,13 +22,10 @@ _PLAIN = 3  # scale and id; the weight of that part and further parts where it i
 
 @dataclass(frozen=True)
 class Columns:
-    """A batch's columns (B, 3), or (B, 1 + 3 m) of m mixed parts; weights `given`.
-
-    The user's weights are one array (B, ...), one for each output, or None.
-    """
+    """A batch's columns (B, 3), or (B, 1 + 3 m) of m mixed parts; a user's weights."""
 
     rows: Any
-    given: Any = None
+    given: Any = None  # one array (B, ...), or one for each output
 
     @property
     def scale(self) -> Any:
@@ -51,9 +48,7 @@ def pack(order: Ids, scale: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([scale, *np.divmod(order, _BASE)], axis=1, dtype=np.float32)
 
 
-def pack_parts(
-    parts: Sequence[tuple[Ids, NDArray[np.float32]]],
-) -> NDArray[np.float32]:
+def pack_parts(parts: Sequence[tuple[Ids, NDArray[np.float32]]]) -> NDArray[np.float32]:
     """Return the columns of mixed parts that follow those of the batch's own ids."""
     (_, own), *others = parts
     columns = [own]

@@ -1,7 +1,4 @@
-"""Keras losses, taken apart: a loss for each sample, and how it is reduced.
-
-A `loss` is whatever a model is compiled with: a name, a function or a Keras loss.
-"""
+"""What a model is compiled with, taken apart: a loss a sample, and its reduction."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ def reduction_of(loss: Any) -> str:
         )
         msg = (
             "`reduction` of the loss must be 'sum_over_batch_size' or 'sum', got "
-            f"{kind!r}{why}"
+            f"{kind!r}{why}; leave `reduction` out"
         )
         raise ValueError(msg)
     return "sum" if kind == "sum" else "mean"
@@ -96,16 +93,12 @@ def num_axes(loss: Any, y: Any, outputs: Any) -> int:
 
 
 def tokens_of(loss: Any, y: Any, outputs: Any) -> Any:
-    """Return 1.0 for each element (B, T) of a sequence's loss that counts, else 0.0.
-
-    None where a loss is one number a sample. Keras' mask, which the outputs carry, and
-    the loss's ``ignore_class`` say what counts.
-    """
+    """Return 1.0 where an element (B, T) of a sequence's loss counts, else 0.0."""
     axes = num_axes(loss, y, outputs)
     if axes == 1:
-        return None
+        return None  # one number a sample
     ones = ops.ones(ops.shape(outputs)[:axes], dtype="float32")
-    tokens = _AllOnes(ones)(ones, outputs)
+    tokens = _AllOnes(ones)(ones, outputs)  # times the mask that the outputs carry
     found = resolve_loss(loss, y, outputs)
     ignored = None
     if isinstance(found, keras.losses.Loss):

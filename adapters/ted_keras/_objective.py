@@ -15,11 +15,10 @@ ACTIVATIONS = ("auto", "linear", "softmax", "sigmoid")
 
 
 class Objective:
-    """One output of a compiled model, its loss and its activation.
+    """One output of a compiled model, its loss and its activation."""
 
-    It is made while no session overrides the model's ``compute_loss``; `overridden`
-    says whether that is another than Keras'.
-    """
+    # Made while no session overrides the model's `compute_loss`; `overridden` says
+    # whether that is another than Keras'.
 
     def __init__(
         self, model: Any, *, output: str | None = None, activation: str = "auto"
@@ -80,14 +79,10 @@ class Objective:
         return [str(index) for index in range(len(values))]
 
     def weigh(self, y: Any, y_pred: Any, scale: Any, given: Any) -> Any:
-        """Return `scale` (B,) times the weights given, as the losses' axes need them.
-
-        Either may be None. The weights given are one array (B, ...), or one for each
-        output; a `compute_loss` of the model's own gets them in the form given.
-        """
+        """Return `scale` (B,) times the weights given, with the losses' axes."""
         if given is None and (scale is None or self.overridden):
             return scale
-        if self.overridden:
+        if self.overridden:  # it gets them in the form given
             return tree.map_structure(lambda one: _times(scale, one), given)
 
         def weights(name: str | None) -> Any:
@@ -109,20 +104,14 @@ class Objective:
         return None if weights is None else tree.map_structure(_relative, weights)
 
     def given(self, weights: Any) -> tuple[Any, Any]:
-        """Return the scored output's weights: of samples (B,), of elements (B, ...).
-
-        One of them is None, or both.
-        """
+        """Return the scored output's weights: of samples (B,), of elements (B, ...)."""
         if weights is None:
             return None, None
         picked = self.pick(weights) if tree.is_nested(weights) else weights
         return (None, picked) if len(picked.shape) > 1 else (picked, None)
 
     def tokens(self, y: Any, outputs: Any, weights: Any) -> tuple[Any, Any]:
-        """Return which elements of the loss count, and what each weighs.
-
-        Both are None where all count alike; `weights` are those of elements, or None.
-        """
+        """Return which elements of the loss count, and what each weighs; or None."""
         if self.overridden:
             return None if weights is None else ops.ones_like(weights), weights
         tokens = _losses.tokens_of(self._loss(), self.pick(y), outputs)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -15,24 +14,19 @@ import numpy as np
 from keras import ops, tree
 from keras.optimizers import schedules
 
-from ted_core import TedWarning
-from ted_core.config import single_sample_epochs
-from ted_core.reports.preflight import Preflight
+from ted_core.config import rounding_warning, single_sample_warning
+from ted_core.errors import warn_caller
+from ted_core.reports import Preflight
 from ted_keras._backends import adapt
 from ted_keras._objective import ACTIVATIONS
-from ted_keras._schedules import schedule_problem
 from ted_keras._session import Session
-from ted_keras._signals import check_classes
+from ted_keras._step import check_classes
 from ted_keras._validation import own_train_step
 from ted_keras.data import Parts
 
 
 class Check:
-    """Facts and problems, gathered one question after the other.
-
-    What makes the training wrong is raised at once. Nothing leaves a trace in the
-    model's state or in the random numbers of the process.
-    """
+    """Facts and problems, gathered one question after the other, without a trace."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._objective = session, session.objective
@@ -44,11 +38,7 @@ class Check:
         self.problems: list[str] = []
 
     def raise_errors(self) -> None:
-        """Refuse what makes the training wrong, and warn of what may be meant.
-
-        That is a signal of another loss, and a learning rate that ends elsewhere. The
-        model makes a forward pass only where its loss is its own.
-        """
+        """Refuse what makes the training wrong, and warn of what may be meant."""
         with _random_numbers_kept():
             self._rows()
             self._learning_rate()
@@ -79,7 +69,7 @@ class Check:
         """Warn of each problem, in `fit` of those that no check has told."""
         for problem in self.problems:
             if not (fit and problem in self._session.told):
-                warnings.warn(problem, TedWarning, stacklevel=4)
+                warn_caller(problem)
         self._session.told.update(self.problems)
 
     @cached_property
@@ -104,7 +94,8 @@ class Check:
                 "`data(ids)` must give sample ids[j] as row j, got rows that are not "
                 "reversed for the reversed ids; a function that sorts the ids, as HDF5 "
                 "wants it, must undo that: `up = np.argsort(ids)`, then "
-                "`file[ids[up]][np.argsort(up)]`"
+                "`file[ids[up]][np.argsort(up)]`; one that shuffles must not: TED "
+                "shuffles"
             )
             raise ValueError(msg)
         self.lines.append(f"data: {source.n} samples, row j of a batch is ids[j]")
@@ -123,14 +114,14 @@ class Check:
             f"epochs: {kept.size}, of {kept.min()} to {kept.max()} samples, {steps} "
             f"steps of {size}"
         )
-        ones = single_sample_epochs(pruner.config, kept, size, first=pruner.epoch)
-        if ones:
-            shown = ", ".join(map(str, ones[:5])) + (", ..." if ones[5:] else "")
-            self.problems.append(
-                f"`batch_size` of {size} leaves a last batch of one sample in "
-                f"{len(ones)} of {kept.size} epochs ({shown}), of which a batch norm "
-                f"gets no variance: give `multiple_of={size}`"
-            )
+        single = single_sample_warning(
+            pruner.config,
+            kept,
+            size,
+            first=pruner.epoch,
+            then="of which a batch norm gets no variance: give `multiple_of={}`",
+        )
+        self.problems += filter(None, (rounding_warning(pruner.config), single))
 
     def _learning_rate(self) -> None:
         optimizer = self._model.optimizer
@@ -142,7 +133,7 @@ class Check:
             return
         steps = self._pruner.max_total_steps(self._data.batch_size)
         kind = type(schedule).__name__
-        problem = schedule_problem(schedule, steps)
+        problem = _schedule_problem(schedule, steps)
         if problem is not None:
             self.problems.append(f"the learning rate's {kind} must {problem}")
             return
@@ -205,12 +196,18 @@ class Check:
         return {float(ops.convert_to_numpy(total)) for total in found}
 
     def _outputs(self) -> None:
-        """Hold the outputs of the batch against the signal and the loss."""
+        """Hold the outputs of the batch against the loss and the signal."""
         _, y, y_pred = self._passed
-        outputs, masked = self._objective.pick(y_pred), self._session.mask is not None
-        kind = self._objective.activation(y, outputs)
+        objective, given = self._objective, self._batch[2]
+        _ = objective.reduction  # refuses what a step would
+        scale = ops.ones(self._ids.size)
+        if given is not None:
+            given = tree.map_structure(ops.convert_to_tensor, given)
+        objective.weigh(y, y_pred, scale, given)
+        outputs, masked = objective.pick(y_pred), self._session.mask is not None
+        kind = objective.activation(y, outputs)
         check_classes(self._pruner.config, outputs, kind, masked=masked)
-        if problem := self._objective.mismatch(y, outputs):
+        if problem := objective.mismatch(y, outputs):
             self.problems.append(problem)
 
     def _site(self) -> None:
@@ -248,3 +245,57 @@ def _random_numbers_kept() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numbers)  # noqa: NPY002
+
+
+def _schedule_problem(schedule: Any, steps: int) -> str | None:
+    """Return what a schedule must do in a run of so many steps and doesn't, or None."""
+    kind = type(schedule)  # a subclass may go on as it likes
+    if kind in _ENDS:
+        end, remedy = _ENDS[kind](schedule, steps)
+        if end is None or end == steps:
+            return None
+        return f"end with the run after {steps} steps, got {end}; give {remedy}"
+    if kind in _CHANGES:
+        word, at = _CHANGES[kind](schedule)
+        if at > steps:
+            return (
+                f"change for the {word} time within the run's {steps} steps, got {at}; "
+                "give shares of ted.total_steps"
+            )
+    return None
+
+
+def _decay(schedule: Any, steps: int) -> tuple[int | None, str]:
+    del steps
+    remedy = "decay_steps=ted.total_steps"
+    if getattr(schedule, "cycle", False):
+        return None, remedy
+    # Without a target there is no warm-up.
+    warmed = getattr(schedule, "warmup_target", None) is not None
+    warmup = schedule.warmup_steps if warmed else 0
+    if warmup:
+        remedy += f" - {warmup}, after as many of warm-up"
+    return schedule.decay_steps + warmup, remedy
+
+
+def _restarts(schedule: Any, steps: int) -> tuple[int, str]:
+    """Return the end of the cycle in which the run ends."""
+    factor = schedule.get_config()["t_mul"]
+    end = length = schedule.first_decay_steps
+    while end < steps and length >= 1:
+        length *= factor
+        end += length
+    return round(end), "cycles that end with ted.total_steps"
+
+
+_ENDS: dict[type, Callable[[Any, int], tuple[int | None, str]]] = {
+    schedules.CosineDecay: _decay,
+    schedules.PolynomialDecay: _decay,
+    schedules.CosineDecayRestarts: _restarts,
+}
+# Their `decay_steps` are no end, but a run of fewer is not meant.
+_CHANGES: dict[type, Callable[[Any], tuple[str, int]]] = {
+    schedules.ExponentialDecay: lambda one: ("first", one.decay_steps),
+    schedules.InverseTimeDecay: lambda one: ("first", one.decay_steps),
+    schedules.PiecewiseConstantDecay: lambda one: ("last", max(one.boundaries)),
+}

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +14,8 @@ from ted_core import CheckpointError, EpochError, Pruner, TedWarning
 from ted_core.checkpoint import array_field, current_state, plain_field
 from ted_core.history import EpochAccounts
 from ted_core.typing import Counts, State
+from ted_keras._batch_columns import read_columns
 from ted_keras._objective import Objective
-from ted_keras._overrides import find_mask, override
 from ted_keras._step import WEIGHTLESS, Recorder
 from ted_keras._validation import probes_data
 from ted_keras.data import TEDData
@@ -25,11 +26,7 @@ _MAX_TIMES = 255
 
 
 class Session:
-    """A run on a model: pruner, data and, while a fit runs, the steps' recorder.
-
-    `make_pruner` makes the pruner of a number of epochs; `scored` says which output is
-    scored, and what made it.
-    """
+    """A run on a model: pruner, data and, while a fit runs, the steps' recorder."""
 
     def __init__(
         self,
@@ -125,10 +122,7 @@ class Session:
             self._put_mixed()
             sums = counts = np.zeros_like(sums)
         self.pruner.observe_sums(
-            sums,
-            counts.astype(np.uint8),
-            deliveries=deliveries,
-            weightless=weightless,
+            sums, counts.astype(np.uint8), deliveries=deliveries, weightless=weightless
         )
 
     def _put_mixed(self) -> None:
@@ -244,10 +238,8 @@ class Session:
     def _closed(
         self, state: dict[str, Any], mixed: NDArray[np.float32] | None
     ) -> dict[str, Any]:
-        """Return a state whose epoch is closed, if the steps had met all of it.
-
-        It was saved by a callback that stands before the session's.
-        """
+        """Return a state whose epoch is closed, if the steps had met all of it."""
+        # It was saved by a callback that stands before the session's.
         epochs = plain_field(state, "epochs", int)
         if epochs == self.pruner.epochs or not plain_field(state, "open.observed", int):
             return state
@@ -287,3 +279,61 @@ def _give(pruner: Pruner, mixed: NDArray[np.float32]) -> None:
     pruner.observe_sums(
         sums, counts.astype(np.uint8), deliveries=np.zeros(len(sums), np.uint8)
     )
+
+
+def override(model: Any, recorder: Recorder) -> Callable[[], None]:
+    """Override ``compute_loss`` and ``compute_metrics``; return what undoes it."""
+    # A batch of an evaluation has no columns: it goes to the model's own methods.
+    names = ("compute_loss", "compute_metrics")
+    before = {name: vars(model)[name] for name in names if name in vars(model)}
+    objective, compute_metrics = recorder.objective, model.compute_metrics
+
+    def loss(
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,  # noqa: FBT001, FBT002 - Keras' signature
+    ) -> Any:
+        columns = read_columns(sample_weight)
+        if columns is None:
+            return objective.total(x, y, y_pred, sample_weight, training)
+        if training and recorder.recording:
+            return recorder.step(x, y, y_pred, columns)
+        weights = objective.weigh(y, y_pred, columns.scale, columns.given)
+        return objective.total(x, y, y_pred, weights, training)
+
+    def metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        columns = read_columns(sample_weight)
+        if columns is not None:
+            sample_weight = objective.weigh(y, y_pred, None, columns.given)
+        return compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def undo() -> None:
+        for name in names:
+            delattr(model, name)
+            if name in before:
+                setattr(model, name, before[name])
+
+    model.compute_loss, model.compute_metrics = loss, metrics
+    return undo
+
+
+def find_mask(model: Any) -> Mask | None:
+    """Return the one mask layer in a model's layers, and in theirs, or None."""
+    found = list(dict.fromkeys(_masks(model)))
+    if len(found) > 1:
+        names = ", ".join(layer.name for layer in found)
+        msg = f"`model` must have at most one Mask, got {names}"
+        raise ValueError(msg)
+    return found[0] if found else None
+
+
+def _masks(layer: Any) -> list[Mask]:
+    if isinstance(layer, Mask):
+        return [layer]
+    inner = list(getattr(layer, "layers", ()))
+    wrapped = getattr(layer, "layer", None)
+    if isinstance(wrapped, keras.layers.Layer):
+        inner.append(wrapped)
+    return [mask for one in inner for mask in _masks(one)]

@@ -6,27 +6,26 @@ from typing import Any
 
 from keras import backend, ops, tree
 
-from ted_core import EpochError
+from ted_core import EpochError, signals
 from ted_core.config import RunConfig
-from ted_core.signals import INPUTS
+from ted_core.signals import INPUTS, _formulas
 from ted_keras._backends import adapt
 from ted_keras._batch_columns import Columns
 from ted_keras._objective import Objective
-from ted_keras._signals import signal_values
 from ted_keras._validation import own_train_step
-from ted_keras.masks import Mask, mask_gradient, pre_activation
+from ted_keras.masks import Mask, mask_gradient, pre_activation, wide
 
 SEEN, WEIGHTLESS = 1, 256
 """What a sample adds to its code: when it comes by, and when it has no value."""
 
+_CLASS_AXES = 2
+
 
 class Recorder:
-    """Write each sample's value to the store, from within the compiled step.
+    """Write each sample's value to the store, from within the compiled step."""
 
-    The store holds a sum of values, a code that counts and the sum of the values'
-    weights, 12 bytes a sample. A strategy that ranks nothing keeps values too, for
-    reports. Without a `mask` the site is the pre-activation of the scored output.
-    """
+    # The store holds a sum of values, a code that counts and the sum of the values'
+    # weights. A strategy that ranks nothing keeps values too, for reports.
 
     def __init__(
         self, model: Any, objective: Objective, config: RunConfig, *, mask: Mask | None
@@ -54,11 +53,7 @@ class Recorder:
         self.recording, self._sums = True, self.objective.reduction == "sum"
 
     def step(self, x: Any, y: Any, y_pred: Any, columns: Columns) -> Any:
-        """Record a batch, and return the scaled loss (Eq. 23) that is trained on.
-
-        At the output one more evaluation of the loss and its gradient there, never of
-        the network.
-        """
+        """Record a batch, and return the scaled loss (Eq. 23) that is trained on."""
         if columns.rows is self._last_rows:
             msg = (
                 "`train_step` must call `compute_loss` once a step, got a second call "
@@ -116,11 +111,11 @@ class Recorder:
     def _values(self, x: Any, y: Any, y_pred: Any, tokens: Any, own: Any) -> Any:
         """Return the signal at the scored output, shape (B,)."""
         objective, picked = self.objective, self.objective.pick(y_pred)
-        outputs = _wide(picked)
+        (outputs,) = wide(picked)
         if self._signal == "loss":
             return objective.losses(y, outputs, tokens)
         if self._signal != "mask_gradient":
-            hidden = None if self._hidden is None else _wide(self._hidden)
+            hidden = None if self._hidden is None else wide(self._hidden)[0]
             kind, target = objective.activation(y, outputs), objective.pick(y)
             return signal_values(
                 self._config, target, outputs, kind, hidden, bias=self._bias
@@ -163,11 +158,8 @@ class Recorder:
         return self._write(columns, values, heavy)
 
     def _write(self, columns: Columns, values: Any, heavy: list[Any]) -> Any:
-        """Write values to the store; return a 0 for the step's result to depend on.
-
-        A sample that is not `heavy` everywhere, for its weight is 0 or none of its
-        tokens counts, comes without a value. A mixed value goes to all of its parts.
-        """
+        """Write values to the store; return a 0 for the step's result to depend on."""
+        # A sample of weight 0, or without a token that counts, comes without a value.
         values = ops.cast(values, "float32")
         counted, code = ops.ones_like(values), ops.ones_like(values) * SEEN
         for some in heavy:
@@ -195,7 +187,47 @@ def _sums(weights: Any) -> Any:
     return ops.sum(weights, axis=tuple(range(1, len(weights.shape))))
 
 
-def _wide(values: Any) -> Any:
-    """Return half precision as float32."""
-    kind = backend.standardize_dtype(values.dtype)
-    return values if kind == "float64" else ops.cast(values, "float32")
+def check_classes(
+    config: RunConfig, outputs: Any, activation: str, *, masked: bool
+) -> None:
+    """Refuse outputs that a signal of classes can't be made of."""
+    signal, shape = config.signal, tuple(outputs.shape)
+    if signal in {"mask_gradient", "loss"}:
+        return
+    if len(shape) != _CLASS_AXES or shape[-1] < 2:  # noqa: PLR2004
+        raise ValueError(config.no_classes(f"one of shape {shape}"))
+    if activation == "sigmoid":
+        raise ValueError(config.no_classes(f"sigmoids of shape {shape}"))
+    if "hidden" in INPUTS[signal] and not masked:
+        msg = f"`model` must have a `ted_keras.Mask()` before its head for {signal!r}"
+        raise ValueError(msg)
+
+
+def signal_values(
+    config: RunConfig, y: Any, outputs: Any, activation: str, hidden: Any, *, bias: bool
+) -> Any:
+    """Return a signal of classes from outputs (B, C); `hidden` is the head's input."""
+    check_classes(config, outputs, activation, masked=hidden is not None)
+    signal, logits = config.signal, outputs
+    if activation == "softmax":
+        tiny = 1e-38  # log 0 is none of a class's logits
+        logits = ops.log(ops.maximum(outputs, tiny))
+    return signals.compute(
+        signal,
+        logits=logits,
+        labels=_one_hot(y, logits) if "labels" in INPUTS[signal] else None,
+        hidden=hidden,
+        bias=bias,
+        xp=ops,
+    )
+
+
+def _one_hot(labels: Any, logits: Any) -> Any:
+    """Return labels in the shape of the logits; NaN for a class out of range."""
+    labels = ops.convert_to_tensor(labels)
+    kind = backend.standardize_dtype(logits.dtype)
+    if len(labels.shape) == len(logits.shape) and labels.shape[-1] != 1:
+        return ops.cast(labels, kind)
+    index = ops.cast(ops.reshape(labels, (-1,)), "int32")
+    classes = ops.arange(logits.shape[-1], dtype="int32")
+    return _formulas.one_hot(ops, logits, index, classes)

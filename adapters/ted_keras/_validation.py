@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 from keras import backend, ops
 
-from ted_core import EpochError, Pruner, TedWarning
+from ted_core import EpochError, Pruner
 from ted_core._validation import check_int
+from ted_core.errors import warn_caller
+from ted_core.history import early_end_warning
 
 # What hands no call on that its own code doesn't show.
 _PLAIN = (keras.Layer, keras.Loss, keras.Metric, keras.Optimizer, int, float, str)
@@ -84,22 +85,31 @@ def check_fit(model: object, fitted: object, fit_epochs: int, epochs: int) -> No
         raise EpochError(msg)
 
 
+def check_data(steps: object, length: object, *, read: bool) -> None:
+    """Refuse a fit on other data than the session's, or with steps of its own."""
+    if not read:
+        msg = "`fit` must be given this session's `ted.data`, got other data"
+        raise EpochError(msg)
+    if steps is not length:
+        msg = (
+            "`fit` must be given this session's `ted.data`, without "
+            f"`steps_per_epoch`, got {steps} steps an epoch"
+        )
+        raise EpochError(msg)
+
+
 def warn_of_shapes(model: Any, multiple_of: int, batch_size: int) -> None:
     """Warn of a step that will be compiled for many batch shapes."""
     if model.jit_compile and multiple_of % batch_size:
-        msg = (
+        warn_caller(
             f"`multiple_of`={multiple_of} makes a last batch of another size in many "
             "an epoch, for each of which the step is compiled; give "
             f"multiple_of={batch_size}, the batch size"
         )
-        warnings.warn(msg, TedWarning, stacklevel=2)
 
 
 def callbacks_beside() -> list[Any]:
-    """Return the callbacks of the fit that calls one of them.
-
-    Keras shows them to none, so that their list is looked for among the callers.
-    """
+    """Return the callbacks of the fit that calls one of them: Keras shows them none."""
     frame = sys._getframe()  # noqa: SLF001 - the one way to the callers
     while frame.f_back is not None:
         frame = frame.f_back
@@ -109,18 +119,33 @@ def callbacks_beside() -> list[Any]:
     return []
 
 
-def check_backups(callbacks: Iterable[Any]) -> None:
-    """Refuse a model's backup of other moments than the session's."""
-    for one in callbacks:
-        if isinstance(one, keras.callbacks.BackupAndRestore):
-            freq = one.save_freq
-            if freq != "epoch":
-                msg = (
-                    f"`save_freq` of BackupAndRestore must be 'epoch' beside `backup`, "
-                    f"got {freq!r}: TED keeps a state of each epoch's end, and a model "
-                    "of another moment could not be resumed with it"
-                )
-                raise ValueError(msg)
+def check_backups(ted: object, callbacks: Sequence[Any], *, wanted: bool) -> None:
+    """Refuse a model's backup of other moments than the session's; warn without one."""
+    for place, one in enumerate(callbacks):
+        if not isinstance(one, keras.callbacks.BackupAndRestore):
+            continue
+        if not wanted:
+            msg = (
+                "`backup` should be given beside BackupAndRestore, which keeps the "
+                "model alone: a killed run could not go on without its session; "
+                "give TED(..., backup='ted.npz')"
+            )
+            warn_caller(msg)
+            return
+        if one.save_freq != "epoch":
+            msg = (
+                f"`save_freq` of BackupAndRestore must be 'epoch' beside `backup`, "
+                f"got {one.save_freq!r}: TED keeps a state of each epoch's end, and a "
+                "model of another moment could not be resumed with it"
+            )
+            raise ValueError(msg)
+        if ted in callbacks[place:]:
+            msg = (
+                "`callbacks` must have TED before BackupAndRestore, got it behind: "
+                "after a kill between the two savings the model could not be resumed; "
+                "give callbacks=[ted, backup]"
+            )
+            raise ValueError(msg)
 
 
 def warn_of_monitors(callbacks: Iterable[Any]) -> None:
@@ -128,31 +153,27 @@ def warn_of_monitors(callbacks: Iterable[Any]) -> None:
     for one in callbacks:
         watches = getattr(one, "monitor", None) == "loss"
         if watches and getattr(one, "save_best_only", True):
-            msg = (
+            warn_caller(
                 f"`monitor` of {type(one).__name__} should be 'val_loss', got 'loss', "
                 "which is that of the kept samples and divided by r_t: it jumps with "
                 "the schedule"
             )
-            warnings.warn(msg, TedWarning, stacklevel=3)
 
 
 def warn_of_early_end(pruner: Pruner, callbacks: Iterable[Any]) -> None:
     """Warn of a training that ends before its last epoch has closed."""
     if pruner.finished:
         return
-    left = pruner.config.keep_ratios[pruner.epoch :]
     by = "".join(
         f" by {type(one).__name__}(monitor={one.monitor!r})"
         for one in callbacks
         if getattr(one, "stopped_epoch", 0)
     )
-    msg = (
-        f"the run must have {pruner.epochs} epochs as planned, got {pruner.epoch}{by}: "
-        f"{left.size} more, {int((left == 1).sum())} of them on all data, did not "
-        "run; go on with `fit(..., initial_epoch=ted.epoch)`, or give `epochs` the "
-        "number that the training has"
+    remedy = (
+        "go on with `fit(..., initial_epoch=ted.epoch)`, or give `epochs` the number "
+        "that the training has"
     )
-    warnings.warn(msg, TedWarning, stacklevel=3)
+    warn_caller(early_end_warning(pruner.config, pruner.epoch, remedy, by))
 
 
 def steps_made(optimizer: Any) -> int:
@@ -164,12 +185,11 @@ def warn_of_other_moment(optimizer: Any, saved: int | None) -> None:
     """Warn of weights that are not of the moment that a loaded session is of."""
     if saved is None or (here := steps_made(optimizer)) == saved:
         return
-    msg = (
+    warn_caller(
         f"`optimizer.iterations` must be {saved}, as when the session was saved, got "
         f"{here}: weights and session are of two moments; save both together, and "
         "not the best model beside the newest session"
     )
-    warnings.warn(msg, TedWarning, stacklevel=3)
 
 
 def default_multiple(model: Any, batch_size: int) -> int:

@@ -12,7 +12,6 @@ import keras
 
 from ted_core import (
     CheckpointError,
-    EpochError,
     Pruner,
     Report,
     Savings,
@@ -23,15 +22,17 @@ from ted_core import (
 from ted_core._validation import check_choice
 from ted_core.checkpoint import plain_field
 from ted_core.config import RunOptions, check_known
-from ted_core.reports.preflight import Preflight
+from ted_core.reports import Preflight
 from ted_core.typing import State
 from ted_keras._objective import ACTIVATIONS
 from ted_keras._preflight import Check
+from ted_keras._random import FIELDS, check_random, random_fields, restore_random
 from ted_keras._session import Session
 from ted_keras._validation import (
     callbacks_beside,
     check_backups,
     check_count,
+    check_data,
     check_fit,
     check_model,
     default_multiple,
@@ -82,12 +83,15 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     backup : str or path, optional
         File written after each epoch and deleted when the training ends: a companion
         to ``keras.callbacks.BackupAndRestore``, before which TED stands in the list,
-        and whose `save_freq` is "epoch".
+        and whose `save_freq` is "epoch". It holds the random numbers of the model's
+        layers, too, which Keras does not keep.
     workers, use_multiprocessing, max_queue_size : int, bool, int
         As of :class:`keras.utils.PyDataset`.
     **options : RunOptions
-        Those of :class:`ted_core.Pruner`, save `shard`. `multiple_of` is the batch size
-        by default where each batch shape is compiled, and 1 elsewhere.
+        Those of :class:`ted_core.Pruner`, save `shard`: `prune_ratio`, `schedule`,
+        `method`, `strategy`, `signal`, `reduction`, `seed`, `multiple_of`,
+        `scale_loss`, `labels`, `lengths`, `initial_scores`. `multiple_of` is the batch
+        size by default where each batch shape is compiled, and 1 elsewhere.
 
     Attributes
     ----------
@@ -105,8 +109,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     Notes
     -----
     12 bytes a sample on the device (in NumPy with JAX), read once an epoch. `logs` gets
-    `ted_core.run_metrics`. The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED:
-    Accelerate Model Training by Internal Generalization, ECAI 2024.
+    `ted_core.run_metrics`. Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------
@@ -169,8 +172,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         self._backup = _Backup(backup)
         self._checked = False
         self._beside: list[Any] = []
-        # Steps of the optimizer when the state was saved that was loaded last.
+        # Steps of the optimizer, and random states of the layers, when the state was
+        # saved that was loaded last; no fit has gone on from it yet.
         self._saved_steps: int | None = None
+        self._saved_random: State = {}
 
     def __repr__(self) -> str:
         """Return how far the run is, in a line; nothing is planned for it."""
@@ -204,10 +209,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         ------
         ValueError
             The rows of a batch do not stand in the order of its ids, a model's own
-            ``compute_loss`` does not heed ``sample_weight``, or the method needs an
-            output of classes and gets another.
-        EpochError
-            The run has finished.
+            ``compute_loss`` does not heed ``sample_weight``, the loss or the weights
+            cannot be scaled, or the method needs an output of classes and gets another.
+        TypeError
+            The loss gives one number a batch.
 
         Warns
         -----
@@ -222,6 +227,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         makes one forward pass on it, and is built before if it is not. Weights, metrics
         and the random numbers of Python, NumPy and the backend stay as they are.
         """
+        if self.pruner.finished:  # a job that was started once more
+            return Preflight.finished(self.pruner.epochs)
         return Check(self._session).report()
 
     def savings(self) -> Savings:
@@ -233,16 +240,16 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         return self.pruner.report()
 
     def state_dict(self) -> State:
-        """Return the whole state, an open epoch's included: flat, NumPy."""
+        """Return the whole state, an open epoch and random layers included: NumPy."""
         state = self._session.state_dict()
         # Callback's `model` has the weights in the middle of an epoch on JAX, too.
         model = self._session.model if self.model is None else self.model
         optimizer = getattr(model, "optimizer", None)
         if self._saved_steps is not None:
-            state[_STEPS] = self._saved_steps  # no fit has gone on from it yet
+            state[_STEPS] = self._saved_steps
         elif optimizer is not None:
             state[_STEPS] = steps_made(optimizer)
-        return state
+        return {**state, **random_fields(model), **self._saved_random}
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, allow: Sequence[str] = ()
@@ -263,19 +270,24 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         -----
         TedWarning
             When the fit begins: its optimizer has made more or fewer steps than when
-            the state was saved, so that the weights are of another moment.
+            the state was saved, so that the weights are of another moment; or the model
+            has more or fewer random layers.
 
         Notes
         -----
         Go on with ``fit(..., initial_epoch=ted.epoch)``. A state of an open epoch goes
         on with the samples that no step had met.
         """
-        steps = None
-        if isinstance(state, Mapping) and _STEPS in state:
-            steps = plain_field(state, _STEPS, int)
-            state = {k: v for k, v in state.items() if k != _STEPS}
+        steps, drawn = None, dict[str, Any]()
+        if isinstance(state, Mapping):
+            if _STEPS in state:
+                steps = plain_field(state, _STEPS, int)
+            drawn = {name: state[name] for name in FIELDS & state.keys()}
+            check_random(drawn)
+            ours = FIELDS | {_STEPS}
+            state = {k: v for k, v in state.items() if k not in ours}
         self._session.load_state_dict(state, allow=allow)
-        self._saved_steps = steps
+        self._saved_steps, self._saved_random = steps, drawn
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, atomically; see `ted_core.load_state`.
@@ -300,15 +312,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         del logs
         epochs, steps = self.params["epochs"], self.params["steps"]
         check_fit(self._session.model, self.model, epochs, self.pruner.epochs)
-        if self._session.recorder is None or steps is not self.data.length:
-            msg = (
-                "`fit` must be given this session's `ted.data`, without "
-                f"`steps_per_epoch`, got {steps} steps an epoch"
-            )
-            raise EpochError(msg)
+        check_data(steps, self.data.length, read=self._session.recorder is not None)
         self._beside = callbacks_beside()
-        if self._backup.wanted:
-            check_backups(self._beside)
+        check_backups(self, self._beside, wanted=self._backup.wanted)
         warn_of_monitors(self._beside)
         multiple_of = self.pruner.config.multiple_of
         warn_of_shapes(self._session.model, multiple_of, self.data.batch_size)
@@ -325,6 +331,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         self._session.begin(epoch)
         steps, self._saved_steps = self._saved_steps, None
         warn_of_other_moment(self.model.optimizer, steps)
+        # Not before: Keras draws numbers of its own when a fit begins.
+        restore_random(self.model, self._saved_random)
+        self._saved_random = {}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Close an epoch, unless it was stopped in its middle; log `run_metrics`."""
@@ -352,11 +361,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class _Backup:
-    """Two states on disk, the newest and the one before it, or none without a path.
+    """Two states on disk, the newest and the one before it, or none without a path."""
 
-    A kill between Keras' writing and ours leaves the one that goes with the model,
-    which is known again by the steps of its optimizer.
-    """
+    # A kill between Keras' writing and ours leaves the one that goes with the model,
+    # which is known again by the steps of its optimizer.
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         if path is not None and not isinstance(path, str | os.PathLike):
@@ -384,10 +392,7 @@ class _Backup:
         save_state(newest, make_state())
 
     def find(self, epoch: int, model: Any) -> State | None:
-        """Return the state in which the first epoch of a fit begins, or None.
-
-        A state of a later epoch is passed over, for Keras has undone its training.
-        """
+        """Return the state in which the first epoch of a fit begins, or None."""
         paths, self.searched = () if self.searched else self._paths, True
         for path in paths:
             if not path.exists():
@@ -395,7 +400,7 @@ class _Backup:
             state = load_state(path)
             steps = state.pop(_STEPS, None)
             if state["epoch"] != epoch:
-                continue
+                continue  # a later one: Keras has undone its training
             iterations = steps_made(model.optimizer)
             if steps != iterations:
                 msg = (

@@ -140,7 +140,15 @@ class Source:
             take = partial(tree.map_structure, lambda leaf: leaf.take(ids, axis=0))
             x, y, weights, _ = self._data
             return take(x), take(y), None if weights is None else take(weights), None
-        return self._check("data(ids)", self._data(ids), ids)
+        try:
+            given = self._data(ids)
+        except IndexError as error:
+            error.add_note(
+                f"`n`={self.n} must be the number of samples: `data(ids)` was asked "
+                f"for ids up to {ids.max()}."
+            )
+            raise
+        return self._check("data(ids)", given, ids)
 
     @property
     def by_pipeline(self) -> bool:
@@ -148,10 +156,7 @@ class Source:
         return isinstance(self._data, Pipeline)
 
     def stream(self, order: Ids, batch_size: int) -> Iterator[tuple[Parts, Ids]] | None:
-        """Return the batches of a pipeline over an epoch, or None for other data.
-
-        Beside each batch the places of its samples in `order`.
-        """
+        """Return a pipeline's batches, each with its places in `order`, or None."""
         if isinstance(self._data, Pipeline):
             return self._run(self._data, order, batch_size)
         return None
@@ -177,12 +182,9 @@ class Source:
         return *found, None if pairs is None else _check_pairs(pairs, ids, self.n)
 
     def misplaced(self, ids: NDArray[np.int64], batch: Parts) -> bool:
-        """Return whether a function gives `batch` in another order than that of `ids`.
-
-        Arrays and functions of one id never do. The ids are asked for once more,
-        reversed: their rows must come reversed. Rows that change with every call, as by
-        augmentation, prove nothing.
-        """
+        """Return whether a function gives `batch` in another order than `ids` have."""
+        # The ids are asked for once more, reversed: their rows must come reversed. Rows
+        # that change with every call, as by augmentation, prove nothing.
         by_batch = getattr(self._data, "batched", callable(self._data))
         if not by_batch or ids.size < 2:  # noqa: PLR2004
             return False
@@ -213,7 +215,8 @@ def make_source(
         msg = (
             f"`data` must be (x, y), (x, y, weights), a function of ids or a Pipeline, "
             f"got {_type_name(data)}; for tf.data say how a sample is read by its id: "
-            "data=ted_keras.Pipeline(load), n=N"
+            "data=ted_keras.Pipeline(load), n=N; for a PyDataset give a function that "
+            "reads samples by their ids, data=read, n=N"
         )
         raise TypeError(msg)
     if n is None:
@@ -262,10 +265,8 @@ def _as_tuples(part: Any) -> Any:
 
 
 def _check_weights(weights: Any, y: Any, size: int) -> Any:
-    """Return weights as float32 of shape (size, ...), one array or one for each target.
-
-    Those of tokens or pixels must fit the losses, which the step knows.
-    """
+    """Return weights as float32 (size, ...), one array or one for each target."""
+    # Those of tokens or pixels must fit the losses, which the step knows.
     if tree.is_nested(weights):
         weights = _as_tuples(weights)
         try:
@@ -282,10 +283,16 @@ def _check_weights(weights: Any, y: Any, size: int) -> Any:
             f"...), got shape {found.shape}"
         )
         raise ValueError(msg)
-    if not ((found >= 0) & (found < np.inf)).all():
-        msg = "`weights` must be finite and at least 0, got others"
+    return _check_not_negative("`weights`", found)
+
+
+def _check_not_negative(
+    label: str, weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    if not ((weights >= 0) & (weights < np.inf)).all():
+        msg = f"{label} must be finite and at least 0, got others"
         raise ValueError(msg)
-    return found
+    return weights
 
 
 def _check_pairs(pairs: Any, ids: Ids, n: int) -> NDArray[np.float32]:
@@ -312,9 +319,7 @@ def _check_pairs(pairs: Any, ids: Ids, n: int) -> NDArray[np.float32]:
                 f"the weights of `pairs` must have shape {ids.shape}, got {share.shape}"
             )
             raise ValueError(msg)
-        if not ((share >= 0) & (share < np.inf)).all():
-            msg = "the weights of `pairs` must be finite and at least 0, got others"
-            raise ValueError(msg)
+        share = _check_not_negative("the weights of `pairs`", share)
         parts.append((part, np.broadcast_to(share, ids.shape)))
     if not np.array_equal(parts[0][0], ids):
         msg = (
@@ -382,16 +387,13 @@ def _type_name(value: object) -> str:
 
 @dataclass
 class _Epoch:
-    """What is left of one epoch; a batch's position is fixed when first asked for.
-
-    While a fit trains on a pipeline, `stream` gives the batch of position `taken` next.
-    """
+    """What is left of one epoch; a batch's position is fixed when first asked for."""
 
     order: Ids
     rows: NDArray[np.float32]
     positions: dict[int, int] = field(default_factory=dict)
-    stream: Iterator[tuple[Parts, Ids]] | None = None
-    taken: int = 0
+    stream: Iterator[tuple[Parts, Ids]] | None = None  # a pipeline's, while it trains
+    taken: int = 0  # the position of the batch that the stream gives next
 
 
 class TEDData(keras.utils.PyDataset):  # type: ignore[misc]

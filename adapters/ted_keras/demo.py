@@ -1,7 +1,4 @@
-"""The demo of Keras, a plug-in of the core's: ``python -m ted_keras.demo``.
-
-The core compares and draws (`ted_core.demo.engine`); here is how Keras trains once.
-"""
+"""How Keras trains once for the core's demo: ``python -m ted_keras.demo``."""
 
 from __future__ import annotations
 
@@ -63,10 +60,7 @@ def fit(
         lr * _START, max(1, steps - rise), warmup_target=lr, warmup_steps=rise
     )
     optimizer = keras.optimizers.SGD(
-        rate,
-        momentum=engine.MOMENTUM,
-        nesterov=True,
-        weight_decay=engine.WEIGHT_DECAY,
+        rate, momentum=engine.MOMENTUM, nesterov=True, weight_decay=engine.WEIGHT_DECAY
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss)

@@ -14,18 +14,18 @@ __all__ = ["Mask"]
 
 def mask_gradient(hidden: Any, gradient: Any) -> Any:
     """Return |<h_k, dl_k/dh_k>| (B,) of a tensor and its gradient (Eq. 12)."""
-    return ops.absolute(_formulas.inner_products(ops, *_wide(hidden, gradient)))
+    return ops.absolute(_formulas.inner_products(ops, *wide(hidden, gradient)))
 
 
 def pre_activation(
     outputs: Any, gradient: Any, *, activation: str = "softmax"
 ) -> tuple[Any, Any]:
     """Return the pre-activation and its gradient, from those of the outputs."""
-    p, g = _wide(outputs, gradient)
+    p, g = wide(outputs, gradient)
     return _formulas.pre_activation(ops, p, g, activation)
 
 
-def _wide(*tensors: Any) -> list[Any]:
+def wide(*tensors: Any) -> list[Any]:
     """Return floating tensors in float64 if one of them is, else in float32."""
     kinds = {backend.standardize_dtype(t.dtype) for t in tensors}
     kind = "float64" if "float64" in kinds else "float32"

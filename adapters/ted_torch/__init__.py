@@ -1,7 +1,5 @@
 """TED for PyTorch; needs the extra ``torch``."""
 
-from __future__ import annotations
-
 try:
     import torch as _torch
 except ModuleNotFoundError as error:

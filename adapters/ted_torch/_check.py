@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,10 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 from torch.utils.data import BatchSampler, DataLoader
 
-from ted_core import TedWarning, signals
+from ted_core import signals
 from ted_core._validation import check_int
-from ted_core.config import single_sample_warning
+from ted_core.config import rounding_warning, single_sample_warning
+from ted_core.errors import warn_caller
 from ted_core.reports import Preflight
 from ted_torch._row_order import random_states_kept
 from ted_torch.data import TEDSampler, find_ids
@@ -46,20 +46,17 @@ def check_run(
     optimizer: Any,
     scheduler: Any,
     accumulation: int,
-    hosted: bool,
+    hosted: bool,  # whether a trainer calls the loss
 ) -> Preflight:
-    """Look for what would go wrong; see `TED.check`.
-
-    Where it is `hosted`, a trainer calls the loss.
-    """
+    """Look for what would go wrong; see `TED.check`."""
     check_int("accumulation", accumulation, minimum=1)
     if sampler.pruner.finished:  # a job that was started once more
-        epochs = sampler.pruner.epochs
-        return Preflight((f"run: finished after {epochs} epochs, nothing to train",))
+        return Preflight.finished(sampler.pruner.epochs)
     check = _Check(sampler, loader, id_path, accumulation)
     check.samplers()
     check.epochs()
     check.batch()
+    check.workers()
     if scheduler is not None:
         check.scheduler(getattr(scheduler, "scheduler", scheduler))
     if optimizer is not None:
@@ -67,7 +64,7 @@ def check_run(
     if not hosted:
         check.mask()
     for problem in check.problems:
-        warnings.warn(problem, TedWarning, stacklevel=3)
+        warn_caller(problem)
     return Preflight(tuple(check.lines), tuple(check.problems))
 
 
@@ -141,6 +138,8 @@ class _Check:
         )
         several = f", of {self._accumulation} batches each" * (self._accumulation > 1)
         self.lines.append(f"steps: {steps} in the whole run{several}")
+        if rounding := rounding_warning(config):
+            self.problems.append(rounding)
         if self._drop_last:
             return
         single = single_sample_warning(
@@ -157,9 +156,12 @@ class _Check:
                 "loader `drop_last=True`"
             )
         if (share < size).any():
+            most, fills = config.n // self._processes, f"{multiple} fills it"
+            if most < size:
+                fills = f"take batches of at most {most}"
             self.problems.append(
                 f"an epoch should fill a batch of {size}, got {share.min()} samples in "
-                f"{_epochs(share < size, first)}; {multiple} fills it"
+                f"{_epochs(share < size, first)}; {fills}"
             )
         shapes = {*np.minimum(share, size).tolist(), *rest.tolist()} - {0}
         if len(shapes) > _MAX_SHAPES:
@@ -208,6 +210,14 @@ class _Check:
             msg = f"a batch must {rule}, got {wrong}; {self._remedy}"
             raise ValueError(msg)
         self.lines.append(f"ids: {ids.numel()} in the first batch")
+
+    def workers(self) -> None:
+        """Tell what workers that live on from epoch to epoch keep."""
+        if getattr(self._loader, "persistent_workers", False):
+            self.lines.append(
+                "workers: persistent; a resumed run augments with other random "
+                "numbers, and their copies of the data set hear of no `set_epoch`"
+            )
 
     def _draw(self) -> Any:
         """Return a batch; the sampler and the random states stay as they were."""
@@ -307,20 +317,19 @@ class _Check:
 
     def mask(self) -> None:
         """Tell what the loss is to be called with."""
-        signal = self._config.signal
+        signal, needs = self._config.signal, "loss: `ted.loss` needs the losses, `ids=`"
         if not self._config.strategy.uses_scores:
-            says = "none, the strategy ranks nothing"
+            says = f"{needs}; the strategy ranks nothing"
         elif signal == "mask_gradient":
             says = (
-                "the logits as `logits=`, or as `mask=` another tensor that the loss "
-                "depends on; no probabilities, no output of `log_softmax`, no input of "
-                "a layer norm"
+                "mask: the logits as `logits=`, or as `mask=` another tensor that the "
+                "loss depends on; no probabilities, no output of `log_softmax`, no "
+                "input of a layer norm"
             )
         else:
-            inputs = (f"`{one}=`" for one in signals.INPUTS[signal] if one != "losses")
-            wanted = ", ".join(inputs) or "the losses alone"
-            says = f"none; give `ted.loss` {wanted}"
-        self.lines.append(f"mask: {says}")
+            inputs = (one for one in signals.INPUTS[signal] if one != "losses")
+            says = needs + "".join(f", `{one}=`" for one in inputs)
+        self.lines.append(says)
 
 
 def _samplers_of(loader: Any) -> list[Any]:

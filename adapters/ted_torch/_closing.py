@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-from ted_core import EpochError, TedWarning
+from ted_core import EpochError
+from ted_core.errors import warn_caller
 from ted_core.history import EpochAccounts, times_in
 from ted_torch._mask_diagnostics import warn_of
 from ted_torch._step import StepRecorder
@@ -43,10 +43,7 @@ def finish(recorder: StepRecorder, *, together: bool, partial: bool) -> None:
 
 
 def _observe(recorder: StepRecorder, *, optional: bool = False) -> dict[str, Any]:
-    """Give the pruner what all processes have recorded of the open epoch.
-
-    Return what it is to be closed with.
-    """
+    """Give the pruner what all recorded; return what the epoch is to be closed with."""
     recorder.flush()
     sampler, pruner = recorder.sampler, recorder.sampler.pruner
     plan, shard = pruner.plan(), pruner.config.shard
@@ -61,7 +58,7 @@ def _observe(recorder: StepRecorder, *, optional: bool = False) -> dict[str, Any
     if not (facts.samples or facts.wrong or facts.lost):
         return {}
     facts.check(pruner.n, plan.epoch, needs_values=pruner.config.strategy.uses_scores)
-    warn_of(recorder.symptoms, plan.epoch)
+    warn_of(recorder.symptoms, plan.epoch, pruner.config.signal)
     _check_sampler(recorder, facts, plan.epoch)
     pruner.observe_sums(**recorded)
     return {
@@ -98,28 +95,23 @@ def _check_sampler(recorder: StepRecorder, facts: Facts, epoch: int) -> None:
     elsewhere = sampler.asked > 0 or recorder.last_position() is None
     if several and elsewhere and not (facts.asked or recorder.warned):
         recorder.warned = True
-        msg = (
+        warn_caller(
             "an epoch must follow `ted.sampler`, got another order, or one from "
             f"before, in epoch {epoch}: {remedy}"
         )
-        warnings.warn(msg, TedWarning, stacklevel=5)
     if recorder.passes > 1 and recorder.distinct > len(sampler):
-        msg = (
+        warn_caller(
             f"epoch {epoch} must go once through its {len(sampler)} samples, got "
             f"{recorder.distinct} in {recorder.passes} passes; give a framework epochs "
             "of `len(loader)` steps, and leave `ted.loss` out of passes that are no "
             "epoch"
         )
-        warnings.warn(msg, TedWarning, stacklevel=5)
 
 
 def _max_missing(
     recorder: StepRecorder, recorded: Recorded, *, optional: bool
 ) -> int | None:
-    """Return the samples of an incomplete batch of all processes; None if unknown.
-
-    An epoch resumed in its middle has a warning of its own.
-    """
+    """Return the samples of an incomplete batch of all processes; None if unknown."""
     sampler, batch = recorder.sampler, recorder.largest_batch()
     ranks, plan = sampler.ranks, sampler.pruner.plan()
     together = 1 if sampler.pruner.config.shard else ranks.world_size
@@ -128,10 +120,9 @@ def _max_missing(
         return batch * together if merged else None
     missing = EpochAccounts(plan.order, recorded["deliveries"]).missing
     if not optional and missing >= max(batch * together, 1):
-        msg = (
+        warn_caller(
             f"a resumed epoch must visit the rest of its samples, got {missing} left "
             f"out in epoch {plan.epoch}; if the loader has a state of its own, its "
             "batch sampler must have one too"
         )
-        warnings.warn(msg, TedWarning, stacklevel=5)
     return None

@@ -7,17 +7,16 @@ logarithms, or probabilities of a sigmoid; -1 if nothing was seen.
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from ted_core import TedWarning
+from ted_core.errors import warn_caller
 
 SYMPTOMS = 4
 _MIN_COSINE = 1e-4
 _MAX_ERROR_OF_SUM = _MAX_SPREAD = 1e-3
 _TEXT_AXES, _MAX_OUTPUTS = 3, 1 << 22
+_LIKELY = 1  # position among the symptoms
 
 
 def watch(mask: Tensor, symptoms: Tensor) -> None:
@@ -47,23 +46,38 @@ def _measure(hidden: Tensor, gradient: Tensor) -> Tensor:
     g = g / g.abs().amax(1, keepdim=True)
     cosine = (h * g).sum(1).abs() / (h.norm(dim=1) * g.norm(dim=1))
     largest = torch.where(cosine.isfinite(), cosine, -1.0).max()
-    # Classes are the second axis, or of tokens the last.
-    likely, logs = torch.zeros(2, dtype=torch.bool, device=hidden.device)
-    for axis in {1, hidden.ndim - 1}:
-        several = hidden.shape[axis] > 1
-        of_sum = (hidden.sum(axis) - 1).abs().amax()
+    likely, logs = _of_softmax(hidden), torch.zeros_like(largest, dtype=torch.bool)
+    for axis in _class_axes(hidden):
         of_logs = hidden.logsumexp(axis).abs().amax()
-        likely |= (hidden >= 0).all() & (of_sum < _MAX_ERROR_OF_SUM) & several
-        logs |= (hidden <= 0).all() & (of_logs < _MAX_ERROR_OF_SUM) & several
+        logs |= (hidden <= 0).all() & (of_logs < _MAX_ERROR_OF_SUM)
     sigmoid = _of_sigmoid(hidden.flatten(1), gradient.flatten(1))
     return torch.stack([largest, likely.float(), logs.float(), sigmoid.float()])
 
 
-def _of_sigmoid(p: Tensor, gradient: Tensor) -> Tensor:
-    """Tell whether a binary cross entropy of the probabilities p has this gradient.
+def look(logits: Tensor, symptoms: Tensor) -> None:
+    """Note whether what a signal takes for logits are probabilities."""
+    if logits.numel():
+        likely = _of_softmax(logits.float()).to(symptoms)
+        symptoms[_LIKELY] = torch.maximum(symptoms[_LIKELY], likely)
 
-    It is c / (1 - p), or -c / p where the label is 1, with a c of each sample.
-    """
+
+def _of_softmax(values: Tensor) -> Tensor:
+    """Tell whether all rows are probabilities."""
+    likely = torch.zeros((), dtype=torch.bool, device=values.device)
+    for axis in _class_axes(values):
+        of_sum = (values.sum(axis) - 1).abs().amax()
+        likely |= (values >= 0).all() & (of_sum < _MAX_ERROR_OF_SUM)
+    return likely
+
+
+def _class_axes(values: Tensor) -> list[int]:
+    """Return the axes that classes may be at: the second, or of tokens the last."""
+    return [axis for axis in {1, values.ndim - 1} if values.shape[axis] > 1]
+
+
+def _of_sigmoid(p: Tensor, gradient: Tensor) -> Tensor:
+    """Tell whether a binary cross entropy of the probabilities p has this gradient."""
+    # It is c / (1 - p), or -c / p where the label is 1, with a c of each sample.
     # A single number a sample tells nothing but beside those of the others.
     axes = (1,) if p.shape[1] > 1 else (0, 1)
     g = gradient / gradient.abs().amax(axes, keepdim=True)
@@ -83,7 +97,7 @@ def _of_sigmoid(p: Tensor, gradient: Tensor) -> Tensor:
     return ((p >= 0) & (p <= 1)).all() & alike.all() & tells.any()
 
 
-def warn_of(symptoms: Tensor, epoch: int) -> None:
+def warn_of(symptoms: Tensor, epoch: int, signal: str) -> None:
     """Warn of a mask before a norm or at probabilities, and forget the symptoms."""
     cosine, likely, logs, sigmoid = symptoms.tolist()
     symptoms.fill_(-1.0)
@@ -95,7 +109,12 @@ def warn_of(symptoms: Tensor, epoch: int) -> None:
             "rounding errors; mask a tensor before a sum, after the norm, or the "
             "logits"
         )
-    if likely > 0:
+    if likely > 0 and signal != "mask_gradient":
+        found.append(
+            f"`logits` should hold logits, not probabilities as in epoch {epoch}: "
+            f"{signal!r} takes their softmax again; give the tensor before `softmax`"
+        )
+    elif likely > 0:
         found.append(
             f"`mask` should hold logits, not probabilities as in epoch {epoch}: "
             "the mask gradient of softmax outputs is 1 for every sample"
@@ -113,4 +132,4 @@ def warn_of(symptoms: Tensor, epoch: int) -> None:
             "tensor before `sigmoid`, with `binary_cross_entropy_with_logits`"
         )
     for message in found:
-        warnings.warn(message, TedWarning, stacklevel=5)
+        warn_caller(message)

@@ -9,8 +9,9 @@ fields that all have alike, and under ``ranks`` each process's own.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +19,12 @@ import torch
 from torch import Tensor
 
 from ted_core import CheckpointError, Pruner, Static, __version__
-from ted_core.checkpoint import array_field, check_known, plain_field
+from ted_core.checkpoint import array_field, check_known, check_returned, plain_field
 from ted_core.typing import State
+from ted_torch._validation import DAMAGE
 from ted_torch.buffer import EpochBuffer
 from ted_torch.data import TEDSampler
-from ted_torch.ranks import Ranks, all_gather, process_of
+from ted_torch.ranks import SPLIT_ALIKE, Ranks, all_gather, process_of
 
 FORMAT = "ted_torch.TED"
 VERSION = 2
@@ -182,9 +184,7 @@ def read_session(
     state: Mapping[str, Any], sampler: TEDSampler, fingerprint: int | str | None
 ) -> SavedSession:
     """Return a state's parts, each field checked by itself."""
-    if not isinstance(state, Mapping):
-        msg = f"`state` must be a mapping, got {type(state).__name__}"
-        raise TypeError(msg)
+    check_returned(state)
     config = sampler.pruner.config
     if config.shard is not None:
         # Before anything of another process's samples.
@@ -209,10 +209,7 @@ def read_session(
     check_known(arrays, known | of_pruner)
     of_samples = state.get("fingerprint")
     if of_samples is not None and fingerprint is not None:
-        remedy = (
-            ": ids would mean other samples; split the data as before, for example "
-            "`random_split(..., generator=torch.Generator().manual_seed(0))`"
-        )
+        remedy = f": ids would mean other samples; {SPLIT_ALIKE}"
         check_saved("fingerprint", of_samples, fingerprint, remedy=remedy)
     return saved
 
@@ -266,6 +263,16 @@ def _read_buffer(state: Mapping[str, Any], n: int, version: int) -> dict[str, Te
         )
         raise CheckpointError(msg)
     return buffer
+
+
+@contextmanager
+def damage_refused(path: Path) -> Iterator[None]:
+    """Refuse a file of sessions that can't be read, or lacks a part."""
+    try:
+        yield
+    except DAMAGE as error:
+        msg = f"{path.name!r} must be a state of TED, got {type(error).__name__}"
+        raise CheckpointError(msg) from error
 
 
 def is_open(state: Mapping[str, Any]) -> bool:

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from ted_core import EpochError, EpochPlan, signals
 from ted_core.config import METHODS
+from ted_core.signals import _formulas
 from ted_torch._losses import dense_weights, mean_loss, per_sample
-from ted_torch._mask_diagnostics import SYMPTOMS, watch
+from ted_torch._mask_diagnostics import SYMPTOMS, look, watch
 from ted_torch._validation import (
     Ids,
     check_float,
@@ -65,11 +66,9 @@ _INPUTS = tuple(SignalInputs.__annotations__)
 
 
 class _Observation:
-    """What one backward of one step brings: c_k, and the masks' inner products, added.
+    """What a backward of a step brings: c_k, and the masks' inner products, added."""
 
-    Of another signal, the values, and which samples have a weight.
-    """
-
+    # Of another signal, which samples have a weight, and the values.
     __slots__ = ("divisor", "ids", "masks", "total")
 
     def __init__(
@@ -82,10 +81,8 @@ class _Observation:
 def _observe_masks(
     ids: _CheckedIds, masks: Sequence[Tensor], waiting: list[_Observation]
 ) -> Callable[[Tensor], Tensor]:
-    """Put hooks on an eager step's masks; return what puts one on its losses.
-
-    Each backward of the step begins an observation at the losses.
-    """
+    """Put hooks on an eager step's masks; return what puts one on its losses."""
+    # Each backward of the step begins an observation at the losses.
     opened: _Observation | None = None
 
     def read_at(position: int, mask: Tensor) -> None:
@@ -157,7 +154,7 @@ class StepRecorder:
         self._open, self.begun = None, True
         self._zero.grad = None
         if plan.epoch != self._epoch:
-            self._epoch, self._watching = plan.epoch, self._masked
+            self._epoch, self._watching = plan.epoch, True
             self._asked_before = self.sampler.asked
 
     def clear(self) -> None:
@@ -205,10 +202,7 @@ class StepRecorder:
         return since if found is None else found
 
     def last_position(self) -> int | None:
-        """Return the position after the last batch received.
-
-        None before the first batch, and after one that does not follow the order.
-        """
+        """Return the position after the last batch, or None if it tells none."""
         received, last = self.received(), self._last
         if last is None or not last.numel():
             return None
@@ -272,6 +266,7 @@ class StepRecorder:
             if name not in _INPUTS:
                 msg = f"`loss` must be given {', '.join(_INPUTS)} beside, got {name!r}"
                 raise TypeError(msg)
+        self._check_classes(losses, inputs)
         losses = per_sample(losses, valid=valid)
         size = losses.shape[0]
         check_graph("losses", losses)
@@ -300,6 +295,19 @@ class StepRecorder:
         self._deliver(checked, weights)
         scale = self._scale if torch.compiler.is_compiling() else self._factor
         return mean_loss(losses, scale, weights)
+
+    def _check_classes(self, losses: Any, inputs: SignalInputs) -> None:
+        """Refuse a signal of classes for outputs that have a loss each."""
+        config, logits = self._config, inputs.get("logits")
+        of_classes = "logits" in signals.INPUTS[config.signal] and not self._masked
+        if not (of_classes and config.strategy.uses_scores):
+            return
+        if not isinstance(logits, Tensor):
+            return
+        shape = tuple(logits.shape)
+        if len(shape) > 1 and shape[-1] > 1 and getattr(losses, "shape", ()) == shape:
+            each = f"a loss for each output, shape {shape}"
+            raise ValueError(config.no_classes(each))
 
     def _masks_of(self, mask: Any, inputs: SignalInputs, size: int) -> list[Tensor]:
         """Return the tensors that the mask stands at; none for another signal."""
@@ -408,6 +416,10 @@ class StepRecorder:
             given = _traceable(given)
         with torch.no_grad():
             values: Tensor = signals.compute(signal, **given)
+            if self._watching and not torch.compiler.is_compiling():
+                self._watching = False
+                if "logits" in signals.INPUTS[signal]:
+                    look(given["logits"].detach(), self.symptoms)
         return values.detach()
 
     def _observe(self, values: Tensor, ids: Any, weights: Tensor | None) -> None:
@@ -497,8 +509,6 @@ def _traceable(given: dict[str, Any]) -> dict[str, Any]:
     if labels is not None and logits is not None:
         if labels.ndim < logits.ndim:
             classes = torch.arange(logits.shape[-1], device=labels.device)
-            hot = labels[:, None] == classes
-            none = ~hot.any(dim=1, keepdim=True)
-            labels = hot.to(wide).masked_fill(none, float("nan"))
+            labels = _formulas.one_hot(_xp, logits, labels, classes)
         out["labels"] = labels.to(wide)
     return out

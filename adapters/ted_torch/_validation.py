@@ -230,6 +230,18 @@ def check_trainer_options(
     return options
 
 
+def check_bases(cls: type, mixin: type, trainer: type) -> None:
+    """Refuse a framework's trainer before the mixin in the order of methods."""
+    for base in cls.__mro__[: cls.__mro__.index(mixin)]:
+        if issubclass(base, trainer) and not issubclass(base, mixin):
+            msg = (
+                f"`{cls.__name__}` must have {mixin.__name__} first among its base "
+                f"classes, got {base.__name__} before it; write `class {cls.__name__}"
+                f"({mixin.__name__}, {base.__name__})`"
+            )
+            raise TypeError(msg)
+
+
 def check_prunes(name: str, pruner: Pruner, step: int) -> None:
     """Refuse a run that keeps every sample, for one optimizer step takes as many."""
     config = pruner.config

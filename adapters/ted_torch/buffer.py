@@ -299,11 +299,9 @@ def collect(
     expected: NDArray[np.uint8] | None = None,
     asked: bool = True,
 ) -> tuple[Recorded, Facts]:
-    """Return what all processes recorded, and its facts; the buffer stays as it is.
-
-    `order` is the epoch's plan, and `expected` how often this process's share of it
-    holds each sample. One collective.
-    """
+    """Return what all processes recorded, and its facts, by one collective."""
+    # `order` is the epoch's plan, and `expected` how often this process's share of it
+    # holds each sample. The buffer stays as it is.
     n, group = buffer.n, None if ranks is None else ranks.group
     processes = 1 if ranks is None or shard is not None else ranks.world_size
     sums, counts, deliveries, weightless = (

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import (
     ConcatDataset,
+    DataLoader,
     Dataset,
     Sampler,
     StackDataset,
@@ -31,6 +32,11 @@ from ted_torch.ranks import Ranks, share_of
 __all__ = ["CollateWithIds", "TEDSampler", "WithIds"]
 
 _CHUNK = 1 << 16
+_LOADER_OPTIONS = (
+    *("batch_size", "num_workers", "pin_memory", "drop_last", "timeout"),
+    *("worker_init_fn", "multiprocessing_context", "generator"),
+    *("prefetch_factor", "persistent_workers"),
+)
 
 
 class TEDSampler(Sampler[int]):
@@ -189,18 +195,12 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
     Notes
     -----
-    No sample is copied. A data set with ``__getitems__`` is asked for a whole batch; a
-    loader with ``batch_size=None`` and a ``BatchSampler`` as sampler gives
-    ``__getitem__`` a list, of which the data set makes a batch. Row j of either must be
-    sample j of the list: with the first batch, up to four samples are read in two
-    orders. A reader that sorts the very list that it is given is followed.
+    No sample is copied; with `ids`, the containers on the way are. A data set that
+    reads batches, by ``__getitems__`` or from a list of ids, must give sample j of the
+    list as row j: with the first batch, up to four samples are read in two orders.
 
     ``set_epoch`` is handed on, other attributes are read from the data set. To set one,
     go to the data set: ``ted.dataset.dataset.transform = f``.
-
-    With `ids` the wrapper gives out copies of the containers on the way; an item that
-    is None stays None. A collate function needs no wrapper then, and may sort, filter
-    and repeat as it likes: an id goes where its item goes.
 
     Examples
     --------
@@ -454,6 +454,11 @@ def _indices_checksum(dataset: Any) -> int | None:
     return zlib.crc32(repr(found).encode())
 
 
+def options_of(loader: DataLoader[Any]) -> dict[str, Any]:
+    """Return what a loader was made with, but for data, sampler and collation."""
+    return {name: getattr(loader, name) for name in _LOADER_OPTIONS}
+
+
 def _is_pair(pair: Any) -> bool:
     """Tell whether something is an id and an item."""
     two = isinstance(pair, tuple | list) and len(pair) == 2  # noqa: PLR2004
@@ -483,11 +488,8 @@ class CollateWithIds(Generic[ItemIn, Batch]):
     Row j of the batch must be item j. `collate` may sort or shorten the very list that
     it is given: the ids follow. One that sorts in a list of its own is found with the
     first batch, or the 4th, 16th, 64th ... if the first has nothing to sort, by up to
-    24 calls on copies of up to 16 items, in the loader's first worker; one that drops
-    items that are None, with the first batch that has some.
-    Random states are given back. A function whose batches can't be compared passes.
-
-    Picklable where `collate` is, as workers that are spawned need it.
+    24 calls on copies of up to 16 items, in the loader's first worker. Picklable where
+    `collate` is.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""The demo of PyTorch, a plug-in of the core's: ``python -m ted_torch.demo``.
-
-The core compares and draws (`ted_core.demo.engine`); here is how PyTorch trains once.
-"""
+"""How PyTorch trains once for the core's demo: ``python -m ted_torch.demo``."""
 
 from __future__ import annotations
 

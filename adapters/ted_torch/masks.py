@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,11 +14,40 @@ from ted_torch.buffer import EpochBuffer, Indices, mark_weightless
 __all__ = ["record", "tap"]
 
 
+# Numbers that are multiplied at once: on a CPU the products of a block stay in its
+# cache, on a device no copy of all logits in float32 is made.
+_BLOCK = {"cpu": 1 << 18}
+_BLOCK_ELSEWHERE = 1 << 26
+
+
 def inner_product(hidden: Tensor, gradient: Tensor) -> Tensor:
     """Return <h_k, g_k> of each sample, (B,), in float32 or float64."""
-    # The gradient is widened inside the product.
-    products = hidden.to(wide_dtype(hidden)) * gradient
-    return products.flatten(1).sum(1) if products.ndim > 1 else products
+    block = _BLOCK.get(hidden.device.type, _BLOCK_ELSEWHERE)
+    each = hidden[:1].numel()
+    if hidden.ndim == 1:
+        return _products(hidden, gradient)
+    if hidden.numel() <= block or torch.compiler.is_compiling():
+        return _products(hidden, gradient).flatten(1).sum(1)
+    if each <= block:
+        parts = _split(hidden, gradient, block // each)
+        return torch.cat([_products(h, g).flatten(1).sum(1) for h, g in parts])
+    rows = max(1, block * hidden.shape[1] // each)
+    samples = (_split(h, g, rows) for h, g in zip(hidden, gradient, strict=True))
+    return torch.stack(
+        [torch.stack([_products(*part).sum() for part in one]).sum() for one in samples]
+    )
+
+
+def _products(hidden: Tensor, gradient: Tensor) -> Tensor:
+    """Return the products; the gradient is widened inside of them."""
+    return hidden.to(wide_dtype(hidden)) * gradient
+
+
+def _split(
+    hidden: Tensor, gradient: Tensor, rows: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Go through both by blocks of the first axis."""
+    return zip(torch.split(hidden, rows), torch.split(gradient, rows), strict=True)
 
 
 def new_loss_gradient(like: Tensor, *shape: int) -> Tensor:

@@ -27,6 +27,11 @@ __all__ = ["Ranks", "find_shard"]
 # Counters travel as float32 limbs of 12 bits: their sums stay below 2^24, exact.
 _LIMBS, _BITS = 4, 12
 
+SPLIT_ALIKE = (
+    "split the data alike in each run and on each process, for example by "
+    "`random_split(..., generator=torch.Generator().manual_seed(0))`"
+)
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -115,11 +120,9 @@ Parts: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def merge(parts: Parts, counters: Tensor, *, group: Any = None) -> tuple[Parts, Tensor]:
-    """Add the buffers of all processes, in one collective of 12 bytes a sample.
-
-    The totals have the same bits on every process; those of counters in [0, 2^48) are
-    exact, on up to 4,096 processes.
-    """
+    """Add the buffers of all processes, in one collective of 12 bytes a sample."""
+    # The totals have the same bits on every process; those of counters in [0, 2^48) are
+    # exact, on up to 4,096 processes.
     sums, counts, deliveries, weightless = parts
     # Weight 0 matters where there is no value: up to 255 the sum of the counts leaves
     # it the last 12 bits.
@@ -186,6 +189,8 @@ def check_equal_across_ranks(
                     f"`{name}` must be the same on all processes, got {value!r} on "
                     f"process 0 and {theirs.get(name)!r} on process {other}"
                 )
+                if name == "fingerprint":
+                    msg += f": ids would mean other samples; {SPLIT_ALIKE}"
                 raise EpochError(msg)
     return everyone
 

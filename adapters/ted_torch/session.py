@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack, overload
 
@@ -10,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ted_core import CheckpointError, Pruner, Report, Savings, TedWarning
+from ted_core import CheckpointError, Pruner, Report, Savings
 from ted_core._validation import check_choice, check_int
 from ted_core.config import RunOptions
+from ted_core.errors import warn_caller
 from ted_core.reports import Preflight
 from ted_core.schedules import StepOptions
 from ted_torch import _closing, _state
@@ -52,7 +52,9 @@ class TED(Generic[Item]):
         a ``Subset``, as ``random_split`` makes them. Saved states and the other
         processes must have the same.
     **options : RunOptions
-        All of :class:`ted_core.Pruner`: `prune_ratio`, `shard`, `strategy`, ...
+        All of :class:`ted_core.Pruner`: `prune_ratio`, `schedule`, `method`,
+        `strategy`, `signal`, `reduction`, `seed`, `multiple_of`, `scale_loss`,
+        `labels`, `lengths`, `initial_scores`, `shard`.
 
     Attributes
     ----------
@@ -165,8 +167,11 @@ class TED(Generic[Item]):
         if self.pruner.finished:
             self.pruner.plan()  # says so, and how to go on
         here, size = self.pruner.epoch, len(self.dataset)
-        last = max(here, min(here + 1, self.pruner.epochs - 1))
+        epochs = self.pruner.epochs
+        last = max(here, min(here + 1, epochs - 1))
         remedy = "a resumed run goes on at `ted.epoch`"
+        if here == last:
+            remedy = f"the run has `epochs`={epochs}: make it as long as the loop"
         epoch = check_int("epoch", epoch, minimum=here, maximum=last, remedy=remedy)
         if size != self.pruner.n:
             msg = (
@@ -390,13 +395,12 @@ class TED(Generic[Item]):
             plain["position"] = self._recorder.position()
             several = self.ranks.world_size > 1 and self.pruner.config.shard is None
             if several and not every_process and self._recorder.received():
-                msg = (
+                warn_caller(
                     f"the state of open epoch {self.epoch} should be saved on each of "
                     f"the {self.ranks.world_size} processes, for it holds the values "
                     "of this one alone: say `state_dict(every_process=True)` there, or "
                     "call `ted.close_epoch()` on all of them before one saves"
                 )
-                warnings.warn(msg, TedWarning, stacklevel=2)
         return _state.write_session(self.sampler, self._recorder.buffer, plain)
 
     def load_state_dict(

@@ -12,8 +12,7 @@ import numpy as np
 from keras import ops
 from ted_keras._backends import adapt
 from ted_keras._objective import Objective
-from ted_keras._overrides import override
-from ted_keras._session import Session
+from ted_keras._session import Session, override
 from ted_keras.data import TEDData, make_source
 
 from ted_core import Pruner

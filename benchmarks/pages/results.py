@@ -31,6 +31,8 @@ What went against a method is there, too.
   on pictures and text. Read this page before you choose a method.
 - [Reliability](reliability/README.md) tells what happened to runs that were killed, to
   files that were damaged and to calls with random input.
+- [The frameworks' own scripts](hosts.md) ran with the lines of their pages: what was
+  forwarded, and what became of runs that were killed.
 - [What the core costs](scale/core.md) gives seconds and memory for up to 10^8 samples;
   [many processes](scale/ranks.md) the same for distributed training.
 
@@ -51,6 +53,7 @@ Tables 1 and 2 of the paper, are in [cpu_static](runs.md#cpu_static).
 :hidden:
 evidence
 runs
+hosts
 reliability/README
 scale/core
 scale/ranks

@@ -1,7 +1,5 @@
 """The paper's quantities to look at after, not during, a run."""
 
-from __future__ import annotations
-
 from ted_core.analysis.generalization import (
     fit_logistic,
     internal_generalization,

@@ -21,6 +21,8 @@ from ted_core._validation import (
     check_real_array,
     check_shape,
 )
+from ted_core.signals import _formulas
+from ted_core.typing import Floats
 
 __all__ = [
     "fit_logistic",
@@ -36,9 +38,7 @@ _MAX_STEPS = 200  # of Newton's method
 _Parameters = TypeVar("_Parameters")
 
 
-def internal_generalization(
-    loss_first: ArrayLike, loss_last: ArrayLike
-) -> NDArray[np.float64]:
+def internal_generalization(loss_first: ArrayLike, loss_last: ArrayLike) -> Floats:
     r"""Return IG = L(D, theta_T) - L(D, theta_1) (Eq. 3).
 
     Parameters
@@ -72,7 +72,7 @@ def internal_generalization(
 
 def internal_generalization_distance(
     loss_without: ArrayLike, loss_full: ArrayLike
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return IGD = L(D, theta_without) - L(D, theta_full) (Eq. 4).
 
     Parameters
@@ -114,7 +114,7 @@ def retrained_igd(
     objective: Callable[[_Parameters], float],
     n: int,
     subsets: Iterable[ArrayLike],
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return the IGD of each pruned subset, by retraining without it (Eq. 4).
 
     Parameters
@@ -174,7 +174,7 @@ def leave_one_out_igd(
     n: int,
     *,
     ids: ArrayLike | None = None,
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return the IGD of single samples, by retraining without each (Eqs. 4 and 9).
 
     Parameters
@@ -209,7 +209,7 @@ def leave_one_out_igd(
     return retrained_igd(fit, objective, n, out[:, None])
 
 
-def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float64]:
+def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> Floats:
     r"""Return 1/2 g_k' H^-1 g_k / n^2, the IGD of each sample to second order.
 
     Parameters
@@ -263,20 +263,15 @@ def quadratic_igd(gradients: ArrayLike, hessian: ArrayLike) -> NDArray[np.float6
     return np.asarray(np.square(half).sum(axis=0) / (2 * n**2), np.float64)
 
 
-def logistic_losses(
-    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike
-) -> NDArray[np.float64]:
+def logistic_losses(theta: Floats, x: ArrayLike, y: ArrayLike) -> Floats:
     """Return each sample's cross entropy, shape (n,), without the regulariser."""
     xs, ys = _check_labelled(x, y)
-    z = xs @ theta.T
-    top = z.max(axis=1)
-    own = z[np.arange(len(ys)), ys]
-    losses = np.log(np.exp(z - top[:, None]).sum(axis=1)) + (top - own)
-    return np.asarray(losses, np.float64)
+    log_p = _formulas.log_softmax(np, xs @ theta.T)
+    return np.asarray(-log_p[np.arange(len(ys)), ys], np.float64)
 
 
 def logistic_objective(
-    theta: NDArray[np.float64], x: ArrayLike, y: ArrayLike, *, l2: float
+    theta: Floats, x: ArrayLike, y: ArrayLike, *, l2: float
 ) -> float:
     r"""Return L(D, theta), the mean cross entropy + l2/2 ``|theta|^2``.
 
@@ -310,25 +305,19 @@ def logistic_objective(
 
 
 def logistic_gradients(
-    theta: NDArray[np.float64],
-    x: NDArray[np.float64],
-    y: NDArray[np.int64],
-    *,
-    l2: float,
-) -> NDArray[np.float64]:
+    theta: Floats, x: Floats, y: NDArray[np.int64], *, l2: float
+) -> Floats:
     """Return g_k, gradient of each sample's share of the objective, (n, classes d)."""
-    residual = _softmax(x @ theta.T)
+    residual = np.exp(_formulas.log_softmax(np, x @ theta.T))
     residual[np.arange(len(y)), y] -= 1
     data = residual[:, :, None] * x[:, None, :]
     return np.asarray((data + l2 * theta).reshape(len(x), -1), np.float64)
 
 
-def logistic_hessian(
-    theta: NDArray[np.float64], x: NDArray[np.float64], *, l2: float
-) -> NDArray[np.float64]:
+def logistic_hessian(theta: Floats, x: Floats, *, l2: float) -> Floats:
     """Return H, the Hessian of the objective, shape (classes d, classes d)."""
     (n, d), c = x.shape, len(theta)
-    p = _softmax(x @ theta.T)
+    p = np.exp(_formulas.log_softmax(np, x @ theta.T))
     weighted = (p[:, :, None] * x[:, None, :]).reshape(n, c * d)
     hessian = weighted.T @ weighted / -n
     for j in range(c):  # the diagonal blocks have p_j (1 - p_j)
@@ -338,20 +327,15 @@ def logistic_hessian(
     return np.asarray(hessian, np.float64)
 
 
-def _softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True), np.float64)
-
-
 def fit_logistic(
     x: ArrayLike,
     y: ArrayLike,
     *,
     l2: float,
     classes: int | None = None,
-    start: NDArray[np.float64] | None = None,
+    start: Floats | None = None,
     tolerance: float = 1e-12,
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return argmin of mean cross entropy + l2/2 ``|theta|^2``, by Newton's method.
 
     Parameters
@@ -424,9 +408,7 @@ def fit_logistic(
     raise RuntimeError(msg)
 
 
-def _check_labelled(
-    x: object, y: object
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _check_labelled(x: object, y: object) -> tuple[Floats, NDArray[np.int64]]:
     """Return inputs (n, d) and class indices (n,), or say what is wrong."""
     xs = check_real_array("x", x)
     ys = as_array("y", y)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ted_core._validation import check_broadcast, check_real_array, check_shape
+from ted_core.typing import Floats
 
 __all__ = ["gradient_correlation", "interpolate", "loss_along"]
 
 
 def interpolate(
     theta_first: ArrayLike, theta_last: ArrayLike, alphas: ArrayLike
-) -> Iterator[NDArray[np.float64]]:
+) -> Iterator[Floats]:
     r"""Return an iterator over (1 - alpha) theta_1 + alpha theta_T.
 
     Parameters
@@ -64,11 +65,11 @@ def interpolate(
 
 
 def loss_along(
-    evaluate: Callable[[NDArray[np.float64]], ArrayLike],
+    evaluate: Callable[[Floats], ArrayLike],
     theta_first: ArrayLike,
     theta_last: ArrayLike,
     alphas: ArrayLike,
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Return L(D, (1 - alpha) theta_1 + alpha theta_T) for each alpha.
 
     Parameters
@@ -109,7 +110,7 @@ def loss_along(
     return np.array(values)
 
 
-def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.float64]:
+def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> Floats:
     r"""Return the Pearson correlation of two gradients over their entries.
 
     Parameters
@@ -151,7 +152,7 @@ def gradient_correlation(retained: ArrayLike, full: ArrayLike) -> NDArray[np.flo
     return np.asarray(np.clip((a * b).sum(axis=-1), -1, 1))
 
 
-def _standardise(name: str, value: ArrayLike) -> NDArray[np.float64]:
+def _standardise(name: str, value: ArrayLike) -> Floats:
     """Return a gradient without its mean, of length 1."""
     g = check_real_array(name, value)
     if g.ndim == 0 or g.shape[-1] < 2:  # noqa: PLR2004

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import as_array, check_ids, check_real_array
+from ted_core.typing import Floats
 
 __all__ = ["LossSummary", "SplitLosses", "split_losses"]
 
@@ -26,8 +27,8 @@ class LossSummary:
     """
 
     count: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    quantiles: NDArray[np.float64]
+    mean: Floats
+    quantiles: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class SplitLosses:
     pruned: LossSummary
 
     @property
-    def gap(self) -> NDArray[np.float64]:
+    def gap(self) -> Floats:
         """Mean loss on pruned less that on retained samples, shape (...)."""
         return np.asarray(self.pruned.mean - self.retained.mean)
 
@@ -120,9 +121,7 @@ def _mask(kept: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.broadcast_to(np.isin(np.arange(n), ids), shape)
 
 
-def _summarise(
-    losses: NDArray[np.float64], mask: NDArray[np.bool_], q: NDArray[np.float64]
-) -> LossSummary:
+def _summarise(losses: Floats, mask: NDArray[np.bool_], q: Floats) -> LossSummary:
     outer = losses.shape[:-1]
     mean = np.full(outer, np.nan)
     quantiles = np.full((q.size, *outer), np.nan)

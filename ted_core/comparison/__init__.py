@@ -3,8 +3,6 @@
 :func:`ted_core.compare` runs them; what it returns is here.
 """
 
-from __future__ import annotations
-
 from ted_core.comparison._statistics import Difference
 from ted_core.comparison.results import Comparison, Row
 from ted_core.comparison.runs import compare

@@ -23,6 +23,7 @@ from ted_core.config import (
 )
 from ted_core.schedules import Schedule, keep_count, keep_ratios
 from ted_core.strategies import Random
+from ted_core.typing import Floats
 
 FULL, PRUNED_RATE, RANDOM = CONTROLS = ("full", "full, pruned rate", "random")
 """All data, all data with the pruned run's rates, and a random selection."""
@@ -39,7 +40,7 @@ class Arm:
     budget: float
     epochs: int
     options: Mapping[str, Any]
-    ratios: NDArray[np.float64]  # nominal keep ratio of each epoch
+    ratios: Floats  # nominal keep ratio of each epoch
     known_count: bool = True  # else the ratios bound nothing
 
     def __str__(self) -> str:

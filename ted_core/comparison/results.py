@@ -7,6 +7,8 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from itertools import groupby
 from statistics import fmean, median, stdev
 from typing import Any, TypeAlias
 
@@ -19,6 +21,7 @@ from ted_core.comparison._statistics import (
     holm,
     paired_difference,
 )
+from ted_core.history import import_optional
 
 __all__ = ["Comparison", "Row"]
 
@@ -185,7 +188,45 @@ class Comparison:
         ValueError, OSError
             Matplotlib can't write this kind of picture, or there is no such folder.
         """
-        _draw(self, path, metric, title)
+        target = as_path(path)
+        matplotlib = import_optional("matplotlib", needed_by="plot", extra="plot")
+        made_by = import_module("matplotlib.figure")
+        figure = made_by.Figure(figsize=(8, 4.2), layout="constrained")
+        axes = figure.subplots()
+        labels = list(dict.fromkeys(row.arm for row in self.rows))
+        total, n = max(row.samples for row in self.rows), len(self.seeds)
+        half = critical_t(n - 1, LEVEL) / math.sqrt(n)
+        for index, label in enumerate(labels):
+            rows = [row for row in self.rows if row.arm == label]
+            # Arms of a budget have the same samples: side by side they can be read.
+            aside = 0.006 * total * (index - (len(labels) - 1) / 2)
+            axes.errorbar(
+                [row.samples + aside for row in rows],
+                [row.mean for row in rows],
+                [half * row.sd for row in rows],
+                label=label,
+                color=_COLOURS[index % len(_COLOURS)],
+                marker=_MARKERS[index % len(_MARKERS)],
+                linestyle="--" if label in CONTROLS else "-",
+                capsize=2,
+            )
+        mark = _mark(self.rows).mean
+        axes.axhline(mark, color=_COLOURS[0], linewidth=0.8, linestyle=":", label=ALL)
+        better = "" if self.higher_is_better else ", lower is better"
+        axes.set(
+            title=title,
+            xlabel=f"samples processed (bars: 95 % interval of the mean of {n} seeds)",
+            ylabel=f"{metric}{better}",
+            xlim=(0, 1.06 * total),
+        )
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.legend(frameon=False, loc="outside right upper")
+        kind = target.suffix.removeprefix(".") or "png"
+        # The same comparison gives the same file.
+        undated: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
+        salted = matplotlib.rc_context({"svg.hashsalt": "ted-core"})
+        with salted, atomic_write(target) as file:
+            figure.savefig(file, dpi=150, format=kind, **undated)
 
 
 def judge(
@@ -238,12 +279,9 @@ def judge(
     )
     mark, given = _mark(rows), margin is not None
     margin = mark.sd if margin is None else margin
-    budgets: dict[float, list[Row]] = {}
-    for row in rows:
-        budgets.setdefault(row.budget, []).append(row)
     clauses = [
         _Clause(full, pruned, margin, len(ps), _places(rows)).text()
-        for full, *pruned in budgets.values()
+        for _, (full, *pruned) in groupby(rows, key=lambda row: row.budget)
         if pruned
     ]
     verdict = "; ".join(clauses)
@@ -357,7 +395,9 @@ class _Clause:
             enough = n + bisect_left(range(n, _MOST_SEEDS), x=True, key=shows)
             or_more = " or more" * (enough == _MOST_SEEDS)
             margin = self._number(self._margin)
-            wanted = f", where {enough}{or_more} would show the margin of {margin}"
+            wanted = (
+                f", where {enough}{or_more} seeds would show the margin of {margin}"
+            )
         return lead, (
             f"{n} seeds are too few to say: they show gains from about "
             f"{self._number(seen)} on{wanted}, and the best method, {lead.arm}, is "
@@ -428,7 +468,11 @@ def _notes_of_samples(rows: Sequence[Row]) -> Iterator[str]:
 
 def _notes_of_spread(rows: Sequence[Row], margin: float | None) -> Iterator[str]:
     """Name the arms with a seed so far off that its run may have failed."""
-    wide = [row for row in rows if _farthest(row) > _FAR * abs(median(row.metrics))]
+    wide = []
+    for row in rows:
+        middle = median(row.metrics)
+        if max(abs(one - middle) for one in row.metrics) > _FAR * abs(middle):
+            wide.append(row)
     if not wide:
         return
     found = ", ".join(
@@ -442,12 +486,6 @@ def _notes_of_spread(rows: Sequence[Row], margin: float | None) -> Iterator[str]
             " give `margin=` the smallest difference that matters."
         )
     yield note
-
-
-def _farthest(row: Row) -> float:
-    """Return the largest distance of a seed from the arm's median."""
-    middle = median(row.metrics)
-    return max(abs(metric - middle) for metric in row.metrics)
 
 
 def _name(row: Row) -> str:
@@ -512,50 +550,3 @@ def _gains(row: Row, places: int, wide: int) -> Iterator[str]:
         )
     if method and ALL not in row.over:
         yield f"{'all three':{wide}}{'':32}{row.p:8.2g}"
-
-
-def _draw(
-    found: Comparison, path: str | os.PathLike[str], metric: str, title: str
-) -> None:
-    target = as_path(path)
-    try:
-        from matplotlib import rc_context  # noqa: PLC0415 - an extra
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        msg = "`plot` needs Matplotlib: pip install 'ted-core[plot]'"
-        raise ModuleNotFoundError(msg, name="matplotlib") from None
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
-    axes = figure.subplots()
-    labels = list(dict.fromkeys(row.arm for row in found.rows))
-    total, n = max(row.samples for row in found.rows), len(found.seeds)
-    half = critical_t(n - 1, LEVEL) / math.sqrt(n)
-    for index, label in enumerate(labels):
-        rows = [row for row in found.rows if row.arm == label]
-        # Arms of a budget have the same samples: side by side they can be read.
-        aside = 0.006 * total * (index - (len(labels) - 1) / 2)
-        axes.errorbar(
-            [row.samples + aside for row in rows],
-            [row.mean for row in rows],
-            [half * row.sd for row in rows],
-            label=label,
-            color=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
-            linestyle="--" if label in CONTROLS else "-",
-            capsize=2,
-        )
-    mark = _mark(found.rows).mean
-    axes.axhline(mark, color=_COLOURS[0], linewidth=0.8, linestyle=":", label=ALL)
-    better = "" if found.higher_is_better else ", lower is better"
-    axes.set(
-        title=title,
-        xlabel=f"samples processed (bars: 95 % interval of the mean of {n} seeds)",
-        ylabel=f"{metric}{better}",
-        xlim=(0, 1.06 * total),
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(frameon=False, loc="outside right upper")
-    kind = target.suffix.removeprefix(".") or "png"
-    # The same comparison gives the same file.
-    undated: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
-    with rc_context({"svg.hashsalt": "ted-core"}), atomic_write(target) as file:
-        figure.savefig(file, dpi=150, format=kind, **undated)

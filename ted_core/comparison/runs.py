@@ -126,9 +126,8 @@ def compare(
 
     Notes
     -----
-    Runs take turns, all arms of a seed before the next seed, so a comparison that stops
-    has measured all arms alike. Sweeps come first. It knows `train` by what it returns:
-    give a changed `train` another `record`. Samples are those that the report has as
+    Sweeps come first; then runs take turns, all arms of a seed before the next seed. A
+    changed `train` needs another `record`. Samples are those that the report has as
     forwarded: a session that wraps another can add the forward passes of a proxy. A
     method whose kept count depends on its scores (:class:`ted_core.InfoBatch`) trains
     for the epochs of ``"full"``, on fewer samples.

@@ -1,9 +1,4 @@
-"""A demonstration on scikit-learn's digits: ``python -m ted_core.demo``.
-
-The engine compares variants; `softmax` and the demos of the adapters train them.
-"""
-
-from __future__ import annotations
+"""Demonstrations, one engine for every framework: ``python -m ted_core.demo``."""
 
 from ted_core.demo.datasets import load_digits
 

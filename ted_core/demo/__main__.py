@@ -13,6 +13,7 @@ from ted_core import signals
 from ted_core.demo import engine
 from ted_core.demo.datasets import Task
 from ted_core.pruner import Pruner
+from ted_core.signals import _formulas
 
 
 def fit(
@@ -38,8 +39,7 @@ def fit(
             y = task.y_train[ids]
             layers = _forward(parameters, task.x_train[ids])
             logits = layers[-1]
-            log_p = logits - logits.max(axis=1, keepdims=True)
-            log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+            log_p = _formulas.log_softmax(np, logits)
             if scored:
                 losses = -log_p[np.arange(len(y)), y]
                 values = {"losses": losses, "logits": logits, "labels": y}

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ted_core.history import import_optional
+
 __all__ = ["load_digits"]
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -83,12 +85,7 @@ def load_digits() -> Images:
 
 
 def _sklearn_datasets() -> Any:
-    try:
-        from sklearn import datasets  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        msg = "the demo needs scikit-learn: pip install 'ted-core[demo]'"
-        raise ModuleNotFoundError(msg, name="sklearn") from None
-    return datasets
+    return import_optional("sklearn.datasets", needed_by="demo", extra="demo")
 
 
 def make_task() -> Task:

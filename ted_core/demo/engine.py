@@ -1,8 +1,4 @@
-"""One demonstration for every framework: the budget curve, or planted wrong labels.
-
-A framework gives a `Fit`, which trains one network once; data, learning rates, runs,
-arguments, tables and pictures are here.
-"""
+"""One demonstration for every framework: the budget curve, or planted wrong labels."""
 
 from __future__ import annotations
 

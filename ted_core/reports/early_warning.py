@@ -1,28 +1,70 @@
-"""A sign, after the first epochs, that keeping the hardest samples will not pay."""
+"""What may go wrong in a run: found before its first step, or in its first epochs."""
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ted_core._validation import as_array, check_epochs
-from ted_core.errors import TedWarning
+from ted_core.errors import warn_caller
 
-__all__ = ["LOSS_LEFT", "early_warning"]
+__all__ = ["LOSS_LEFT", "Preflight", "early_warning"]
 
 LOSS_LEFT = 0.75
 """Share of the first epoch's loss above which :func:`early_warning` speaks."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found before a run's first step; ``print`` makes a report of it.
+
+    Parameters
+    ----------
+    lines : tuple of str
+        Facts of the run, each under its name: epochs, steps, learning rate, mask.
+    problems : tuple of str
+        What may go wrong, with the remedy; each was a `TedWarning`, too.
+
+    Examples
+    --------
+    >>> from ted_core.reports import Preflight
+    >>> print(Preflight(lines=("epochs: 5",), problems=("a last batch of 1",)))
+    epochs: 5
+    problem: a last batch of 1
+    """
+
+    lines: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the report: a line for each fact and each problem."""
+        return "\n".join([*self.lines, *(f"problem: {one}" for one in self.problems)])
+
+    @classmethod
+    def finished(cls, epochs: int) -> Preflight:
+        """Return the report of a run that is over.
+
+        Parameters
+        ----------
+        epochs : int
+            Epochs of the run.
+
+        Returns
+        -------
+        Preflight
+            One fact, no problem.
+        """
+        return cls((f"run: finished after {epochs} epochs, nothing to train",))
 
 
 def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
     """Warn when the training loss falls too slowly for the hardest samples to help.
 
     A ranking by difficulty, ``signal="loss"`` with :class:`TopScore` say, fails where
-    what is hardest is what the network can't learn yet. Then the loss of what it trains
-    on has hardly fallen after an eighth of the epochs. It is a weak sign: it came where
-    the ranking lost most, and in some settings where it did not lose.
+    what is hardest is what the network can't learn yet. It is a weak sign: it came
+    where the ranking lost most, and in some settings where it did not lose.
 
     Parameters
     ----------
@@ -50,9 +92,7 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
 
     Notes
     -----
-    O(1); call it after each epoch. How often it was right on runs that had no part in
-    choosing the bound, and where it says nothing, is on the page "Does the choice of
-    samples pay?" of the results.
+    O(1); call it after each epoch.
 
     Examples
     --------
@@ -79,10 +119,9 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
     if left <= LOSS_LEFT:
         return False
     if values.size == when + 1:
-        msg = (
+        warn_caller(
             f"`losses` must fall to {LOSS_LEFT:g} of the first in {when} epochs for "
             f"the hardest samples to be worth keeping, got {left:.2f}; prefer "
             '`strategy=SoftTop()` with `signal="margin"`, or `strategy=Random()`'
         )
-        warnings.warn(msg, TedWarning, stacklevel=2)
     return True

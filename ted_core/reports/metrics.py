@@ -17,9 +17,8 @@ TOKENS_SAVED = "ted/tokens_saved"
 def run_metrics(pruner: Pruner) -> dict[str, float]:
     """Return a run's numbers for a logger, as plain floats by name.
 
-    Every framework logs these, once the epoch has closed: they are then of that epoch.
-    In a loop of your own close it first, by ``ted.close_epoch()`` of a session or by
-    :meth:`Pruner.advance`.
+    In a loop of your own close the epoch first, by ``ted.close_epoch()`` of a session
+    or by :meth:`Pruner.advance`.
 
     Parameters
     ----------
@@ -45,8 +44,7 @@ def run_metrics(pruner: Pruner) -> dict[str, float]:
 
     Notes
     -----
-    O(epochs), on each process by itself; nothing is planned for it, and nothing read
-    from a device. Source: TED, ECAI 2024, Eq. 24.
+    O(epochs), on each process by itself. Source: TED, ECAI 2024, Eq. 24.
 
     Examples
     --------

@@ -1,3 +1,1 @@
 """Choose the samples of an epoch: top scores, at random, and in shards."""
-
-from __future__ import annotations

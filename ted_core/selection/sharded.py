@@ -12,20 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from ted_core._validation import check_choice, check_int, check_kind
 from ted_core.selection import top_k
 from ted_core.selection._randomness import SHARD, first_word, tie_hash
-from ted_core.typing import Ids, Scores, State, id_dtype
+from ted_core.typing import Floats, Ids, Scores, State, id_dtype
 
 __all__ = ["AllSum", "Shard"]
 
-Ranks: TypeAlias = Iterator[tuple[Ids, NDArray[np.float64]]]
+Ranks: TypeAlias = Iterator[tuple[Ids, Floats]]
 """Ids of samples and the rank of each, in (0, 1): some at a time, in any order."""
 
 
 class Selector:
-    """Choose among the samples of this process, or with shards among those of all.
+    """Choose among the samples of this process, or with shards among those of all."""
 
-    Over shards every process makes the same calls in the same order, and gets back
-    what concerns its own samples.
-    """
+    # Over shards every process makes the same calls in the same order, and gets back
+    # what concerns its own samples.
 
     def __init__(self, total: int) -> None:
         self.total = total  # samples to choose from
@@ -276,7 +275,7 @@ def median_over_processes(values: Scores, *, all_sum: AllSum) -> np.float32:
     return np.float32(np.array(numbers).view(np.float32).mean(dtype=np.float64))
 
 
-def mid_ranks_over_processes(scores: Scores, *, all_sum: AllSum) -> NDArray[np.float64]:
+def mid_ranks_over_processes(scores: Scores, *, all_sum: AllSum) -> Floats:
     """Return each score's mid-rank among all, to within 2^-11; exact below 2,048."""
     # The scores are counted by their bits, 4 at a time from the highest. A range goes
     # on to be divided while it holds more than 2^-10 of all: the middle of a range is

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ted_core._validation import as_scores, check_int
 from ted_core.selection._randomness import as_ids, tie_hash
-from ted_core.typing import Ids, Scores, id_dtype
+from ted_core.typing import Floats, Ids, Scores, id_dtype
 
 __all__ = ["redundant_subset", "top_ids"]
 
@@ -131,7 +131,7 @@ def median(values: Scores) -> np.float32:
     return np.float32(np.partition(values, middle)[middle].mean(dtype=np.float64))
 
 
-def mid_ranks(scores: Scores) -> Iterator[tuple[Ids, NDArray[np.float64]]]:
+def mid_ranks(scores: Scores) -> Iterator[tuple[Ids, Floats]]:
     """Yield ids and (#below + #equal / 2) / n of each score, of which -inf is none."""
     order, ordered = _sorted(scores)
     n = scores.size

@@ -1,8 +1,4 @@
-"""Validation of arrays of any library.
-
-Nothing here reads a value of an array: shapes and dtypes are checked, values never,
-so that no call waits for a device.
-"""
+"""Validation of arrays of any library; no value is read, so no call waits."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ from array_api_compat import (
     is_torch_namespace,
 )
 
+from ted_core._validation import check_shape
 from ted_core.signals._formulas import Array, one_hot
 
 _MIN_CLASSES = 2
@@ -80,18 +77,6 @@ def namespace(**arrays: Array) -> Any:
         raise TypeError(msg) from None
 
 
-def check_same_shape(
-    name: str, array: Array, shape: tuple[int, ...], like: str
-) -> None:
-    """Refuse an array of another shape than `shape`."""
-    if tuple(array.shape) != tuple(shape):
-        msg = (
-            f"`{name}` must have shape {tuple(shape)} like {like}, "
-            f"got shape {tuple(array.shape)}"
-        )
-        raise ValueError(msg)
-
-
 def quiet(xp: Any) -> AbstractContextManager[None]:
     """Keep NumPy from warning of overflow; torch.compile can not trace its switch."""
     if is_torch_namespace(xp):
@@ -143,7 +128,7 @@ def check_classes(z: Array) -> None:
 def as_soft_labels(z: Array, labels: Array) -> Array:
     """Return labels of the shape of z as floating point."""
     xp = namespace(logits=z, labels=labels)
-    check_same_shape("labels", labels, z.shape, "`logits`")
+    check_shape("labels", labels, z.shape, " like `logits`")
     if dtype_name(labels).startswith(("int", "uint", "bool")):
         return xp.astype(labels, z.dtype)
     return as_floating("labels", labels)
@@ -156,6 +141,6 @@ def as_labels(z: Array, labels: Array) -> Array:
         return namespace(logits=z, labels=y).astype(y, z.dtype)
     y = as_index("labels", labels)
     xp = namespace(logits=z, labels=y)
-    check_same_shape("labels", y, z.shape[:-1], "`logits` without its classes")
+    check_shape("labels", y, z.shape[:-1], " like `logits` without its classes")
     classes = xp.arange(z.shape[-1], dtype=y.dtype, device=device(z))
     return one_hot(xp, z, y, classes)

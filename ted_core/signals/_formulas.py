@@ -58,6 +58,12 @@ def below_max_and_mean(xp: Any, z: Array) -> tuple[Array, Array]:
     return below, xp.sum(terms, axis=-1) / xp.sum(weight, axis=-1)
 
 
+def log_softmax(xp: Any, z: Array) -> Array:
+    """Return log p."""
+    below = z - xp.max(z, axis=-1, keepdims=True)
+    return below - xp.log(xp.sum(xp.exp(below), axis=-1, keepdims=True))
+
+
 def label_products(xp: Any, z: Array, y: Array) -> Array:
     """Return <z, S p - y>, S the sum of y: the closed form at the logits."""
     below, mean = below_max_and_mean(xp, z)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ted_core._validation import check_bool
+from ted_core._validation import check_bool, check_shape
 from ted_core.signals import _arrays, _formulas
 from ted_core.signals._formulas import Array
 
@@ -56,9 +56,8 @@ def el2n(logits: Array, labels: Array) -> Array:
 
     Notes
     -----
-    O(size of `logits`). With indices and one-hot labels ``1 - p_y`` is summed from the
-    other classes, so that solved samples keep their order down to the smallest float.
-    The paper averages over runs, early in training: see :class:`ted_core.Mean`.
+    O(size of `logits`). Solved samples keep their order down to the smallest float. The
+    paper averages over runs, early in training: see :class:`ted_core.Mean`.
 
     References
     ----------
@@ -118,7 +117,7 @@ def grand(logits: Array, labels: Array, hidden: Array, *, bias: bool = True) -> 
     h = _arrays.as_floating("hidden", hidden, minimum_ndim=2)
     xp, biased = _arrays.namespace(logits=z, hidden=h), check_bool("bias", bias)
     shape = (z.shape[0], *h.shape[1:2])
-    _arrays.check_same_shape("hidden", h, shape, "`logits`, samples first")
+    check_shape("hidden", h, shape, " like `logits`, samples first")
     with _arrays.quiet(xp):
         return _formulas.grand(xp, z, _arrays.as_labels(z, labels), h, bias=biased)
 
@@ -294,8 +293,7 @@ def normalize(values: Array) -> Array:
 
     Notes
     -----
-    Ours, not from the paper. The mean depends on who shares the step: the value of a
-    sample is noisier the smaller the batch, and 1 for a batch of one. O(B).
+    Ours, not from the paper; 1 for a batch of one. O(B).
 
     Examples
     --------

@@ -6,14 +6,13 @@ from typing import Any
 
 from array_api_compat import device
 
-from ted_core._validation import check_bool, check_int, check_real
+from ted_core._validation import check_bool, check_int, check_real, check_shape
 from ted_core.signals import _formulas
 from ted_core.signals._arrays import (
     as_floating,
     as_index,
     as_soft_labels,
     as_token_mask,
-    check_same_shape,
     namespace,
     quiet,
 )
@@ -114,7 +113,7 @@ def _from_indices(
     """Return the values (...,) of the tokens and which of them count."""
     index = as_index("labels", labels)
     xp = namespace(logits=z, labels=index)
-    check_same_shape("labels", index, z.shape[:-1], "`logits` without its classes")
+    check_shape("labels", index, z.shape[:-1], " like `logits` without its classes")
     classes = int(z.shape[-1])
     below, mean = _formulas.below_max_and_mean(xp, z)
     known = (index >= 0) & (index < classes)
@@ -203,13 +202,13 @@ def mask_gradient(
     h = as_floating("hidden", hidden)
     g = as_floating("gradient", gradient)
     xp = namespace(hidden=h, gradient=g)
-    check_same_shape("gradient", g, h.shape, "`hidden`")
+    check_shape("gradient", g, h.shape, " like `hidden`")
     used = None
     if token_mask is not None:
         used = as_token_mask("token_mask", token_mask)
         namespace(hidden=h, token_mask=used)
-        like = "the first axes of `hidden`"
-        check_same_shape("token_mask", used, h.shape[: used.ndim], like)
+        like = " like the first axes of `hidden`"
+        check_shape("token_mask", used, h.shape[: used.ndim], like)
         used = xp.reshape(used, tuple(used.shape) + (1,) * (h.ndim - used.ndim))
     with quiet(xp):
         inner = _formulas.inner_products(xp, h, g, used=used)
@@ -271,8 +270,8 @@ def segment_mask_gradient(
     g = as_floating("gradient", gradient, minimum_ndim=2)
     ids = as_index("segment_ids", segment_ids)
     xp = namespace(hidden=h, gradient=g, segment_ids=ids)
-    check_same_shape("gradient", g, h.shape, "`hidden`")
-    check_same_shape("segment_ids", ids, h.shape[:2], "the first axes of `hidden`")
+    check_shape("gradient", g, h.shape, " like `hidden`")
+    check_shape("segment_ids", ids, h.shape[:2], " like the first axes of `hidden`")
     count = check_int("num_segments", num_segments, minimum=0)
     on = device(h)
     with quiet(xp):
@@ -295,7 +294,7 @@ def _divide(h: Array, inner: Array, loss_gradient: Array | None, like: str) -> A
         return inner
     c = as_floating("loss_gradient", loss_gradient)
     xp = namespace(hidden=h, loss_gradient=c)
-    check_same_shape("loss_gradient", c, inner.shape, like)
+    check_shape("loss_gradient", c, inner.shape, f" like {like}")
     return inner / xp.where(c == 0, xp.full_like(c, float("nan")), c)
 
 

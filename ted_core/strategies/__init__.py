@@ -1,7 +1,5 @@
 """Which samples an epoch keeps, and with which weight: one file a strategy."""
 
-from __future__ import annotations
-
 from ted_core.strategies import rankings
 from ted_core.strategies.base import Request, Selection, Strategy
 from ted_core.strategies.epsilon_greedy import EpsilonGreedy

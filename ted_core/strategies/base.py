@@ -9,11 +9,11 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ted_core._validation import check_real
+from ted_core._validation import set_real
 from ted_core.reductions import Reduction
 from ted_core.selection._randomness import SELECT, first_word, stream, tie_hash
 from ted_core.selection.sharded import Selector
-from ted_core.typing import Ids, Scores, id_dtype
+from ted_core.typing import Floats, Ids, Scores, id_dtype
 
 __all__ = ["Request", "Selection", "Strategy"]
 
@@ -226,7 +226,7 @@ def pick(ids: Ids, count: int, request: Request) -> Ids:
     return request.draw(ids, count, seed=seed)
 
 
-def gumbel_noise(ids: Ids, request: Request) -> NDArray[np.float64]:
+def gumbel_noise(ids: Ids, request: Request) -> Floats:
     """Return -log(-log u), u uniform in (0, 1) by a hash of seed, epoch and id."""
     # The highest of log w_k + noise are a selection one by one in proportion to w_k.
     seed = first_word(request.seed, purpose=SELECT, epoch=request.epoch)
@@ -243,8 +243,7 @@ class Floored(StrategyDefaults):
 
     def __post_init__(self) -> None:
         """Refuse a floor that is no share."""
-        floor = check_real("class_floor", self.class_floor, low=0, high=1)
-        object.__setattr__(self, "class_floor", floor)
+        set_real(self, "class_floor", low=0, high=1)
 
     def check(self, n: int, smallest: int, labels: Labels | None) -> None:
         """Refuse missing labels, and floors above the smallest epoch."""
@@ -266,12 +265,7 @@ class Floored(StrategyDefaults):
 def keep_highest(
     keys: Scores, request: Request, *, floor: float = 0.0, epoch: int | None = None
 ) -> Ids:
-    """Return the ids of the highest keys: each class's to its floor, then the best.
-
-    A floor holds no sample of the key ``-inf``, which has nothing to be trained on.
-    `epoch` is the key of the hash among equal keys, the request's by default. O(n);
-    with floors O(n log n) and 33 bytes a sample.
-    """
+    """Return the ids of the highest keys: each class's to its floor, then the best."""
     epoch = request.epoch if epoch is None else epoch
     labels, n = request.labels, request.n
     if request.count == request.total or floor == 0 or labels is None:
@@ -283,6 +277,7 @@ def keep_highest(
     index_in_class = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     kept = np.zeros(n, dtype=bool)
     held = index_in_class < np.repeat(minimums, sizes)
+    # A sample of the key -inf has nothing to be trained on.
     kept[by_class[held & (keys[by_class] > -np.inf)]] = True
     rest = best_first[~kept[best_first]]
     kept[rest[: request.count - int(kept.sum())]] = True

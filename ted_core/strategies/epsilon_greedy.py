@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ted_core._validation import check_real
+from ted_core._validation import set_real
 from ted_core.strategies.base import Request, Selection, StrategyDefaults, pick
 from ted_core.typing import Ids, id_dtype
 
@@ -20,7 +20,6 @@ class EpsilonGreedy(StrategyDefaults):
 
     Of the k samples that the schedule keeps, ``floor(epsilon k + 1/2)`` are R_t,
     selected at random from the data without G_t, the samples of the highest scores.
-    The prune ratio is the share of the data that is pruned, as for TED.
 
     Parameters
     ----------
@@ -34,9 +33,8 @@ class EpsilonGreedy(StrategyDefaults):
 
     Notes
     -----
-    A sample never seen comes before those of R_t. The paper
-    trains on S_t with the loss as it is; here 1 / r_t is the run's `scale_loss`. Its
-    code is not public: the default of `epsilon` is ours. O(n).
+    The paper trains on S_t with the loss as it is; here 1 / r_t is the run's
+    `scale_loss`. Its code is not public: the default of `epsilon` is ours. O(n).
 
     References
     ----------
@@ -60,8 +58,7 @@ class EpsilonGreedy(StrategyDefaults):
 
     def __post_init__(self) -> None:
         """Refuse what is no share."""
-        share = check_real("epsilon", self.epsilon, low=0, high=1)
-        object.__setattr__(self, "epsilon", share)
+        set_real(self, "epsilon", low=0, high=1)
 
     def select(self, request: Request) -> Selection:
         """Return G_t and R_t together."""

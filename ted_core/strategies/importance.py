@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ted_core._validation import check_real
+from ted_core._validation import set_real
 from ted_core.selection.top_k import pieces
-from ted_core.strategies.base import (
-    Request,
-    Selection,
-    StrategyDefaults,
-    gumbel_noise,
-)
-from ted_core.typing import Scores
+from ted_core.strategies.base import Request, Selection, StrategyDefaults, gumbel_noise
+from ted_core.typing import Floats, Scores
 
 __all__ = ["Importance"]
 
@@ -30,16 +24,13 @@ class Importance(StrategyDefaults):
     chance that it is kept; the weights of an epoch have the mean 1.
 
     With ``correction=1`` the mean of the weighted losses over the kept samples
-    estimates the mean loss over all data, whatever the scores, and these change its
-    variance alone. With 0 all weights are 1, and samples of high scores count for
-    more. The prune ratio is the share of the data that is pruned, as for TED.
+    estimates the mean loss over all data, whatever the scores; with 0 all weigh 1.
 
     Parameters
     ----------
     mix : float, default 0.2
         Share of a uniform draw, in [0, 1]; 1 draws as :class:`Random`. It bounds the
-        weights, and what a score that is out of date can do; with 0 a sample of score
-        0 comes after all others.
+        weights; with 0 a sample of score 0 comes after all others.
     correction : float, default 0.5
         Power of the weights, in [0, 1].
 
@@ -52,18 +43,13 @@ class Importance(StrategyDefaults):
     Notes
     -----
     The draw is the `count` highest keys ``log w_k - log(-log u_k)`` with u_k uniform in
-    (0, 1) by a hash of (seed, epoch, k), which is the same as drawing one by one; with
-    kappa the highest key that is left, ``pi_k = 1 - exp(-w_k exp(-kappa))`` makes the
-    sum of any numbers x_k / pi_k over the kept samples have their sum over all as its
-    expected value. Dividing by the mean of the weights adds a bias of order 1 / count.
-
-    A sample never seen is kept first, with pi_k = 1; one without a valid value is drawn
-    at the median score; one of weight 0 comes last. If all scores are 0 the draw is
-    uniform. In a full epoch there are no weights. Only the ratios of scores matter, so
-    any signal of values of at least 0 serves; the gradient's norm at the logits
-    (``signal="el2n"``) is the paper's bound for the best one. Over shards the mean is
-    that of all, up to the rounding of float64. O(n), in scratch space of some 25
-    bytes a sample. The mix, and a power between 0 and 1, are ours.
+    (0, 1) by a hash of (seed, epoch, k). With kappa the highest key that is left,
+    ``pi_k = 1 - exp(-w_k exp(-kappa))``; dividing by the mean of the weights adds a
+    bias of order 1 / count. A sample never seen is kept with pi_k = 1. If all scores
+    are 0 the draw is uniform; in a full epoch there are no weights. ``signal="el2n"``
+    is the paper's bound for the best one. Over shards the mean is that of all, up to
+    the rounding of float64. O(n), in scratch space of some 25 bytes a sample. The mix,
+    and a power between 0 and 1, are ours.
 
     References
     ----------
@@ -98,8 +84,7 @@ class Importance(StrategyDefaults):
     def __post_init__(self) -> None:
         """Refuse what is no share."""
         for name in ("mix", "correction"):
-            share = check_real(name, getattr(self, name), low=0, high=1)
-            object.__setattr__(self, name, share)
+            set_real(self, name, low=0, high=1)
 
     def select(self, request: Request) -> Selection:
         """Return the samples drawn, and their weights."""
@@ -146,7 +131,7 @@ class Importance(StrategyDefaults):
             raise ValueError(msg)
         return total / max(size, 1)
 
-    def _log_weights(self, scores: Scores, mean: float) -> NDArray[np.float64]:
+    def _log_weights(self, scores: Scores, mean: float) -> Floats:
         """Return log w_k of scores."""
         relative = scores.astype(np.float64) / mean if mean else 1.0 + 0 * scores
         with np.errstate(divide="ignore"):  # of a score of 0 without a mix

@@ -25,21 +25,18 @@ class InfoBatch(StrategyDefaults):
     weight 1. Given the scores, the expected weighted sum of any losses over what stays
     is their sum over the data.
 
-    The prune ratio is r, the share that is pruned of the samples below the mean: with
-    half the data below it, r = 0.5 prunes a quarter of the data. It follows the
-    schedule, r_t of the pruner being 1 - r; the paper's is ``Constant(r)``, with the
-    full-data epochs at the end. How many samples an epoch keeps depends on the scores:
-    ``total_steps`` and ``schedule_table`` refuse, ``max_total_steps`` gives the bound.
+    The prune ratio is r, the share that is pruned of the samples below the mean; the
+    paper's schedule is ``Constant(r)``. How many samples an epoch keeps depends on the
+    scores: ``total_steps`` and ``schedule_table`` refuse, ``max_total_steps`` gives the
+    bound.
 
     Notes
     -----
     The score is the newest value. The loss is not divided by r_t: the weights do that.
-    The paper prunes each sample on its own with probability r and weights by
-    1 / (1 - r); here, as in the authors' code, the number is fixed, and the weight is
-    exact for the rounded number. With `multiple_of` k grows until the epoch fits.
-    A sample at the mean is not below it, nor is one never seen; in a full epoch there
-    are no weights. Over shards the mean is that of all, up to the rounding of
-    float64. O(n).
+    The paper prunes each sample on its own with probability r; here, as in the authors'
+    code, the number is fixed. With `multiple_of` k grows until the epoch fits. A sample
+    at the mean is not below it; in a full epoch there are no weights. Over shards the
+    mean is that of all, up to the rounding of float64. O(n).
 
     References
     ----------

@@ -20,9 +20,7 @@ class Random(StrategyDefaults):
     ----------
     balanced : bool, default False
         Whether an epoch takes the samples that were planned least often so far, at
-        random among the equal. All samples then come equally often, give or take one,
-        at every moment of the run: the epochs together are full training in fewer
-        passes over the data, with the pruned run's steps, schedule and loss scale.
+        random among the equal. All samples then come equally often, give or take one.
 
     Raises
     ------
@@ -32,9 +30,8 @@ class Random(StrategyDefaults):
     Notes
     -----
     The samples of the `count` highest hashes of (seed, epoch, id), among the least
-    planned ones if balanced. A planned sample counts, whether or not it was delivered
-    or had a value. O(n), in scratch space of 28 bytes a sample; balanced, 2 bytes a
-    sample of state. Needs no values.
+    planned ones if balanced. O(n), in scratch space of 28 bytes a sample; balanced, 2
+    bytes a sample of state. Needs no values.
 
     References
     ----------

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ted_core._validation import check_real
+from ted_core._validation import set_real
 from ted_core.selection.top_k import pieces
 from ted_core.strategies.base import (
     Floored,
@@ -26,8 +26,7 @@ class SoftTop(Floored):
     One sample after the other is drawn from those left, sample k with a probability
     proportional to ``w_k = q_k^sharpness``; q_k in (0, 1) is the share of the samples
     that score below k, half of the equal ones counted. No sample is sure to stay, and
-    none is out for good. The prune ratio is the share of the data that is pruned, as
-    for TED.
+    none is out for good.
 
     Parameters
     ----------
@@ -46,11 +45,10 @@ class SoftTop(Floored):
     Notes
     -----
     The draw is the `count` highest of ``log w_k - log(-log u_k)`` with u_k uniform in
-    (0, 1) by a hash of (seed, epoch, k), which is the same as drawing one by one. A
-    sample never seen comes first. Only ranks matter: any increasing function of
-    the values draws the same samples. Over shards of 2,048 samples or more q_k is known
-    to within 2^-11. Ours, not from a paper. One sort of the scores, O(n log n), in
-    scratch space of about 20 bytes a sample, 30 where all scores are equal.
+    (0, 1) by a hash of (seed, epoch, k), which is the same as drawing one by one. Over
+    shards of 2,048 samples or more q_k is known to within 2^-11. Ours, not from a
+    paper. One sort of the scores, O(n log n), in scratch space of about 20 bytes a
+    sample, 30 where all scores are equal.
 
     References
     ----------
@@ -78,8 +76,7 @@ class SoftTop(Floored):
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range."""
-        power = check_real("sharpness", self.sharpness, low=0, high=1e30)
-        object.__setattr__(self, "sharpness", power)
+        set_real(self, "sharpness", low=0, high=1e30)
         super().__post_init__()
 
     def select(self, request: Request) -> Selection:

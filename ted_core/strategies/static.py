@@ -25,10 +25,8 @@ class Static(Floored):
 
     With the scores of a finished run this is TEDS, TED with a surrogate; with EL2N or
     gradient norms averaged over runs it is EL2N-20 or GraNd-4; ``ted_core.rankings``
-    makes others from the last layer of a trained model. The prune ratio is the share of
-    the data that is pruned. ``Constant(s, anneal=0)`` prunes the same samples in all
-    epochs; under a schedule that falls, each epoch's samples are among those of the
-    epoch before; in full-data epochs all samples train.
+    makes others from the last layer of a trained model. ``Constant(s, anneal=0)``
+    prunes the same samples in all epochs.
 
     Parameters
     ----------

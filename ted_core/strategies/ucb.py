@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ted_core._validation import check_choice, check_real
+from ted_core._validation import check_choice, set_real
 from ted_core.reductions import MAX_FLOAT, MeanAndVariance, Reduction
 from ted_core.strategies.base import Floored, Request, Selection, keep_highest
 
@@ -19,7 +19,7 @@ class UCB(Floored):
     r"""Keep the highest upper confidence bounds, mu_k + c v_k.
 
     mu and v are averages over time of the sample's value and of its squared distance
-    from mu. The prune ratio is the share of the data that is pruned, as for TED.
+    from mu.
 
     Parameters
     ----------
@@ -40,11 +40,9 @@ class UCB(Floored):
 
     Notes
     -----
-    A sample never seen comes first. The bonus of a pruned sample stays as it
-    was: nothing new is known of it. The paper trains with the loss as it is; here
-    1 / r_t is the run's `scale_loss`. Its code is not public: `alpha`, the start at
-    the first value, ``"deviation"``, class floors and the default of `confidence` are
-    ours. O(n), 4 bytes a sample of state.
+    The paper trains with the loss as it is; here 1 / r_t is the run's `scale_loss`. Its
+    code is not public: `alpha`, the start at the first value, ``"deviation"``, class
+    floors and the default of `confidence` are ours. O(n), 4 bytes a sample of state.
 
     References
     ----------
@@ -70,12 +68,9 @@ class UCB(Floored):
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range."""
-        factor = check_real(
-            "confidence", self.confidence, low=0, high=float("inf"), closed="left"
-        )
+        set_real(self, "confidence", low=0, high=float("inf"), closed="left")
+        set_real(self, "alpha", low=0, high=1, closed="left")
         check_choice("bonus", self.bonus, ("variance", "deviation"))
-        object.__setattr__(self, "confidence", factor)
-        object.__setattr__(self, "alpha", MeanAndVariance(self.alpha).alpha)
         super().__post_init__()
 
     @property

@@ -3,8 +3,6 @@
 Needs the extra ``testing``.
 """
 
-from __future__ import annotations
-
 from ted_core.testing.conformance import (
     CHECKS,
     PAIRS,

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from damaged_files import flipped, lengths
 
 import ted_core as ted
 
@@ -74,9 +75,7 @@ def test_saving_again_replaces_the_file_and_leaves_no_other(path):
 
 @pytest.mark.parametrize("start", range(8))
 def test_a_file_cut_anywhere_is_refused_with_its_name(path, start):
-    whole = path.read_bytes()
-    for length in range(start * 7, len(whole), 97):
-        path.write_bytes(whole[:length])
+    for _ in lengths(path, range(start * 7, path.stat().st_size, 97)):
         with pytest.raises(ted.CheckpointError, match=r"run\.ted"):
             ted.load_state(path)
 
@@ -86,10 +85,10 @@ def test_every_flipped_byte_of_the_scores_is_refused(path):
     scores = state_of()["scores.score"].tobytes()
     start = whole.index(scores)
     for at in range(start, start + len(scores)):
-        damaged = bytearray(whole)
-        damaged[at] ^= 1 << at % 8
-        path.write_bytes(damaged)
-        with pytest.raises(ted.CheckpointError, match="must be a whole saved state"):
+        with (
+            flipped(path, 8 * at + at % 8),
+            pytest.raises(ted.CheckpointError, match="must be a whole saved state"),
+        ):
             ted.load_state(path)
 
 

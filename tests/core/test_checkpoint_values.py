@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from damaged_files import flipped, lengths
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -121,24 +122,19 @@ DAMAGED = {
 def test_every_single_flipped_bit_is_refused_or_without_effect(tmp_path):
     path = tmp_path / "state"
     ted.save_state(path, DAMAGED)
-    whole = path.read_bytes()
-    for bit in range(8 * len(whole)):
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(damaged)
-        try:
-            found = ted.load_state(path)
-        except ted.CheckpointError:
-            continue
-        assert same(DAMAGED, found), bit
+    for bit in range(8 * path.stat().st_size):
+        with flipped(path, bit):
+            try:
+                found = ted.load_state(path)
+            except ted.CheckpointError:
+                continue
+            assert same(DAMAGED, found), bit
 
 
 def test_every_truncation_is_refused_by_name(tmp_path):
     path = tmp_path / "state"
     ted.save_state(path, DAMAGED)
-    whole = path.read_bytes()
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
+    for _ in lengths(path, range(path.stat().st_size)):
         with pytest.raises(ted.CheckpointError, match="must be a whole saved state"):
             ted.load_state(path)
 

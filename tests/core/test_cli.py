@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -260,7 +263,6 @@ def test_keras_folder_is_read_by_its_session_and_of_a_backup_the_newest(
     path, pruner = saved
     folder = tmp_path / "epoch-003"
     folder.mkdir()
-    np.save(folder / "seeds.npy", np.zeros(2))
     (folder / "model.keras").write_bytes(b"PK")
     path.rename(folder / "ted.npz.before")
     pruner.observe(pruner.plan().order, pruner.plan().order)
@@ -284,10 +286,44 @@ def test_inspect_of_a_state_with_a_missing_field_names_it(capsys, saved, name):
     assert str(path) in line
 
 
+def test_inspect_of_a_trainers_folder_names_a_checkpoint_in_it(capsys, tmp_path):
+    for step in (5, 40, 100):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    line = refused(capsys, ["inspect", str(tmp_path)])
+    assert f"give one of its 3 checkpoints, `{tmp_path}/checkpoint-100` say" in line
+
+
+def test_inspect_of_a_model_of_keras_names_the_file_to_give(capsys, tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.weights.h5", b"")
+    line = refused(capsys, ["inspect", str(path)])
+    assert (
+        "got Keras' model, which holds no session; give the file of `backup=`" in line
+    )
+
+
 def test_inspect_of_a_damaged_file_says_so(capsys, saved):
     path, _ = saved
     path.write_bytes(path.read_bytes()[:-9])
     assert "must be a whole saved state" in refused(capsys, ["inspect", str(path)])
+
+
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]], ids=["buffered", "by line"])
+def test_a_reader_that_goes_ends_it_quietly(saved, unbuffered):
+    path, _ = saved
+    code = "import sys; from ted_core.cli import main; sys.exit(main())"
+    command = [sys.executable, *unbuffered, "-c", code, "inspect", str(path)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program
+            command, check=False, stdout=writing, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("line", ["--help", "plan --help", "inspect --help"])

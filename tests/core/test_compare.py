@@ -760,8 +760,8 @@ def test_seeds_may_be_too_few_to_say():
     found = verdict({"ted": 0.005}).verdict
     assert "3 seeds are too few to say: they show gains from about 0.0" in found
     fine, coarse = (verdict({"ted": 0.005}, margin=m).verdict for m in (1e-9, 0.006))
-    assert ", where 1000 or more would show the margin of " in fine
-    assert 3 < int(re.search(r"where (\d+) would", coarse)[1]) < 1000
+    assert ", where 1000 or more seeds would show the margin of " in fine
+    assert 3 < int(re.search(r"where (\d+) seeds would show", coarse)[1]) < 1000
     assert "the best method, ted, is " in found
 
 

@@ -145,8 +145,16 @@ def test_savings_count_each_planned_sample_once_and_an_epoch_as_far_as_it_went()
     savings = pruner.savings()
     assert (savings.full, savings.planned, savings.forwarded) == (18, 9, 9)
     assert (savings.ratio, savings.planned_ratio) == (0.5, 0.5)
+    assert str(savings) == "50.0 % saved, 9 of 18 samples forwarded"
     assert pruner.report().forwarded.tolist() == [4, 5]
     assert pruner.report().repeated.tolist() == [2, 1]
+
+
+def test_savings_print_their_ratios_and_their_repr_makes_them_again():
+    savings = ted.Savings(100, 60, 50, tokens=ted.Savings(1000, 300, 250))
+    said = "50.0 % saved, 50 of 100 samples forwarded; of the tokens 75.0 % saved, "
+    assert str(savings) == said + "250 of 1000 forwarded"
+    assert eval(repr(savings), {"Savings": ted.Savings}) == savings  # noqa: S307
 
 
 def test_an_open_epoch_is_not_counted_yet():

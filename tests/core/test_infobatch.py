@@ -117,7 +117,9 @@ def test_steps_are_not_announced_and_the_bound_is_full_data():
     run = pruner(n=40)
     for name in ("total_steps", "schedule_table"):
         call = getattr(run, name)
-        with pytest.raises(ValueError, match=f"`{name}` .* `max_total_steps` gives"):
+        with pytest.raises(
+            ValueError, match=f"`{name}` .* `pruner.max_total_steps` gives"
+        ):
             call(8) if name == "total_steps" else call()
     assert run.max_total_steps(8) == 8 * 5
 

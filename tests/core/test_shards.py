@@ -206,7 +206,9 @@ def test_steps_over_shards_are_bounded_not_foretold():
 
     def check(rank, all_sum):
         pruner = make(rank, all_sum)
-        with pytest.raises(ValueError, match=r"over shards; `max_total_steps` gives"):
+        with pytest.raises(
+            ValueError, match=r"over shards; `pruner.max_total_steps` gives"
+        ):
             pruner.total_steps(10)
         return pruner.max_total_steps(10), pruner.max_total_steps(10, world_size=2)
 

@@ -82,9 +82,11 @@ def test_a_state_is_flat_little_endian_and_a_copy():
         ({"epochs": 9}, "epochs"),
         ({"seed": 4}, "seed"),
         ({"prune_ratio": 0.5}, "schedule.prune_ratio"),
-        ({"strategy": ted.Random()}, "strategy.kind"),
+        ({"strategy": ted.Random()}, "method"),
+        ({"strategy": ted.UCB()}, "strategy.kind"),
         ({"reduction": ted.Last()}, "reduction.kind"),
-        ({"signal": "loss"}, "signal"),
+        ({"signal": "loss"}, "method"),
+        ({"signal": "grand"}, "signal"),
         ({"multiple_of": 2}, "multiple_of"),
         ({"scale_loss": False}, "scale_loss"),
         ({"labels": np.zeros(40, int)}, "labels"),
@@ -102,6 +104,34 @@ def test_another_configuration_is_refused_with_the_field_and_both_values(
     np.testing.assert_array_equal(
         here.state_dict()["scores.score"], before["scores.score"]
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"method": "soft_margin"},
+            "saved 'ted', here 'soft_margin'; resume with the saved one, or begin anew",
+        ),
+        ({"seed": 4}, "saved '3', here '4'; resume with the saved one, or begin anew"),
+        ({"multiple_of": 2}, "saved 1, here 2; keep `multiple_of=1`, also on another"),
+        ({"epochs": 9}, r"saved 8, here 9; `allow=\('epochs',\)` lets a run go on"),
+    ],
+)
+def test_another_configuration_is_refused_with_what_to_do(options, says):
+    with pytest.raises(ted.CheckpointError, match=says):
+        pruner(**options).load_state_dict(half_way().state_dict())
+
+
+def test_a_whole_checkpoint_is_refused_with_the_name_of_the_state_in_it():
+    whole = {"model": {"w": np.ones(3)}, "ted": half_way().state_dict(), "epoch": 3}
+    rule = r"must have 'format', as all that `state_dict\(\)` returns, got "
+    says = f"{rule}'model', 'ted', 'epoch'; give `state\\['ted'\\]`$"
+    with pytest.raises(ted.CheckpointError, match=says):
+        pruner().load_state_dict(whole)
+    others = dict.fromkeys(range(7))
+    with pytest.raises(ted.CheckpointError, match=f"{rule}0, 1, 2, 3, 4 and 2 more$"):
+        pruner().load_state_dict(others)
 
 
 def broken(name, value):
@@ -171,3 +201,9 @@ def test_a_run_is_extended_on_purpose_only():
 def test_a_state_that_is_no_mapping_is_refused():
     with pytest.raises(TypeError, match="`state` must be a mapping, got list"):
         pruner().load_state_dict([])
+
+
+def test_a_path_in_place_of_a_state_is_refused_with_the_function_that_reads_it():
+    said = r"got str; read the file first, `ted_core\.load_state\(path\)`"
+    with pytest.raises(TypeError, match=said):
+        pruner().load_state_dict("ted.npz")

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from keras import Sequential, backend, layers, ops
 from ted_keras import Mask
-from ted_keras._overrides import find_mask
+from ted_keras._session import find_mask
 from ted_keras.masks import mask_gradient, pre_activation
 
 import ted_core

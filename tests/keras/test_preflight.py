@@ -25,7 +25,7 @@ from keras_checks.common import (
 from ted_keras import Mask
 
 import ted_core
-from ted_core import EpochError, TedWarning
+from ted_core import CheckpointError, EpochError, TedWarning
 
 X, Y = samples()
 
@@ -55,7 +55,7 @@ def sorts_the_inputs_alone(ids):
 def test_a_reader_that_sorts_its_ids_is_refused_before_the_first_step(reader):
     model = compiled(network())
     ted = session(model, reader, n=N)
-    said = r"`data\(ids\)` must give sample ids\[j\] as row j.*np\.argsort\(up\)"
+    said = r"`data\(ids\)` must give .* as row j.*np\.argsort\(up\).*: TED shuffles"
     with pytest.raises(ValueError, match=said), ted:
         fit(ted, model)
     assert int(model.optimizer.iterations) == 0
@@ -390,13 +390,54 @@ def test_a_backup_of_the_model_within_an_epoch_is_refused_beside_one_of_the_sess
 ):
     keeper = keras.callbacks.BackupAndRestore(tmp_path / "keras", save_freq=freq)
     model = compiled(network())
-    fit(session(model), model, keeper)
     ted = session(model, backup=tmp_path / "ted.npz")
     said = (
         f"`save_freq` of BackupAndRestore must be 'epoch' beside `backup`, got {freq}"
     )
     with pytest.raises(ValueError, match=said), ted:
         fit(ted, model, keeper)
+
+
+def test_a_backup_of_the_model_before_that_of_the_session_is_refused(tmp_path):
+    keeper = keras.callbacks.BackupAndRestore(tmp_path / "keras")
+    model = compiled(network())
+    ted = session(model, backup=tmp_path / "ted.npz")
+    said = "`callbacks` must have TED before BackupAndRestore, got it behind"
+    with pytest.raises(ValueError, match=said), ted:
+        model.fit(ted.data, epochs=EPOCHS, callbacks=[keeper, ted], verbose=0)
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_a_backup_of_the_model_alone_is_warned_of(tmp_path):
+    keeper = keras.callbacks.BackupAndRestore(tmp_path / "keras")
+    model = compiled(network())
+    said = "`backup` should be given beside BackupAndRestore, which keeps the model al"
+    with pytest.warns(TedWarning, match=said):
+        fit(session(model), model, keeper)
+
+
+def test_random_layers_that_a_state_does_not_know_are_warned_of():
+    def of(*layers):
+        return compiled(keras.Sequential([keras.Input((4,)), *layers, *head]))
+
+    head = [keras.layers.Dense(3)]
+    saved = session(of(keras.layers.Dropout(0.1))).state_dict()
+    model = of()
+    ted = session(model)
+    ted.load_state_dict(saved)
+    said = "`model` should have 1 random layers, .* got 0: dropout, noise and augmenta"
+    with pytest.warns(TedWarning, match=said):
+        fit(ted, model)
+
+
+@pytest.mark.parametrize("damage", [np.zeros((1, 3), "<i8"), np.zeros(2), "a"])
+def test_random_states_that_no_layer_can_have_change_nothing(damage):
+    ted = session(compiled(network()))
+    before = ted.state_dict()
+    state = {**before, "ted_keras.random.layers": damage}
+    with pytest.raises(CheckpointError, match=r"`ted_keras\.random\.layers` must be"):
+        ted.load_state_dict(state)
+    assert ted.state_dict().keys() == before.keys()
 
 
 @pytest.mark.parametrize("kind", ["EarlyStopping", "ReduceLROnPlateau"])
@@ -597,3 +638,12 @@ def test_a_second_pass_of_one_step_is_refused_in_the_first_step(masked):
     with pytest.raises(EpochError, match="must call `compute_loss` once a step"), ted:
         fit(ted, model)
     assert int(model.optimizer.iterations) <= 1
+
+
+def test_a_run_that_has_finished_has_nothing_to_check():
+    model = compiled(network())
+    ted = session(model, (X, Y))
+    fit(ted, model)
+    found = ted.check()
+    assert str(found) == f"run: finished after {EPOCHS} epochs, nothing to train"
+    assert not found.problems

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ def negative():
     ("data", "options", "kind", "said"),
     [
         (tf.data.Dataset.range(3), {}, TypeError, "for tf.data say how a sample"),
+        (keras.utils.PyDataset(), {}, TypeError, "for a PyDataset give a function"),
         ([X, Y], {}, TypeError, r"`data` must be \(x, y\).* got builtins.list"),
         ((X,), {}, TypeError, "`data` must be .* got builtins.tuple"),
         ((X, None), {}, TypeError, "`data` must hold arrays, got builtins.None"),
@@ -198,7 +201,7 @@ def two_masks():
 
 
 def one_number(y, z):
-    return keras.ops.mean((y - z) ** 2)
+    return keras.ops.mean(z**2) - keras.ops.mean(y)
 
 
 @pytest.mark.parametrize(
@@ -215,15 +218,19 @@ def one_number(y, z):
         (
             with_loss(keras.losses.MeanSquaredError(reduction=None)),
             ValueError,
-            "`reduction` of the loss must be 'sum_over_batch_size' or 'sum'",
+            "'sum_over_batch_size' or 'sum', got None; leave `reduction` out",
         ),
         (with_loss(one_number), TypeError, "`loss` must give a loss for each sample"),
         (two_masks(), ValueError, "`model` must have at most one Mask, got a, b"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_when_the_fit_begins(made, kind, said):
+def test_what_cannot_be_scored_is_refused_by_a_check_and_when_the_fit_begins(
+    made, kind, said
+):
     model, data, options = made
     ted = session(model, data, **options)
+    with pytest.raises(kind, match=said):
+        ted.check()
     with pytest.raises(kind, match=said), ted:
         fit(ted, model)
     assert "compute_loss" not in model.__dict__
@@ -238,7 +245,8 @@ def test_a_fit_of_another_model_is_refused():
 def test_a_fit_on_other_data_is_refused():
     model = compiled(network())
     ted = session(model)
-    with pytest.raises(EpochError, match=r"must be given this session's `ted\.data`"):
+    said = r"must be given this session's `ted\.data`, got other data"
+    with pytest.raises(EpochError, match=said):
         model.fit(X, Y, epochs=ted.pruner.epochs, callbacks=[ted], verbose=0)
 
 
@@ -255,6 +263,15 @@ def test_a_function_that_gives_something_else_is_refused(given, said):
     ted = session(compiled(network()), given, n=N)
     with pytest.raises((TypeError, ValueError), match=said):
         ted.data[0]
+
+
+def test_more_samples_than_a_function_has_are_named_with_its_error():
+    ted = session(compiled(network()), lambda ids: (X[ids], Y[ids]), n=2 * N)
+    said = r"`n`=128 must be the number of samples: `data\(ids\)` was asked for ids up"
+    with pytest.raises(IndexError) as caught:
+        ted.data[0]
+    (note,) = caught.value.__notes__
+    assert re.match(said, note)
 
 
 class OfTorch:
@@ -303,6 +320,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
     before = ted.state_dict()
     for state, said in (
         (3, "`state` must be a mapping"),
+        ({"model": 1, "ted": before}, r"got 'model', 'ted'; give `state\['ted'\]`"),
         ({**before, "ted_keras.seen": np.zeros(3)}, "`ted_keras.seen` must be uint8"),
         (
             {**before, "ted_keras.seen": np.ones(N, np.uint8), "ted_keras.order": 1},

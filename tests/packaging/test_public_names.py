@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 from numpydoc.hooks.validate_docstrings import parse_config, process_file
 
 import ted_core
+from ted_core.config import RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [ROOT / "ted_core", *sorted((ROOT / "adapters").glob("ted_*"))]
@@ -143,3 +145,11 @@ def test_a_name_means_the_same_thing_wherever_it_is_exported():
         module = getattr(thing, "__module__", None)
         if module is not None:
             assert getattr(importlib.import_module(module), name) is thing
+
+
+def test_the_help_of_a_session_names_every_option_of_a_run():
+    for module in ("ted_torch.session", "ted_keras.callbacks"):
+        classes = [n for n in TREES[module].body if isinstance(n, ast.ClassDef)]
+        text = next(ast.get_docstring(node) for node in classes if node.name == "TED")
+        told = set(re.findall(r"`(\w+)`", text.partition("**options")[2]))
+        assert RunOptions.__annotations__.keys() - told == set(), module

@@ -29,7 +29,6 @@ class _Run:
     def __init__(self, group, names):
         # The packages of a checkout, however this process found them.
         path = os.pathsep.join([str(HERE), *(entry for entry in sys.path if entry)])
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.outcome = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives until `stop`
         self.process = subprocess.Popen(  # noqa: S603 - our own code
             [sys.executable, "-m", "keras_checks.runner", *names],
@@ -37,7 +36,6 @@ class _Run:
             stderr=subprocess.STDOUT,
             env={
                 **os.environ,
-                **threads,
                 "KERAS_BACKEND": GROUPS[group],
                 "PYTHONPATH": path,
                 "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -25,7 +25,6 @@ def trials(host, kills, seed=0):
         env={
             **os.environ,
             "PYTHONPATH": path,
-            "OMP_NUM_THREADS": "1",
             "KERAS_BACKEND": "tensorflow",
             "TF_CPP_MIN_LOG_LEVEL": "3",
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
@@ -34,8 +35,8 @@ WRAPS = {"DDP": distributed_data_parallel, "FSDP2": fully_sharded}
 SITES = ("logits", "input")
 
 
-def trained(wrap, site, *, ranks=1):
-    """Train with SGD; give orders, scores, the loss of all data, and `ted`."""
+def trained(wrap, site, *, ranks=1, every=1, quiet=False):
+    """Train with SGD, a step for `every` batches, `quiet` under DDP's `no_sync`."""
     ted = TED(
         labelled(N),
         epochs=EPOCHS,
@@ -52,15 +53,18 @@ def trained(wrap, site, *, ranks=1):
     for epoch in range(EPOCHS):
         ted.set_epoch(epoch)
         orders.append(ted.pruner.plan().order.tolist())
-        for ids, (x, y) in loader:
-            inputs = ted.mask(x, ids=ids) if site == "input" else x
-            z = net(inputs)
-            mask = z if site == "logits" else None
-            loss = ted.loss(cross_entropy(z, y), mask=mask, ids=ids)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            steps += 1
+        for batch, (ids, (x, y)) in enumerate(loader, start=1):
+            last = batch % every == 0 or batch == len(loader)
+            with net.no_sync() if quiet and not last else nullcontext():
+                inputs = ted.mask(x, ids=ids) if site == "input" else x
+                z = net(inputs)
+                mask = z if site == "logits" else None
+                loss = ted.loss(cross_entropy(z, y), mask=mask, ids=ids)
+                (loss / every).backward()
+            if last:
+                optimizer.step()
+                optimizer.zero_grad()
+                steps += 1
     ted.finish()
     x, y = labelled(N).tensors
     with torch.no_grad():
@@ -69,7 +73,7 @@ def trained(wrap, site, *, ranks=1):
         "orders": orders,
         "scores": ted.pruner.scores.tolist(),
         "losses": losses.tolist(),
-        "steps": [steps, ted.total_steps(BATCH // ranks)],
+        "steps": [steps, ted.total_steps(BATCH // ranks, accumulation=every)],
     }
 
 
@@ -82,5 +86,9 @@ def main(rank, size, folder):
         for name, wrap in WRAPS.items()
         for site in SITES
     }
+    for name, quiet in (("accumulated", False), ("accumulated, no_sync", True)):
+        record[name] = trained(
+            distributed_data_parallel, "logits", ranks=size, every=2, quiet=quiet
+        )
     (folder / f"{rank}.json").write_text(json.dumps(record))
     dist.destroy_process_group()

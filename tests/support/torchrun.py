@@ -36,9 +36,9 @@ def start(script, size, folder):
         check=False,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": _path(), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": _path()},
     )
     assert done.returncode == 0, done.stderr
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import os
 
 import pytest
@@ -27,18 +26,6 @@ def rank_records(tmp_path_factory):
         name: torchrun.read(size, folder / name)
         for name, (_, size) in torchrun.CASES.items()
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _frozen_heap(request):
-    """Spare Accelerate, which collects garbage in every run, what was there before."""
-    if not request.module.__name__.startswith("test_transformers"):
-        yield
-        return
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -191,6 +191,18 @@ def test_a_last_batch_of_one_is_named_with_its_epochs_and_the_remedy():
     assert all(str(number) in problem for number in numbers[:5])
 
 
+def test_a_multiple_that_takes_the_savings_and_a_batch_above_the_data_are_named():
+    ted = session(n=320, multiple_of=500)
+    with pytest.warns(TedWarning):
+        found = ted.check(loader_of(ted, 500))
+    rounding, fills = found.problems
+    assert "save 0.0%" in rounding
+    assert "smaller batches" in rounding
+    assert fills.endswith("take batches of at most 320")
+    quiet = session(n=320, multiple_of=64)
+    assert not quiet.check(loader_of(quiet, 64)).problems
+
+
 def test_where_all_data_leave_one_over_only_dropping_it_helps():
     ted = session(n=97)
     with pytest.warns(TedWarning, match=r"all data .* epochs 0, .* `drop_last=True`"):
@@ -346,14 +358,23 @@ def test_the_report_of_a_resumed_run_tells_the_epochs_to_come():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"signal": "el2n"}, "give `ted.loss` `logits=`, `labels=`"),
-        ({"signal": "loss"}, "the losses alone"),
-        ({"strategy": ted_core.Random()}, "ranks nothing"),
+        ({"signal": "el2n"}, "the losses, `ids=`, `logits=`, `labels=`"),
+        ({"signal": "loss"}, "the losses, `ids=`"),
+        ({"strategy": ted_core.Random()}, "the losses, `ids=`; the strategy ranks no"),
     ],
 )
 def test_the_report_says_what_the_loss_is_to_be_given(options, says):
     ted = session(**options)
-    assert says in str(ted.check(loader_of(ted)))
+    (line,) = (x for x in ted.check(loader_of(ted)).lines if x.startswith("loss:"))
+    assert line.startswith(f"loss: `ted.loss` needs {says}")
+
+
+def test_the_report_tells_what_workers_that_live_on_keep():
+    ted = session()
+    says = "workers: persistent; a resumed run augments with other random numbers"
+    assert says not in str(ted.check(loader_of(ted)))
+    persistent = {**WORKERS, "num_workers": 1, "persistent_workers": True}
+    assert says in str(ted.check(loader_of(ted, **persistent)))
 
 
 def test_counts_that_depend_on_the_scores_are_not_in_the_report():

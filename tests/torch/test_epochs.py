@@ -89,3 +89,16 @@ def test_few_epochs_warn_at_the_line_of_the_caller():
     with pytest.warns(TedWarning, match="saves little") as warned:
         TED(range(99), epochs=4)
     assert warned[0].filename == __file__
+
+
+def test_a_loop_longer_than_the_run_is_told_so():
+    data = labelled(8)
+    ted = TED(data, epochs=2, prune_ratio=0.0, method="random")
+    for epoch in range(2):
+        ted.set_epoch(epoch)
+        ids = torch.arange(8)
+        z = torch.zeros(8, 4, requires_grad=True)
+        ted.loss(cross_entropy(z, data.tensors[1]), ids=ids).backward()
+    said = r"got 2; the run has `epochs`=2: make it as long as the loop"
+    with pytest.raises(ValueError, match=said):
+        ted.set_epoch(2)

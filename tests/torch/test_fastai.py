@@ -339,7 +339,7 @@ def raised(pred, target, reduction="mean"):
 
 
 BETWEEN_EPOCHS = set(CHECKS) - {
-    "total_steps_are_the_steps_run",
+    "total_steps_are_those_planned",
     "resumed_equals_never_stopped",
 }
 """Checks without a stop in mid-epoch, where fastai doesn't resume."""

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from ted_torch import TED
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch_runs import cross_entropy, labelled, opened
@@ -140,6 +141,36 @@ def test_a_mask_between_0_and_1_that_is_no_output_is_not(kind):
         losses = (p - F.one_hot(y, 4)).square().mean(1)
     ted.loss(losses, mask=p, ids=ids).backward()
     ted.set_epoch(1)  # a warning would be an error
+
+
+@pytest.mark.parametrize("method", ["soft_margin", "importance"])
+def test_probabilities_given_as_logits_are_warned_of_whatever_the_method(method):
+    data, net = labelled(N), nn.Linear(6, 4)
+    ted = TED(data, epochs=5, prune_ratio=0.5, method=method)
+    x, y = data.tensors
+    for epoch, last in enumerate((nn.Identity(), nn.LogSoftmax(1), nn.Softmax(1))):
+        ted.set_epoch(epoch)  # a warning of the first two would be an error
+        ids = torch.tensor(list(ted.sampler))
+        out = last(net(x[ids]))
+        losses = cross_entropy(net(x[ids]), y[ids])
+        ted.loss(losses, logits=out, labels=y[ids], ids=ids).backward()
+    with pytest.warns(TedWarning, match="logits, not probabilities as in epoch 2"):
+        ted.set_epoch(3)
+
+
+@pytest.mark.parametrize("method", ["soft_margin", "importance"])
+def test_a_signal_of_classes_is_refused_for_several_labels_a_sample(method):
+    data = labelled(N)
+    z, y = torch.randn(N, 3, requires_grad=True), torch.randint(0, 2, (N, 3)).float()
+    losses = F.binary_cross_entropy_with_logits(z, y, reduction="none")
+    ted = TED(data, epochs=5, prune_ratio=0.5, method=method)
+    ted.set_epoch(0)
+    said = r"classes, shape \(B, C\), got a loss for each output.*method='ted'"
+    with pytest.raises(ValueError, match=said):
+        ted.loss(losses, logits=z, labels=y, ids=torch.arange(N))
+    ted = TED(data, epochs=5, prune_ratio=0.5, method="random")
+    ted.set_epoch(0)
+    ted.loss(losses, logits=z, labels=y, ids=torch.arange(N)).backward()
 
 
 def test_a_first_step_without_gradients_is_no_symptom():

@@ -138,6 +138,21 @@ def test_a_data_module_may_hold_the_loader(plain):
     same(plain, net, ted)
 
 
+def test_data_that_setup_makes_come_from_a_function(plain):
+    class Late(Classifier):
+        def setup(self, stage):
+            del stage
+            self.data = labelled(N)
+
+        def configure_callbacks(self):
+            self.ted = make_ted(lambda: self.data)
+            return self.ted
+
+    net = Late(None)
+    make_trainer().fit(net)
+    same(plain, net, net.ted)
+
+
 @pytest.mark.parametrize("accumulate", [3, 4])
 def test_accumulation_steps_on_each_epochs_rest_and_is_counted(accumulate):
     net, ted, trainer = fit(accumulate_grad_batches=accumulate)

@@ -57,7 +57,7 @@ def test_processes_stay_in_step_and_the_loss_makes_up_for_the_repeats(ranks):
     for record in ranks:
         steps = sum(row["steps"] for row in record["epochs"])
         assert steps <= record["most steps"]
-        assert "`max_total_steps` gives the bound" in record["total steps"]
+        assert "`pruner.max_total_steps` gives the bound" in record["total steps"]
 
 
 def test_an_epoch_takes_few_collectives_and_a_state_none(ranks):

@@ -34,3 +34,13 @@ def test_the_steps_of_a_process_are_those_promised(ranks, alone, wrap):
     for record in ranks:
         steps, foretold = record[f"{wrap} {site}"]["steps"]
         assert steps == foretold
+
+
+def test_ddp_may_leave_out_the_exchange_of_accumulated_gradients(ranks):
+    for record in ranks:
+        want, found = record["accumulated"], record["accumulated, no_sync"]
+        assert found["orders"] == want["orders"]
+        assert found["steps"] == [want["steps"][1]] * 2
+        assert want["steps"][0] < record["DDP logits"]["steps"][0]
+        np.testing.assert_allclose(found["scores"], want["scores"], rtol=1e-5)
+        np.testing.assert_allclose(found["losses"], want["losses"], rtol=1e-5)

@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ted_torch import Ranks
-from ted_torch.ranks import find_ranks, share_of
+from ted_torch.ranks import check_equal_across_ranks, find_ranks, share_of
 from torch.utils.data import DistributedSampler
+
+from ted_core import EpochError
 
 
 @pytest.fixture(scope="module", params=["two ranks", "three ranks"])
@@ -122,6 +124,18 @@ def test_ids_and_counters_beyond_the_integers_of_float32_stay_exact(ranks):
         assert record["far sum"] == size
         assert record["far weightless"]
         assert counters == [size * (2**40 + 1), size * (2**24 + 3)]
+
+
+def test_ranks_that_split_the_data_by_themselves_are_told_how_to(monkeypatch):
+    def theirs(facts, *_, **__):
+        return [facts, {**facts, "fingerprint": 2}]
+
+    monkeypatch.setattr("ted_torch.ranks.all_gather", theirs)
+    says = "got 1 on process 0 and 2 on process 1: .*`random_split.*manual_seed"
+    with pytest.raises(EpochError, match=says):
+        check_equal_across_ranks(
+            {"seed": 0, "fingerprint": 1}, Ranks(), device=torch.device("cpu")
+        )
 
 
 @given(size=st.integers(1, 50), replicas=st.integers(1, 60))

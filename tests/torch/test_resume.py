@@ -140,6 +140,14 @@ def test_a_state_without_a_field_and_no_state_at_all_are_refused(data, make_net)
         ted.load_state_dict([])
 
 
+def test_a_whole_checkpoint_is_refused_with_the_name_of_the_state_in_it(data, make_net):
+    ted, net, _ = start(data, make_net)
+    whole = {"model": net.state_dict(), "ted": ted.state_dict()}
+    says = r"`state_dict\(\)` returns, got 'model', 'ted'; give `state\['ted'\]`"
+    with pytest.raises(ted_core.CheckpointError, match=says):
+        ted.load_state_dict(whole)
+
+
 def test_a_run_is_extended_on_purpose_only(data, train, make_net):
     ted, net, loader = start(data, make_net)
     ted.set_epoch(0)

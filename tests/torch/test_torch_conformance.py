@@ -155,4 +155,4 @@ class ForgetsTheScale(TorchAdapter):
 
 def test_the_suite_finds_a_step_without_the_factor():
     with pytest.raises(ConformanceError, match="the loss must be scaled"):
-        CHECKS["the_loss_is_divided_by_the_keep_ratio"](ForgetsTheScale)
+        CHECKS["every_epoch_trains_as_planned"](ForgetsTheScale)

@@ -232,6 +232,24 @@ def test_the_hooks_record_the_cores_mask_gradient(dtype):
     assert buffer.counts.tolist() == [1, 1, 1, 0, 1, 1, 1, 0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 100_003), (2, 400_001), (301, 1009), (2, 1, 300, 1000), (3, 7, 9)]
+)
+def test_values_of_many_numbers_a_sample_are_the_oracles(shape, dtype):
+    generator = torch.Generator().manual_seed(len(shape))
+    h, factor = torch.randn(2, *shape, generator=generator).to(dtype)
+    ted = session(range(shape[0]))
+    z = h.clone().requires_grad_()
+    # The gradient lies in memory the other way round, as of losses of `logits.mT`.
+    products = (z.mT * factor.mT.contiguous()) if z.ndim > 2 else z * factor
+    losses = products.float().flatten(1).mean(1)
+    ted.loss(losses, mask=z, ids=torch.arange(shape[0])).backward()
+    terms = shape[0] * (h.double() * z.grad.double()).flatten(1)
+    error = (recorded(ted) - terms.sum(1).abs()).abs()
+    assert (error <= 1e-6 * terms.abs().sum(1)).all()
+
+
 def test_kept_ids_are_those_of_a_pruner_fed_the_same_values(net, data):
     ted = TED(data, epochs=8, prune_ratio=0.7, seed=4)
     pruner = ted_core.Pruner(N, epochs=8, prune_ratio=0.7, seed=4)

@@ -127,6 +127,22 @@ def test_passes_that_are_no_epoch_are_named():
             train(ted, loader)
 
 
+def test_ids_other_than_the_batchs_are_missed_but_not_another_order_of_its_own():
+    for wrong, missing in ((torch.arange, True), (None, False)):
+        ted, loader = start()
+        ted.set_epoch(0)
+        net = torch.nn.Linear(6, 4)
+        for ids, (x, y) in loader:
+            z = net(x)
+            given = wrong(len(ids)) if wrong else ids.flip(0)
+            ted.loss(cross_entropy(z, y), mask=z, ids=given).backward()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ted.close_epoch()
+        said = ["other ids than the batch's" in str(one.message) for one in caught]
+        assert said == [True] * missing
+
+
 def test_a_second_loss_after_one_mask_is_named():
     ted, ids = opened(labelled(8)), torch.arange(8)
     x = ted.mask(torch.ones(8, 3), ids=ids)

@@ -16,6 +16,15 @@ _ZERO = jax.ShapeDtypeStruct((), np.float32)  # type: ignore[no-untyped-call]
 random_numbers_kept = nullcontext  # JAX keeps no state of its own
 
 
+def random_state() -> None:
+    """Return nothing: every layer counts for itself."""
+
+
+def set_random_state(state: NDArray[np.uint8]) -> None:
+    """Leave a state of another backend."""
+    del state
+
+
 def gradient(total: Callable[[Any], Any], at: Any) -> tuple[Any, Any]:
     """Return a detached tensor and the gradient of `total` there."""
     detached = jax.lax.stop_gradient(at)

@@ -60,6 +60,15 @@ def random_numbers_kept() -> Iterator[None]:
             generator.state.assign(state)
 
 
+def random_state() -> None:
+    """Return nothing: every layer counts for itself."""
+
+
+def set_random_state(state: NDArray[np.uint8]) -> None:
+    """Leave a state of another backend."""
+    del state
+
+
 class Store:
     """Sum, code and weight of each sample: a variable (n, 3) on each replica."""
 

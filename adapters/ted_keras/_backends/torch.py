@@ -39,6 +39,23 @@ def random_numbers_kept() -> AbstractContextManager[None]:
     return torch.random.fork_rng(range(torch.cuda.device_count()))
 
 
+def random_state() -> NDArray[np.uint8]:
+    """Return the state of the default generators: the CPU's, and Keras' device's."""
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states.append(torch.cuda.get_rng_state())
+    return np.concatenate([state.numpy() for state in states])
+
+
+def set_random_state(state: NDArray[np.uint8]) -> None:
+    """Let the default generators go on from a state."""
+    size = torch.get_rng_state().numel()
+    cpu, device = torch.from_numpy(state.copy()).tensor_split([size])
+    torch.set_rng_state(cpu)
+    if device.numel() and torch.cuda.is_available():
+        torch.cuda.set_rng_state(device)
+
+
 class Store:
     """Sum, code and weight of each sample: a tensor (n, 3) on Keras' device."""
 

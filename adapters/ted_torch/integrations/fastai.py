@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,11 +30,11 @@ from ted_core import (
     Pruner,
     Report,
     Savings,
-    TedWarning,
     atomic_write,
     run_metrics,
 )
 from ted_core.config import RunOptions
+from ted_core.errors import warn_caller
 from ted_core.reports.metrics import METRICS, TOKENS_SAVED
 from ted_torch._validation import DAMAGE, check_trainer_options
 from ted_torch.session import TED
@@ -84,14 +83,10 @@ class TEDCallback(Callback):  # type: ignore[misc]
 
     Notes
     -----
-    The learner's loader, loss function and model stay as they are: in an epoch it reads
-    a copy of its loader that visits the kept samples, each batch with its ids. For a
-    fit `ted_core.run_metrics` stand beside the learner's metrics. The
-    learner's loss, which it logs, is not divided; the one that it differentiates is.
-    ``lr_find``, ``validate`` and ``get_preds`` go on as without the callback.
-
-    The method is Algorithm 1 of J. Xiao, P. Li, J. Nie, TED: Accelerate Model Training
-    by Internal Generalization, ECAI 2024. A step evaluates the loss function twice.
+    The learner's loader, loss function and model stay as they are. For a fit
+    `ted_core.run_metrics` stand beside the learner's metrics. The loss that it logs is
+    not divided; the one that it differentiates is. A step evaluates the loss function
+    twice. Source: TED, ECAI 2024, Algorithm 1.
 
     Examples
     --------
@@ -552,9 +547,8 @@ def _compare(host: float, ours: float) -> None:
     same = math.isclose(host, ours, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
     if same or not math.isfinite(host):
         return
-    msg = (
+    warn_caller(
         f"the learner's loss must be the mean of its samples' losses, got {host:.6g} "
         f"and a mean of {ours:.6g}; the mean is trained: class weights, `ignore_index` "
         "and `reduction='sum'` make the difference"
     )
-    warnings.warn(msg, TedWarning, stacklevel=2)

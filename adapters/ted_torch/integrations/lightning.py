@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar, Unpack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from ted_core import EpochError, Pruner, Report, Savings, TedWarning, run_metrics
+from ted_core import EpochError, Pruner, Report, Savings, run_metrics
 from ted_core.config import RunOptions
+from ted_core.errors import warn_caller
+from ted_core.history import early_end_warning
 from ted_core.schedules import StepOptions
 from ted_torch._state import gather_state, own_state
 from ted_torch._step import LossInputs
@@ -44,12 +46,16 @@ class _EpochSampler(DistributedSampler[Any]):
 
     # Lightning lets a `DistributedSampler` share the data out by itself.
 
-    def __init__(self, dataset: WithIds[Any]) -> None:
-        super().__init__(dataset, num_replicas=1, rank=0)
+    def __init__(self) -> None:
+        nothing = cast("Any", range(1))  # the session has the data
+        super().__init__(nothing, num_replicas=1, rank=0)
         self.session: TED[Any] | None = None
+        self.make: Callable[[], TED[Any]] | None = None
 
     def opened(self) -> TED[Any]:
-        """Return the run's session, once the trainer has set it up."""
+        """Return the run's session; made when it is first needed in a fit."""
+        if self.session is None and self.make is not None:
+            self.session = self.make()
         if self.session is None:
             msg = (
                 "a session needs a trainer that fits, got none yet; give it "
@@ -86,8 +92,9 @@ class TEDCallback(Callback, Generic[Item]):
 
     Parameters
     ----------
-    dataset : torch.utils.data.Dataset
-        Map-style data set to train on.
+    dataset : torch.utils.data.Dataset or callable
+        Map-style data set to train on; or a function without arguments that returns it,
+        for data that ``setup`` makes.
     buffer : {"device", "cpu"}, default "device"
         Where values gather; see :class:`ted_torch.TED`.
     ids : str, int or sequence of them, optional
@@ -101,8 +108,6 @@ class TEDCallback(Callback, Generic[Item]):
 
     Attributes
     ----------
-    dataset : WithIds
-        Hands out ``(id, item)``, or items with their `ids`.
     sampler : torch.utils.data.DistributedSampler
         Visits the current epoch's kept ids, this process's share of them.
     collate : type of CollateWithIds
@@ -132,7 +137,7 @@ class TEDCallback(Callback, Generic[Item]):
 
     def __init__(
         self,
-        dataset: Dataset[Item] | Sequence[Item],
+        dataset: Dataset[Item] | Sequence[Item] | Callable[[], Dataset[Item]],
         *,
         buffer: str = "device",
         ids: str | int | Sequence[str | int] | None = None,
@@ -141,11 +146,19 @@ class TEDCallback(Callback, Generic[Item]):
     ) -> None:
         check_no_shard(options, "Lightning")
         self._allow = tuple(allow)
-        self.dataset = WithIds(dataset, ids=ids)
-        self.sampler = _EpochSampler(self.dataset)
+        self._data = cast("Any", dataset)
+        self._ids = ids
+        if hasattr(dataset, "__getitem__") or not callable(dataset):
+            self.dataset = WithIds(self._data, ids=ids)
+        self.sampler = _EpochSampler()
         self._buffer, self._options = buffer, options
         self._accumulation, self._fits = 1, False
         self._device: Any = None
+
+    @cached_property
+    def dataset(self) -> WithIds[Item]:
+        """Hands out ``(id, item)``, or items with their `ids`."""
+        return WithIds(self._data(), ids=self._ids)
 
     @property
     def session(self) -> TED[Item]:
@@ -205,14 +218,19 @@ class TEDCallback(Callback, Generic[Item]):
         self._accumulation = trainer.accumulate_grad_batches
         self._device = trainer.strategy.root_device
         if not self._stopped_between_epochs(trainer.current_epoch, epochs):
-            self.sampler.session = TED(
-                self.dataset.dataset,
-                epochs=epochs,
-                device=self._device,
-                buffer=self._buffer,
-                ids=self.dataset.id_path,
-                **self._options,
-            )
+            self.sampler.session = None
+            self.sampler.make = partial(self._make, epochs)
+
+    def _make(self, epochs: int) -> TED[Item]:
+        """Return a session of a run of so many epochs."""
+        return TED(
+            self.dataset.dataset,
+            epochs=epochs,
+            device=self._device,
+            buffer=self._buffer,
+            ids=self.dataset.id_path,
+            **self._options,
+        )
 
     def _stopped_between_epochs(self, epoch: int, epochs: int) -> bool:
         """Tell whether an earlier fit's session goes on with this epoch as it is."""
@@ -226,8 +244,7 @@ class TEDCallback(Callback, Generic[Item]):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the session's epoch, before a loader with workers reads ahead in it."""
         del trainer, pl_module
-        if not self.pruner.finished:
-            self.session.set_epoch(self.session.epoch)
+        self._open_epoch()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check loader and epoch, and open the epoch in which the fit begins."""
@@ -238,7 +255,7 @@ class TEDCallback(Callback, Generic[Item]):
             # Saved after an epoch's last step: Lightning takes the epoch for ended,
             # and its batches for the next one's.
             self.session.close_epoch()
-            self._open_next()
+            self._open_epoch()
             trainer.fit_loop.restarting = False
             trainer.fit_loop.reset_restart_stage()
         if session.epoch != epoch:
@@ -248,8 +265,7 @@ class TEDCallback(Callback, Generic[Item]):
                 "or begin with a new trainer"
             )
             raise EpochError(msg)
-        if not session.pruner.finished:
-            session.set_epoch(epoch)
+        self._open_epoch()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the epoch, log it, and open the next."""
@@ -257,24 +273,18 @@ class TEDCallback(Callback, Generic[Item]):
         self.session.close_epoch()
         metrics = run_metrics(self.pruner)
         pl_module.log_dict(metrics, prog_bar=True, sync_dist=True, batch_size=1)
-        self._open_next()
+        self._open_epoch()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn of epochs that were planned and did not run."""
         del pl_module
         pruner = self.pruner
         if not pruner.finished and trainer.state.fn == "fit":
-            left = pruner.config.keep_ratios[pruner.epoch :]
-            msg = (
-                f"the run must have {pruner.epochs} epochs as planned, got "
-                f"{pruner.epoch}: {left.size} more, {int((left == 1).sum())} of them "
-                "on all data, did not run; fit on, or plan for the `max_epochs` that "
-                "will run"
-            )
-            warnings.warn(msg, TedWarning, stacklevel=2)
+            remedy = "fit on, or plan for the `max_epochs` that will run"
+            warn_caller(early_end_warning(pruner.config, pruner.epoch, remedy))
 
-    def _open_next(self) -> None:
-        """Open the epoch after the one that has closed, if there is one."""
+    def _open_epoch(self) -> None:
+        """Open the session's epoch, if there is one more."""
         if not self.pruner.finished:
             self.session.set_epoch(self.session.epoch)
 

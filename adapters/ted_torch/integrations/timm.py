@@ -14,8 +14,7 @@ from timm.data.loader import MultiEpochsDataLoader, PrefetchLoader
 from timm.data.mixup import mixup_target
 from torch.utils.data import BatchSampler, DataLoader, default_collate
 
-from ted_torch.data import CollateWithIds
-from ted_torch.integrations._loaders import options_of
+from ted_torch.data import CollateWithIds, options_of
 from ted_torch.session import TED
 
 __all__ = ["TimmLoader"]

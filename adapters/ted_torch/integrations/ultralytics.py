@@ -12,6 +12,7 @@ import ultralytics
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader
+from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.loss import E2ELoss, v8ClassificationLoss, v8DetectionLoss
@@ -19,9 +20,9 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from ted_core import CheckpointError, atomic_write, run_metrics
 from ted_core.config import RunOptions
-from ted_torch._validation import DAMAGE, check_prunes, check_trainer_options
-from ted_torch.data import CollateWithIds
-from ted_torch.integrations._loaders import options_of
+from ted_torch._state import damage_refused
+from ted_torch._validation import check_bases, check_prunes, check_trainer_options
+from ted_torch.data import CollateWithIds, options_of
 from ted_torch.session import TED
 
 __all__ = [
@@ -104,14 +105,7 @@ class TEDTrainerMixin(_Trainer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse base classes in the other order."""
         super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls) or cls.__init__ is TEDTrainerMixin.__init__:
-            return
-        msg = (
-            f"`{cls.__name__}` must have TEDTrainerMixin first among its base classes, "
-            f"got {cls.__bases__[0].__name__}; write `class {cls.__name__}"
-            f"(TEDTrainerMixin, {cls.__bases__[0].__name__})`"
-        )
-        raise TypeError(msg)
+        check_bases(cls, TEDTrainerMixin, BaseTrainer)
 
     def __init__(
         self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
@@ -425,11 +419,8 @@ def _read_state(checkpoint: Path, epoch: int) -> Mapping[str, Any]:
             f"{path.parent.name!r}; resume a run with TED"
         )
         raise CheckpointError(msg)
-    try:
+    with damage_refused(path):
         states = dict(torch.load(path, weights_only=True, map_location="cpu"))
-    except DAMAGE as error:
-        msg = f"{path.name!r} must be a state of TED, got {type(error).__name__}"
-        raise CheckpointError(msg) from error
     if epoch not in states:
         msg = (
             f"{path.name!r} must hold the state before epoch {epoch}, got those of "

@@ -4,8 +4,6 @@ Each function takes NumPy arrays of all samples and returns a score for each, fo
 :class:`ted_core.Static`: high is kept.
 """
 
-from __future__ import annotations
-
 from ted_core.strategies.rankings.contextual_diversity import contextual_diversity
 from ted_core.strategies.rankings.craig import craig
 from ted_core.strategies.rankings.dataset_pruning import dataset_pruning

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ted_core._validation import as_array, check_int
 from ted_core.selection._randomness import tie_hash
 from ted_core.signals import _formulas
-from ted_core.typing import Ids, Scores
+from ted_core.typing import Floats, Ids, Scores
 
 BLOCK = 5000
 """Samples of a block by default: pairs of them fit 200 MB, as a class of CIFAR-10."""
@@ -55,9 +55,11 @@ def check_matrix(
     return matrix
 
 
-def check_logits(name: str, value: object) -> NDArray[np.float32]:
+def check_logits(
+    name: str, value: object, classes: int | str = "C"
+) -> NDArray[np.float32]:
     """Return logits (n, C) of at least one sample and two classes."""
-    z = check_matrix(name, value, ("n", "C"))
+    z = check_matrix(name, value, ("n", classes))
     if z.shape[1] < _MIN_CLASSES:
         msg = f"`{name}` must have at least {_MIN_CLASSES} classes, got shape {z.shape}"
         raise ValueError(msg)
@@ -85,12 +87,9 @@ def check_labels(
     return y.astype(np.int64, copy=False)
 
 
-def log_softmax(z: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_softmax(z: NDArray[np.float32]) -> Floats:
     """Return log p of logits (m, C)."""
-    below = z.astype(np.float64)
-    below -= below.max(axis=1, keepdims=True)
-    below -= np.log(np.exp(below).sum(axis=1, keepdims=True))
-    return below
+    return np.asarray(_formulas.log_softmax(np, z.astype(np.float64)))
 
 
 class LastLayer:
@@ -104,25 +103,25 @@ class LastLayer:
         *,
         bias: bool,
         names: tuple[str, str, str] = ("features", "logits", "labels"),
+        widths: tuple[int | str, int | str] = ("D", "C"),
     ) -> None:
-        """Check the arrays, which errors call by `names`."""
-        self.logits = check_logits(names[1], logits)
+        """Check the arrays, which errors call by `names`, as of these columns."""
+        self.logits = check_logits(names[1], logits, widths[1])
         self.n, self.classes = self.logits.shape
-        self._h = check_matrix(names[0], features, (self.n, "D"))
+        self._h = check_matrix(names[0], features, (self.n, widths[0]))
+        self.widths = self._h.shape[1], self.classes
         self.labels = check_labels(names[2], labels, self.n, self.classes)
         self._bias = bias
         self.width = self._h.shape[1] + bias
 
-    def features(self, ids: Any) -> NDArray[np.float64]:
+    def features(self, ids: Any) -> Floats:
         """Return (h, 1), or h without a bias."""
         h = self._h[ids]
         out = np.ones((len(h), self.width))
         out[:, : h.shape[1]] = h
         return out
 
-    def errors(
-        self, ids: Any, logits: NDArray[Any] | None = None
-    ) -> NDArray[np.float64]:
+    def errors(self, ids: Any, logits: NDArray[Any] | None = None) -> Floats:
         """Return p - y, of other logits than the samples' own if they are given."""
         z = self.logits[ids] if logits is None else logits
         y = np.zeros(z.shape)

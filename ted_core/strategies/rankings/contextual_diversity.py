@@ -14,7 +14,7 @@ from ted_core.strategies.rankings._shared import (
     log_softmax,
     ranked,
 )
-from ted_core.typing import Ids, Scores
+from ted_core.typing import Floats, Ids, Scores
 
 __all__ = ["contextual_diversity"]
 
@@ -49,10 +49,8 @@ def contextual_diversity(
 
     Notes
     -----
-    In the paper a class of a picture is a mixture of the softmax of the picture's
-    regions that are predicted as it. A picture that is classified as a whole is one
-    region, so that the mixture is its softmax, and samples of all predictions are
-    compared. Rankings of the same seed and another `count` begin alike.
+    A picture that is classified as a whole is one of the paper's regions. Rankings of
+    the same seed and another `count` begin alike.
     O(count `block` C), less where classes are smaller; scratch space O(`block` C).
 
     References
@@ -79,7 +77,7 @@ def contextual_diversity(
     return ranked(divide(len(z), y, block=block, seed=seed), count, order)
 
 
-def _farthest_first(log_p: NDArray[np.float64], number: int) -> NDArray[np.intp]:
+def _farthest_first(log_p: Floats, number: int) -> NDArray[np.intp]:
     p = np.exp(log_p)
     nearest = np.full(len(p), np.inf)
     chosen = np.empty(number, np.intp)

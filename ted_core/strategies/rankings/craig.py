@@ -15,7 +15,7 @@ from ted_core.strategies.rankings._shared import (
     divide,
     ranked,
 )
-from ted_core.typing import Ids, Scores
+from ted_core.typing import Floats, Ids, Scores
 
 __all__ = ["craig"]
 
@@ -68,12 +68,9 @@ def craig(
 
     Notes
     -----
-    The lazy form of the greedy algorithm: the same samples, few gains computed. In
-    each block the similarity covered is at least 1 - 1/e of the most that as many
-    samples can cover. The paper trains with the number of samples that each one
-    stands for as its weight; :class:`ted_core.Static` has no weights. Rankings of the
-    same seed and another `count` begin alike.
-    O(n `block` (C + D)), scratch space of three blocks of float64 pairs.
+    The lazy form of the greedy algorithm: the same samples, few gains computed.
+    Rankings of the same seed and another `count` begin alike. The paper's weights are
+    not used. O(n `block` (C + D)), scratch space of three blocks of float64 pairs.
 
     References
     ----------
@@ -101,9 +98,7 @@ def craig(
     return ranked(parts, count, order)
 
 
-def _distances(
-    errors: NDArray[np.float64], features: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _distances(errors: Floats, features: Floats) -> Floats:
     """Return |g_i - g_j| of outer products, whose inner products are products."""
     square = errors @ errors.T
     square *= features @ features.T
@@ -115,7 +110,7 @@ def _distances(
     return np.sqrt(np.maximum(square, 0.0, out=square), out=square)
 
 
-def _medoids(distances: NDArray[np.float64], number: int) -> NDArray[np.intp]:
+def _medoids(distances: Floats, number: int) -> NDArray[np.intp]:
     """Return the greedy order of facility location: largest gain, then the first."""
     # A gain can only fall as samples are chosen, by its rounded sum too: each entry is
     # no larger than before. So an old gain that is below a new one need not be renewed.

@@ -14,7 +14,7 @@ from ted_core.strategies.rankings._shared import (
     log_softmax,
     ranked,
 )
-from ted_core.typing import Ids, Scores
+from ted_core.typing import Floats, Ids, Scores
 
 __all__ = ["dataset_pruning"]
 
@@ -72,10 +72,8 @@ def dataset_pruning(
     Notes
     -----
     H is the Hessian of the mean loss in the last layer as a Kronecker product, of the
-    means of diag(p) - p p' and of (h, 1) (h, 1)'. The paper solves the choice of many
-    by simulated annealing. The sum over all blocks is no longer than the sums of the
-    blocks together. O(n `block` (C + D) + D^3), and O(n C D) for `bound`; scratch
-    space of two blocks of float64 pairs.
+    means of diag(p) - p p' and of (h, 1) (h, 1)'. O(n `block` (C + D) + D^3), and
+    O(n C D) for `bound`; scratch space of two blocks of float64 pairs.
 
     References
     ----------
@@ -127,7 +125,7 @@ class _Influences:
         self._outer = _damped(outer / layer.n, damping, least=1e-12)
         self._inner = _damped(inner / layer.n, damping)
 
-    def __call__(self, ids: Ids) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def __call__(self, ids: Ids) -> tuple[Floats, Floats]:
         """Return both factors, shapes (m, C) and (m, D)."""
         outer = _solved(self._outer, self._layer.errors(ids) / self._layer.n)
         return outer, _solved(self._inner, self._layer.features(ids))
@@ -143,22 +141,16 @@ class _Influences:
         return ids.size
 
 
-def _damped(
-    matrix: NDArray[np.float64], damping: float, *, least: float = 0.0
-) -> NDArray[np.float64]:
+def _damped(matrix: Floats, damping: float, *, least: float = 0.0) -> Floats:
     mean = max(float(np.trace(matrix)) / len(matrix), least)
     return matrix + damping * (mean or 1.0) * np.eye(len(matrix))
 
 
-def _solved(
-    matrix: NDArray[np.float64], rows: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _solved(matrix: Floats, rows: Floats) -> Floats:
     return np.asarray(np.linalg.solve(matrix, rows.T).T, np.float64)
 
 
-def _least_sums(
-    outer: NDArray[np.float64], inner: NDArray[np.float64], number: int
-) -> NDArray[np.intp]:
+def _least_sums(outer: Floats, inner: Floats, number: int) -> NDArray[np.intp]:
     """Return the greedy order in which the sum of outer products stays the shortest."""
     products = outer @ outer.T
     products *= inner @ inner.T

@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ted_core.strategies.rankings._shared import (
-    check_logits,
-    check_matrix,
-    row_blocks,
-)
+from ted_core.strategies.rankings._shared import check_logits, check_matrix, row_blocks
 from ted_core.typing import Scores
 
 __all__ = ["deepfool"]
@@ -42,10 +38,8 @@ def deepfool(logits: ArrayLike, weights: ArrayLike) -> Scores:
 
     Notes
     -----
-    Exact, for the boundary of a linear head is made of planes; DeepFool follows the
-    network down to its input in steps of this kind. The label plays no part. Equal
-    distances stay equal, and :class:`ted_core.Static` breaks ties. O(n C + C^2 D),
-    in scratch space of blocks of samples and two copies of `weights`.
+    Exact, for the boundary of a linear head is made of planes. The label plays no part.
+    O(n C + C^2 D), in scratch space of blocks of samples and two copies of `weights`.
 
     References
     ----------

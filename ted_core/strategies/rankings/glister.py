@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ted_core._validation import check_bool, check_int, check_real
 from ted_core.strategies.rankings._shared import LastLayer, check_count, hash_order
-from ted_core.typing import Scores
+from ted_core.typing import Floats, Scores
 
 __all__ = ["glister"]
 
@@ -85,8 +85,9 @@ def glister(
                 f"{type(held_out).__name__}"
             )
             raise TypeError(msg)
-        held = LastLayer(*held_out, bias=with_bias, names=_HELD_OUT)
-        _check_alike(layer, held)
+        held = LastLayer(
+            *held_out, bias=with_bias, names=_HELD_OUT, widths=layer.widths
+        )
     count = check_count(count, layer.n)
     step = check_real("rate", rate, low=0, high=np.inf, closed="left") / count
     rounds = min(check_int("refreshes", refreshes, minimum=1), count)
@@ -106,20 +107,7 @@ def glister(
     return scores
 
 
-def _check_alike(layer: LastLayer, held: LastLayer) -> None:
-    for name, own, other in (
-        (_HELD_OUT[0], layer.width, held.width),
-        (_HELD_OUT[1], layer.classes, held.classes),
-    ):
-        if own != other:
-            msg = (
-                f"`{name}` must have as many columns as that of the training samples, "
-                f"got {other - own:+d}"
-            )
-            raise ValueError(msg)
-
-
-def _slope(held: LastLayer, moved: NDArray[np.float64]) -> NDArray[np.float64]:
+def _slope(held: LastLayer, moved: Floats) -> Floats:
     """Return the gradient of the mean held-out loss at theta - moved."""
     total = np.zeros_like(moved)
     for part in held.blocks(held.n):
@@ -129,9 +117,7 @@ def _slope(held: LastLayer, moved: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
-def _products(
-    layer: LastLayer, ids: NDArray[np.int64], slope: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _products(layer: LastLayer, ids: NDArray[np.int64], slope: Floats) -> Floats:
     """Return <slope, g> of some samples."""
     gains = np.empty(ids.size)
     for part in layer.blocks(ids.size):

@@ -16,7 +16,7 @@ __all__ = ["backed_up", "run"]
 N, EPOCHS, BATCH = 400, 6, 20
 
 
-def begin(model=None, kind=TED, dropout=0.2, **options):
+def begin(model=None, kind=TED, **options):
     """Give a model, new or read from a file, and its session; no operation before."""
     keras.utils.set_random_seed(1)
     x = np.random.default_rng(0).normal(size=(N, 5)).astype("float32")
@@ -25,7 +25,7 @@ def begin(model=None, kind=TED, dropout=0.2, **options):
         layers = [
             keras.Input((5,)),
             keras.layers.Dense(16, activation="relu"),
-            keras.layers.Dropout(dropout, seed=3),
+            keras.layers.Dropout(0.2),
             keras.layers.Dense(3),
         ]
         model = keras.Sequential(layers)
@@ -46,11 +46,6 @@ def begin(model=None, kind=TED, dropout=0.2, **options):
         **options,
     )
     return model, ted
-
-
-def seeds(model):
-    """Give the states of dropout and its like, which Keras does not save."""
-    return [v for v in model.variables if "seed_generator" in v.path]
 
 
 class Step(keras.callbacks.Callback):
@@ -78,7 +73,6 @@ class Keep(keras.callbacks.Callback):
             new = self.folder / "new"
             new.mkdir(exist_ok=True)
             self.model.save(new / "model.keras")
-            np.save(new / "seeds.npy", [np.asarray(v) for v in seeds(self.model)])
             self.ted.save(new / "ted.npz")
             new.replace(self.folder / f"epoch-{epoch + 1:03d}")
             for older in sorted(self.folder.glob("epoch-*"))[:-1]:
@@ -91,10 +85,6 @@ def run(folder, watch, _rank=0):
     model, ted = begin(saved[-1] / "model.keras" if saved else None)
     if saved:
         ted.load_state_dict(load_state(saved[-1] / "ted.npz"))
-        for variable, value in zip(
-            seeds(model), np.load(saved[-1] / "seeds.npy"), strict=True
-        ):
-            variable.assign(value)
     callbacks = [ted, Keep(ted, folder, watch), Step(watch)]
     model.fit(
         ted.data,
@@ -155,7 +145,7 @@ def digest(parts):
 
 def backed_up(folder, watch, _rank=0):
     """Train with ``backup=`` beside ``BackupAndRestore``."""
-    model, ted = begin(kind=WatchedTED, dropout=0.0, backup=folder / "ted.npz")
+    model, ted = begin(kind=WatchedTED, backup=folder / "ted.npz")
     ted.watch = watch
     model.fit(
         ted.data,

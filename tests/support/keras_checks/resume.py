@@ -88,6 +88,30 @@ def backup_and_restore_beside_a_backup():
         assert not list(Path(folder).rglob("*.npz*"))
 
 
+def random_layers_go_on():
+    def make(seed=1):
+        inner = fresh().layers
+        keras.utils.set_random_seed(seed)
+        layers = [keras.layers.GaussianNoise(0.1), keras.layers.Dropout(0.3)]
+        model = keras.Sequential([keras.Input((4,)), *layers, *inner])
+        model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.1), "mse")
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    never = straight(make=make)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def begin(seed):
+            model = make(seed)
+            ted = session(model, data(), backup=f"{folder}/ted.npz")
+            return model, ted, keras.callbacks.BackupAndRestore(f"{folder}/keras")
+
+        killed(*begin(1), KillAfter(PRUNED))
+        model, ted, backup = begin(2)  # other numbers, as in a new process
+        fit(ted, model, backup)
+        same(never, (model, ted))
+
+
 def a_kill_between_the_two_savings():
     class Slow(keras.callbacks.BackupAndRestore):
         def on_epoch_end(self, epoch, logs=None):
@@ -260,6 +284,7 @@ def resumed_after(is_last, given=None, *, never=None, make=fresh, **options):
 
 CHECKS = (
     backup_and_restore_beside_a_backup,
+    random_layers_go_on,
     a_kill_between_the_two_savings,
     two_kills_between_the_two_savings,
     a_kill_after_the_last_epoch,

@@ -1,7 +1,5 @@
 """TED in Hugging Face's ``Trainer``; needs the extra ``transformers``."""
 
-from __future__ import annotations
-
 from ted_torch.integrations.transformers.trainer import (
     TEDTrainer,
     TEDTrainerMixin,

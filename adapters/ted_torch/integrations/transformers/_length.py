@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
 from ted_core import TedWarning, steps_for
 from ted_core._validation import MAX_EPOCHS
-from ted_core.config import (
-    RunConfig,
-    RunOptions,
-    make_config,
-    max_visited,
-    steps_of,
-)
+from ted_core.config import RunConfig, RunOptions, make_config, max_visited, steps_of
 from ted_core.schedules import StepOptions
 
 
 def planned_length(
     args: Any, n: int, batch_size: int, steps: StepOptions, options: Mapping[str, Any]
 ) -> tuple[int, int | None]:
-    """Return the epochs to plan, and the optimizer steps if the last one is cut.
-
-    As in the trainer, `max_steps` goes before `num_train_epochs`. A run of `max_steps`
-    is planned over the fewest epochs that have as many steps.
-    """
+    """Return the epochs to plan, and the optimizer steps if the last one is cut."""
+    # A run of `max_steps` is planned over the fewest epochs that have as many steps.
     if args.max_steps <= 0 and args.num_train_epochs == int(args.num_train_epochs):
         return int(args.num_train_epochs), None
 
@@ -59,16 +51,10 @@ def planned_length(
         return epochs, count(epochs) - last + math.ceil(share * last)
     # No epoch has more steps than one of all data.
     least = 2 if shortest.keep_ratios[0] == 1 else 1
-    few = max(args.max_steps // steps_for(n, batch_size, **steps), least)
-    many = few
+    few = many = max(args.max_steps // steps_for(n, batch_size, **steps), least)
     while count(many) < args.max_steps:
         few, many = many, min(2 * many, MAX_EPOCHS)
-    while few < many:
-        middle = (few + many) // 2
-        if count(middle) < args.max_steps:
-            few = middle + 1
-        else:
-            many = middle
+    few += bisect_left(range(few, many), args.max_steps, key=count)
     total = count(few)
     begun = total - _last(planned(few), batch_size, steps)
     if args.max_steps <= begun:

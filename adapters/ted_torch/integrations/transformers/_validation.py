@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import warnings
 from collections.abc import Mapping
 from types import CodeType
 from typing import Any
@@ -13,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from transformers import Trainer
 
-from ted_core import TedWarning
 from ted_core.config import RunConfig
-from ted_torch._validation import check_even_batches, check_trainer_options
+from ted_core.errors import warn_caller
+from ted_torch._validation import check_even_batches
 
 _HOOKS = (
     "_init_training_state",
@@ -26,7 +25,6 @@ _HOOKS = (
 # Losses of TRL's that are no mean over samples.
 _COUPLED = ("aot", "aot_unpaired", "sft")
 BY_LENGTH = "group_by_length"
-_TAKEN = ("epochs", "device", "num_replicas", "rank", "ids")
 
 
 def check_hooks(trainer: object) -> None:
@@ -39,18 +37,6 @@ def check_hooks(trainer: object) -> None:
             "the page of the integration says which versions do"
         )
         raise ImportError(msg)
-
-
-def check_bases(cls: type, mixin: type) -> None:
-    """Refuse a trainer before the mixin in the order of methods."""
-    for base in cls.__mro__[: cls.__mro__.index(mixin)]:
-        if issubclass(base, Trainer) and not issubclass(base, mixin):
-            msg = (
-                f"`{cls.__name__}` must have {mixin.__name__} first among its base "
-                f"classes, got {base.__name__} before it; write `class {cls.__name__}"
-                f"({mixin.__name__}, {base.__name__})`"
-            )
-            raise TypeError(msg)
 
 
 def check_loss_methods(cls: Any, mixin: Any) -> str:
@@ -79,12 +65,6 @@ def _goes_on(method: object) -> bool:
             return True
         codes += [one for one in code.co_consts if isinstance(one, CodeType)]
     return False
-
-
-def check_options(ted: object) -> dict[str, Any]:
-    """Return a copy of the user's options; some of them the trainer gives itself."""
-    remedy = "set it in `TrainingArguments`"
-    return check_trainer_options(ted, _TAKEN, framework="a trainer", remedy=remedy)
 
 
 def check_arguments(trainer: Any) -> None:
@@ -199,24 +179,22 @@ def missing(name: str, columns: Any, outputs: Any, model: object) -> str:
 
 def warn_of_other_loss(ours: float, theirs: float, model: object) -> None:
     """Warn that the samples' losses do not make the framework's."""
-    msg = (
+    warn_caller(
         f"the samples' losses must make the loss of the trainer and its "
         f"{type(model).__name__}, {theirs:.6g} in the first step, got {ours:.6g}: what "
         "the framework weighs, shifts or adds is not trained on; override "
         "`sample_losses`"
     )
-    warnings.warn(msg, TedWarning, stacklevel=4)
 
 
 def warn_of_means(batches: int, model: object) -> None:
     """Warn of a model whose accumulated batches the plain trainer adds up."""
-    msg = (
+    warn_caller(
         f"{type(model).__name__} returns the mean of a batch, and the plain trainer "
         f"adds up those of a step's {batches} batches; here a step has their mean, "
         f"and a gradient {batches} times smaller: SGD and `max_grad_norm` notice, "
         "Adam hardly does"
     )
-    warnings.warn(msg, TedWarning, stacklevel=4)
 
 
 def own_lengths(sampler: Any) -> list[int]:
@@ -277,9 +255,8 @@ def warn_of_regression(model: Any, config: RunConfig) -> None:
     problem = getattr(settings, "problem_type", None)
     one_output = problem is None and getattr(settings, "num_labels", 0) == 1
     if problem == "regression" or one_output:
-        msg = (
+        warn_caller(
             "the mask gradient at the output of a regression is 2 z (z - y), low for "
             "each prediction near 0: take ted={'method': 'ted_loss', ...}, or override "
             "`sample_losses` with another site"
         )
-        warnings.warn(msg, TedWarning, stacklevel=3)

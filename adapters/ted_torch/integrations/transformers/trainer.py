@@ -15,25 +15,31 @@ from torch.utils.data import DataLoader, RandomSampler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
-from ted_core import CheckpointError, run_metrics, steps_for
+from ted_core import CheckpointError, atomic_write, run_metrics, steps_for
 from ted_core.config import RunOptions
 from ted_core.schedules import StepOptions
 from ted_torch._losses import mean_loss, per_sample
-from ted_torch._state import gather_state, own_state
-from ted_torch._validation import check_prunes, count_items
-from ted_torch.data import WithIds
-from ted_torch.integrations.transformers import (
-    _checkpoint,
-    _length,
-    _losses,
-    _validation,
+from ted_torch._state import check_saved, damage_refused, gather_state, own_state
+from ted_torch._validation import (
+    check_bases,
+    check_prunes,
+    check_trainer_options,
+    count_items,
 )
-from ted_torch.integrations.transformers._batches import IdColumn, split_ids
-from ted_torch.integrations.transformers._watch import Watch, documents_of
+from ted_torch.data import WithIds, options_of
+from ted_torch.integrations.transformers import _length, _losses, _validation
+from ted_torch.integrations.transformers._batches import (
+    IdColumn,
+    Watch,
+    documents_of,
+    split_ids,
+)
 from ted_torch.session import TED
 
 __all__ = ["TEDTrainer", "TEDTrainerMixin", "TrainerOptions"]
 
+_TAKEN = ("epochs", "device", "num_replicas", "rank", "ids")
+_STATE = "ted.pt"  # the sessions of all processes, in a checkpoint's folder
 # How far the samples' losses may be from the framework's: half precision rounds.
 _NEAR, _NEAR_IN_HALF = 1e-3, 2e-2
 
@@ -85,12 +91,14 @@ class TEDTrainerMixin(_Trainer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse base classes in the other order."""
         super().__init_subclass__(**kwargs)
-        _validation.check_bases(cls, TEDTrainerMixin)
+        check_bases(cls, TEDTrainerMixin, Trainer)
 
     def __init__(
         self, *args: Any, ted: TrainerOptions | None = None, **kwargs: Any
     ) -> None:
-        self._options = _validation.check_options(ted)
+        self._options = check_trainer_options(
+            ted, _TAKEN, framework="a trainer", remedy="set it in `TrainingArguments`"
+        )
         self._allow = tuple(self._options.pop("allow", ()))
         _validation.check_hooks(super())
         # The base class whose `compute_loss` is not Trainer's, if there is one.
@@ -197,9 +205,15 @@ class TEDTrainerMixin(_Trainer):
 
     def _load_session(self, folder: str | os.PathLike[str]) -> bool:
         """Take over the session of a checkpoint; tell whether it extends that run."""
-        saved, self._done = _checkpoint.read(
-            folder, self._facts(), process=self.args.process_index
-        )
+        facts = self._facts()
+        path = _find_state(Path(folder), facts["world_size"], self.args.process_index)
+        with damage_refused(path):
+            file = torch.load(path, weights_only=True, map_location="cpu")
+            saved = dict(file["session"])
+            found = {name: int(file["facts"][name]) for name in (*facts, "updates")}
+        for name, here in facts.items():
+            check_saved(name, found[name], here)
+        self._done = found["updates"]
         state = own_state(saved, self.ted.ranks)
         try:
             self.ted.load_state_dict(state, allow=self._allow)
@@ -301,12 +315,15 @@ class TEDTrainerMixin(_Trainer):
         """
         ted, args = self.ted, self.args
         self._close_trained_epoch()  # where a run may be extended
-        updates = self.state.global_step - self._epoch_start
+        facts = {**self._facts(), "updates": self.state.global_step - self._epoch_start}
         state = gather_state(
             ted.state_dict(every_process=True), ted.ranks, device=args.device
         )
         if args.should_save:
-            _checkpoint.write(folder, state, {**self._facts(), "updates": updates})
+            target = Path(folder) / _STATE
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(target) as file:
+                torch.save({"facts": facts, "session": state}, file)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save a checkpoint, the session in it before anything is done with it."""
@@ -320,18 +337,12 @@ class TEDTrainerMixin(_Trainer):
         """Return the trainer's own loader, of the kept samples and with their ids."""
         made = super().get_train_dataloader()
         batches = _validation.own_batches(made, self.ted.pruner.n)
+        own = {"batch_size": batches.batch_size, "drop_last": batches.drop_last}
         loader: DataLoader[Any] = DataLoader(
             WithIds(made.dataset),
-            batch_size=batches.batch_size,
             sampler=self.ted.sampler,
-            drop_last=batches.drop_last,
             collate_fn=IdColumn(made.collate_fn),
-            num_workers=made.num_workers,
-            pin_memory=made.pin_memory,
-            worker_init_fn=made.worker_init_fn,
-            multiprocessing_context=made.multiprocessing_context,
-            prefetch_factor=made.prefetch_factor,
-            persistent_workers=made.persistent_workers,
+            **{**options_of(made), **own, "generator": None},
         )
         self.accelerator.even_batches = True  # some trainers leave a last batch uneven
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
@@ -553,6 +564,24 @@ class TEDTrainerMixin(_Trainer):
                 logs["ted/scaled_loss"] = scaled / steps
                 self._scaled, self._logged = 0.0, self.state.global_step
         super().log(logs, *args, **kwargs)
+
+
+def _find_state(folder: Path, world_size: int, process: int) -> Path:
+    """Return the file of the sessions in a checkpoint's folder."""
+    path = folder / _STATE
+    # Older files hold one process each.
+    older = folder / f"ted_{process}.pt"
+    if world_size > 1 and not path.is_file() and older.is_file():
+        path = older
+    if not path.is_file():
+        there = sorted(path.name for path in folder.glob("ted*.pt"))
+        msg = (
+            f"a checkpoint must hold {_STATE!r} for a world size of {world_size}, got "
+            f"{there or 'none'} in {folder.name!r}; resume with the world size that "
+            "saved, from a run with TED"
+        )
+        raise CheckpointError(msg)
+    return path
 
 
 class TEDTrainer(TEDTrainerMixin, Trainer):
