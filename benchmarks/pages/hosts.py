@@ -17,16 +17,17 @@ TEXT = """# The frameworks' own scripts
 
 The pages of the frameworks show loops that follow the scripts of their projects. Here
 the scripts themselves ran, on tiny data that were generated, with the lines of the page
-and nothing else changed. Only what a script needs here in any case, such as local data in
-place of a download or fewer epochs, was changed in both. In each of them
+and nothing else changed. Only what a script needs here in any case, such as local data
+in place of a download or fewer epochs, was changed in both. In each of them
 
 - the samples that went forward are those that were planned, counted by hooks in the
   framework and not by the library;
 - the learning rate ends where it ends in the script as it is.
 
 The last column tells what became of a run that was killed by SIGKILL after a
-checkpoint, and resumed by the script's own option or by the page's lines. Its weights are compared bit for bit
-with those of a run that was never stopped. A script without a way to resume begins anew.
+checkpoint, and resumed by the script's own option or by the page's lines. Its weights
+are compared bit for bit with those of a run that was never stopped. A script without a
+way to resume begins anew.
 
 {table}
 
