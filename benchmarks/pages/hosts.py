@@ -27,7 +27,7 @@ in place of a download or fewer epochs, was changed in both. In each of them
 The last column tells what became of a run that was killed by SIGKILL after a
 checkpoint, and resumed by the script's own option or by the page's lines. Its weights
 are compared bit for bit with those of a run that was never stopped. A script without a
-way to resume begins anew.
+way to resume begins anew; "as it is" says what becomes of it without our lines.
 
 {table}
 

@@ -141,6 +141,7 @@ def test_a_data_module_may_hold_the_loader(plain):
 def test_data_that_setup_makes_come_from_a_function(plain):
     class Late(Classifier):
         def setup(self, stage):
+            del stage
             self.data = labelled(N)
 
         def configure_callbacks(self):

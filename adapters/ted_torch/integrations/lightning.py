@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
@@ -46,7 +46,8 @@ class _EpochSampler(DistributedSampler[Any]):
     # Lightning lets a `DistributedSampler` share the data out by itself.
 
     def __init__(self) -> None:
-        super().__init__(range(1), num_replicas=1, rank=0)  # the session has the data
+        nothing = cast("Any", range(1))  # the session has the data
+        super().__init__(nothing, num_replicas=1, rank=0)
         self.session: TED[Any] | None = None
         self.make: Callable[[], TED[Any]] | None = None
 
@@ -144,9 +145,10 @@ class TEDCallback(Callback, Generic[Item]):
     ) -> None:
         check_no_shard(options, "Lightning")
         self._allow = tuple(allow)
-        self._data, self._ids = dataset, ids
+        self._data = cast("Any", dataset)
+        self._ids = ids
         if hasattr(dataset, "__getitem__") or not callable(dataset):
-            self.dataset = WithIds(dataset, ids=ids)
+            self.dataset = WithIds(self._data, ids=ids)
         self.sampler = _EpochSampler()
         self._buffer, self._options = buffer, options
         self._accumulation, self._fits = 1, False
@@ -155,8 +157,7 @@ class TEDCallback(Callback, Generic[Item]):
     @cached_property
     def dataset(self) -> WithIds[Item]:
         """Hands out ``(id, item)``, or items with their `ids`."""
-        make: Any = self._data  # a data set as such is here already
-        return WithIds(make(), ids=self._ids)
+        return WithIds(self._data(), ids=self._ids)
 
     @property
     def session(self) -> TED[Item]:

@@ -66,10 +66,10 @@ def rows(value):
     if hasattr(value, "ndim"):
         return len(value) if value.ndim else None
     if isinstance(value, list | tuple) and value:
-        if hasattr(value[0], "values"):  # the columns of a batch
+        if hasattr(value[0], "items"):  # the columns of a batch
             return rows(value[0])
         return len(value) if rows(value[0]) is not None else None
-    values = value.values() if hasattr(value, "values") else ()
+    values = value.values() if hasattr(value, "items") else ()
     return next((n for n in map(rows, values) if n is not None), None)
 
 
