@@ -416,7 +416,7 @@ SCRIPTS = {
         needed={"text_classification_with_transformer.py": NEEDED_TRANSFORMER},
         arguments="{data}/reviews.npz",
         data=reviews,
-        remark="Keras saves no states of dropout.",
+        remark="Keras alone saves no states of dropout.",
     ),
     "trainer_pattern": Script(
         **KERAS,
@@ -425,7 +425,7 @@ SCRIPTS = {
         needed={"trainer_pattern.py": NEEDED_PATTERN},
         arguments="{data}/digits.npz",
         data=arrays,
-        remark="Keras saves no states of dropout.",
+        remark="Keras alone saves no states of dropout.",
     ),
     "mnist_classifier": Script(
         page="jax",

@@ -354,8 +354,8 @@ SCRIPTS = {
         "--remove_unused_columns False --save_strategy epoch",
         data=pictures,
         resume="--resume_from_checkpoint {out}/run/checkpoint-12",
-        remark="From a checkpoint within an epoch neither goes on with the same crops: "
-        "the Trainer's loader reads a batch ahead.",
+        remark="It does not resume to the same weights as it is, within an epoch and "
+        "between two.",
         packages=("torch", "transformers"),
     ),
     "run_glue_no_trainer": Script(

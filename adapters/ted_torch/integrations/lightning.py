@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Generic, TypeVar, Unpack, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -148,17 +148,20 @@ class TEDCallback(Callback, Generic[Item]):
         self._allow = tuple(allow)
         self._data = cast("Any", dataset)
         self._ids = ids
+        self._wrapped: WithIds[Item] | None = None
         if hasattr(dataset, "__getitem__") or not callable(dataset):
-            self.dataset = WithIds(self._data, ids=ids)
+            self._wrapped = WithIds(self._data, ids=ids)
         self.sampler = _EpochSampler()
         self._buffer, self._options = buffer, options
         self._accumulation, self._fits = 1, False
         self._device: Any = None
 
-    @cached_property
+    @property
     def dataset(self) -> WithIds[Item]:
         """Hands out ``(id, item)``, or items with their `ids`."""
-        return WithIds(self._data(), ids=self._ids)
+        if self._wrapped is None:
+            self._wrapped = WithIds(self._data(), ids=self._ids)
+        return self._wrapped
 
     @property
     def session(self) -> TED[Item]:
