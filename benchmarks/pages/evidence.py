@@ -46,7 +46,7 @@ LOOKS = {
     "soft_margin": (GREEN, "o"),
     "ted_loss": (ORANGE, "^"),
     "importance": (PINK, "P"),
-    "soft_margin, unscaled": (YELLOW, "X"),
+    "importance, constant half": (YELLOW, "X"),
     "ted": (GREY, "*"),
     "random, constant half": (BROWN, "<"),
 }
@@ -72,6 +72,7 @@ TOLD = {
     (RANDOM, 0.5): "a random half, `random`",
     ("soft_margin", 0.5): "`soft_margin`",
     ("ted_loss", 0.5): "`ted_loss`",
+    ("importance, constant half", 0.5): "`importance`, half in each epoch",
 }
 FRONT_PAGES = HERE.parents[1] / "README.md", HERE.parents[1] / "docs" / "index.md"
 MARK, END = "<!-- made by benchmarks/pages/evidence.py -->", "<!-- end -->"
@@ -569,12 +570,9 @@ def opening(found):
             rows.setdefault((row.arm, row.budget), []).append(
                 f"{row.mean:.2f} ({row.sd:.2f})"
             )
-    arms = [
-        (FULL, 1.0),
-        *((arm, 0.5) for arm in (FULL, RANDOM, "soft_margin", "ted_loss")),
-    ]
     lines = [
-        [TOLD[key], "100 %" if key[1] == 1 else "50 %", *rows[key]] for key in arms
+        [words, "100 %" if key[1] == 1 else "50 %", *rows[key]]
+        for key, words in TOLD.items()
     ]
     n = alternatives(len(result.seeds) for result in settings)
     head = [f"accuracy, % (sd), {n} seeds", "samples", *SHOWN.values()]
