@@ -612,9 +612,9 @@ def curve(name, result, ink):
     axes.set(
         xlabel=f"samples processed (bars: 95 % of the mean of {n} seeds)",
         ylabel="accuracy, %",
-        title=SETTINGS[name].title,
         xlim=(0, 1.06 * total),
     )
+    axes.set_title(SETTINGS[name].title, fontsize="medium")
     figure.legend(loc="outside right upper")
     return figure
 
