@@ -34,8 +34,9 @@ way to resume begins anew; "as it is" says what becomes of it without our lines.
 {remarks}
 
 A row's record in `benchmarks/hosts/records` has the commit, the checksums of the
-files, the command line and the versions. The scripts are not part of this
-project. With a folder of checkouts, this runs them again:
+files, the command line and the versions. The files of transformers and of keras-io
+were read from forks: the checksums tell which they were. The scripts are not part of
+this project. With a folder of checkouts, this runs them again:
 
 ```text
 python benchmarks/hosts/run.py --sources FOLDER

@@ -27,6 +27,7 @@ def a_callback_is_a_session(data: Dataset[Tensor], z: Tensor, ids: Tensor) -> No
     state = assert_type(ted.state_dict(), dict[str, Any])
     ted.load_state_dict(state)
     TEDCallback(data, ids=("target", "id"))
+    assert_type(TEDCallback(lambda: data), TEDCallback[Tensor])
 
 
 def a_stateful_loader_takes_a_session_or_a_callback(
