@@ -391,6 +391,7 @@ SCRIPTS = {
         arguments="",
         data=fashion,
         packages=("torch", "ray"),
+        framework="ray",
         environment={
             "HOME": "{data}",
             "RAY_AUTH_MODE": "disabled",

@@ -127,6 +127,11 @@ def watch_torch():
 
         step = Optimizer.step
         Optimizer.step = lambda self: stepped(self, step(self))
+    if os.environ["TED_FRAMEWORK"] == "ray":  # which ends its workers by force
+        import ray.train  # noqa: PLC0415
+
+        report = ray.train.report
+        ray.train.report = lambda *a, **k: (ended(), report(*a, **k))[1]
     atexit.register(ended)
 
 
@@ -152,7 +157,7 @@ if "TED_WATCH" in os.environ and of_these:
     keep_pruners()
     random.seed(0)  # for scripts that take no seed
     np.random.seed(0)  # noqa: NPY002
-    if os.environ["TED_FRAMEWORK"] in {"torch", "fastai"}:
+    if os.environ["TED_FRAMEWORK"] in {"torch", "fastai", "ray"}:
         watch_torch()
     else:
         watch_module(os.environ["TED_FRAMEWORK"])
