@@ -365,13 +365,14 @@ def _states_in_folder(folder: Path) -> list[Found]:
             return found
         if errors and pattern != _LIKELY[-1]:
             raise errors[0]
-    shown = f"{names[:5]}" + (f" and {len(names) - 5} more" if names[5:] else "")
+    shown = f"{names[:5]}" if names else "no file"
+    shown += f" and {len(names) - 5} more" if names[5:] else ""
     msg = (
         f"`{folder}` must be a file or a checkpoint's folder with a session, as "
         f"`ted.pt`, `ted.npz` or `custom_checkpoint_0.pkl`, got {shown}"
     )
     inside = [one.name for one in folder.iterdir() if one.is_dir()]
-    inside = [name for name in inside if re.fullmatch(r"checkpoint[-_]\d+", name)]
+    inside = [name for name in inside if re.fullmatch(r".*\D\d+", name)]
     if inside:
         last = max(inside, key=lambda name: (len(name), name))  # 10 behind 5
         msg += f"; give one of its {len(inside)} checkpoints, `{folder / last}` say"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -98,10 +99,21 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 def check_kind(name: str, value: object, kind: type) -> None:
     """Refuse what is no instance of a protocol; a class is none."""
     if isinstance(value, type) or not isinstance(value, kind):
-        msg = f"`{name}` must be a {kind.__name__}, got {value!r}"
+        msg = f"`{name}` must be a {kind.__name__}, got {short(value)}"
         if isinstance(getattr(value, name, None), kind):
             msg += f"; give its `.{name}`"  # a session's, of its pruner
+        elif name == "pruner" and isinstance(value, Mapping | str | os.PathLike):
+            msg += (
+                "; a saved state goes into a session with the run's options, "
+                "`session.load_state_dict(state)`, and `ted inspect FILE` reads a file"
+            )
         raise TypeError(msg)
+
+
+def short(value: object, limit: int = 80) -> str:
+    """Return a value's text, or of a long one its type."""
+    text = repr(value)
+    return text if len(text) <= limit else f"a {type(value).__name__}"
 
 
 def as_array(name: str, value: Any, *, kinds: str = "") -> NDArray[Any]:

@@ -320,6 +320,8 @@ def _check_format(state: Mapping[str, Any], where: str = "") -> None:
     saved, version = state.get("format"), state.get("version")
     if not isinstance(saved, str) or saved != FORMAT:
         msg = f"`format` must be {FORMAT!r}, saved {saved!r}{where}"
+        if str(saved).startswith("ted_"):
+            msg += "; load it into a session like the one that saved it"
         raise CheckpointError(msg)
     if type(version) is not int or not 1 <= version <= VERSION:
         msg = (
@@ -480,7 +482,10 @@ def _read(file: BinaryIO) -> State:
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if name == member.filename or name in state:
-                _refuse(file, f"got the member {member.filename!r}")
+                found = f"got the member {member.filename!r}"
+                if name.endswith("/data.pkl"):
+                    found = "got one of torch.save: read that with `torch.load`"
+                _refuse(file, found)
             with archive.open(member) as stream:
                 array = np.lib.format.read_array(stream, allow_pickle=False)
             state[name] = array if array.ndim else array.item()

@@ -213,7 +213,10 @@ def _plan(arguments: argparse.Namespace) -> None:
     }
     visited = max_visited(run, run.keep_ratios)
     total = steps_of(run, visited, arguments.batch_size, **loader)
-    single = single_sample_warning(run, visited, arguments.batch_size, **loader)
+    then = "which `BatchNorm1d` refuses: give `--multiple-of {}`, or `--drop-last`"
+    single = single_sample_warning(
+        run, visited, arguments.batch_size, then=then, **loader
+    )
     if single:
         warn_caller(single)
     saved = planned_save_ratio(

@@ -22,7 +22,6 @@ from ted_torch.data import TEDSampler, find_ids
 
 # What a trainer's batches call the ids.
 _IDS = "ted_ids"
-_MAX_ACCUMULATION = 64
 _MAX_SHAPES = 2
 _MAX_LISTED = 5
 
@@ -215,8 +214,7 @@ class _Check:
         """Tell what workers that live on from epoch to epoch keep."""
         if getattr(self._loader, "persistent_workers", False):
             self.lines.append(
-                "workers: persistent; a resumed run augments with other random "
-                "numbers, and their copies of the data set hear of no `set_epoch`"
+                "workers: persistent; a resumed run augments with other random numbers"
             )
 
     def _draw(self) -> Any:
@@ -266,13 +264,14 @@ class _Check:
             length = scheduler.T_max if scheduler.T_max >= epochs else None
         elif isinstance(scheduler, lr_scheduler.LinearLR | lr_scheduler.PolynomialLR):
             length, warms_up = scheduler.total_iters, True
-        batches = self._batches_of(length)
+        # A loop may also accumulate over the end of an epoch.
+        fits = length in {steps, self._steps(1) // self._accumulation}
         if length is None:
             says = f"does not tell its end; make it end at step {steps}"
         elif length == epochs != steps:
             says = f"over {length} epochs"
-        elif batches:
-            says = f"over {length} steps" + f", {batches} batches each" * (batches > 1)
+        elif fits:
+            says = f"over {length} steps"
         elif warms_up and length < steps:
             says = f"over the first {length} steps"
         else:
@@ -281,7 +280,10 @@ class _Check:
             if self._accumulation > 1:
                 given += f", accumulation={self._accumulation}"
             else:
-                more = ", with `accumulation=` if a step takes several batches"
+                more = (
+                    ", with `accumulation=k` for `check`, too, if a step takes k "
+                    "batches"
+                )
             end = "its rate never gets to its end"
             self.problems.append(
                 f"`scheduler` must be planned for the run's {steps} steps, got "
@@ -290,15 +292,6 @@ class _Check:
             )
             return
         self.lines.append(f"scheduler: {name} {says}")
-
-    def _batches_of(self, length: int | None) -> int:
-        """Return of how many batches a step is if there are so many; 0 if of none."""
-        given = self._accumulation
-        for k in [given] if given > 1 else range(1, _MAX_ACCUMULATION + 1):
-            # A loop may also accumulate over the end of an epoch.
-            if length in {self._steps(k), self._steps(1) // k}:
-                return k
-        return 0
 
     def optimizer(self, optimizer: Any) -> None:
         """Tell what 1 / r_t does to an optimizer's step."""

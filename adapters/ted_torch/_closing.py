@@ -58,7 +58,7 @@ def _observe(recorder: StepRecorder, *, optional: bool = False) -> dict[str, Any
     if not (facts.samples or facts.wrong or facts.lost):
         return {}
     facts.check(pruner.n, plan.epoch, needs_values=pruner.config.strategy.uses_scores)
-    warn_of(recorder.symptoms, plan.epoch, pruner.config.signal)
+    warn_of(recorder.symptoms, plan.epoch, pruner.config.signal, recorder.told)
     _check_sampler(recorder, facts, plan.epoch)
     pruner.observe_sums(**recorded)
     return {
@@ -80,14 +80,15 @@ def _check_sampler(recorder: StepRecorder, facts: Facts, epoch: int) -> None:
         )
     else:
         remedy = (
-            "its loader does not ask `ted.sampler`: give it `sampler=ted.sampler`, and "
-            "have a framework leave it there (Ray: "
+            "its loader does not ask `ted.sampler`: give it `sampler=ted.sampler` in "
+            "place of `shuffle=True`, and have a framework leave it there (Ray: "
             "`prepare_data_loader(..., add_dist_sampler=False)`)"
         )
     if facts.unexpected:
         msg = (
             f"an epoch must visit its kept samples alone, got {facts.unexpected} "
-            f"others in epoch {epoch}; {remedy}, and `ted.loss` the ids of its batch"
+            f"others in epoch {epoch}; {remedy}, and `ted.loss` the ids of its batch, "
+            "in training alone: evaluation calls no `ted.loss`"
         )
         raise EpochError(msg)
     # A loop of one's own may go through the plan without the sampler.

@@ -97,39 +97,34 @@ def _of_sigmoid(p: Tensor, gradient: Tensor) -> Tensor:
     return ((p >= 0) & (p <= 1)).all() & alike.all() & tells.any()
 
 
-def warn_of(symptoms: Tensor, epoch: int, signal: str) -> None:
-    """Warn of a mask before a norm or at probabilities, and forget the symptoms."""
+def warn_of(symptoms: Tensor, epoch: int, signal: str, told: set[int]) -> None:
+    """Warn once a run of a mask before a norm or at probabilities; forget symptoms."""
     cosine, likely, logs, sigmoid = symptoms.tolist()
     symptoms.fill_(-1.0)
-    found = []
-    if 0 <= cosine < _MIN_COSINE:
-        found.append(
-            f"`mask` should not feed a normalisation layer alone: in epoch {epoch} "
-            f"|<h, g>| / (|h| |g|) was at most {cosine:.1e}, so the scores are "
-            "rounding errors; mask a tensor before a sum, after the norm, or the "
-            "logits"
-        )
-    if likely > 0 and signal != "mask_gradient":
-        found.append(
+    probabilities = (
+        f"`mask` should hold logits, not probabilities as in epoch {epoch}: "
+        "the mask gradient of softmax outputs is 1 for every sample"
+    )
+    if signal != "mask_gradient":
+        probabilities = (
             f"`logits` should hold logits, not probabilities as in epoch {epoch}: "
             f"{signal!r} takes their softmax again; give the tensor before `softmax`"
         )
-    elif likely > 0:
-        found.append(
-            f"`mask` should hold logits, not probabilities as in epoch {epoch}: "
-            "the mask gradient of softmax outputs is 1 for every sample"
-        )
-    if logs > 0:
-        found.append(
-            f"`mask` should hold logits, not log-probabilities as in epoch {epoch}: "
-            "the mask gradient of log_softmax outputs is the loss itself; give the "
-            'tensor before `log_softmax`, or say `method="ted_loss"`'
-        )
-    if sigmoid > 0:
-        found.append(
-            f"`mask` should hold logits, not sigmoid outputs as in epoch {epoch}: the "
-            "mask gradient of a label that is 1 is 1, however likely it is; give the "
-            "tensor before `sigmoid`, with `binary_cross_entropy_with_logits`"
-        )
-    for message in found:
-        warn_caller(message)
+    found = {
+        f"`mask` should not feed a normalisation layer alone: in epoch {epoch} "
+        f"|<h, g>| / (|h| |g|) was at most {cosine:.1e}, so the scores are rounding "
+        "errors; mask a tensor before a sum, after the norm, or the logits": (
+            0 <= cosine < _MIN_COSINE
+        ),
+        probabilities: likely > 0,
+        f"`mask` should hold logits, not log-probabilities as in epoch {epoch}: the "
+        "mask gradient of log_softmax outputs is the loss itself; give the tensor "
+        'before `log_softmax`, or say `method="ted_loss"`': logs > 0,
+        f"`mask` should hold logits, not sigmoid outputs as in epoch {epoch}: the mask "
+        "gradient of a label that is 1 is 1, however likely it is; give the tensor "
+        "before `sigmoid`, with `binary_cross_entropy_with_logits`": sigmoid > 0,
+    }
+    for kind, (message, seen) in enumerate(found.items()):
+        if seen and kind not in told:
+            told.add(kind)
+            warn_caller(message)

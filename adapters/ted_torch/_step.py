@@ -143,6 +143,7 @@ class StepRecorder:
         self._open: _OpenMask | None = None
         self._epoch, self._asked_before = -1, 0
         self._watching = self.warned = False
+        self.told: set[int] = set()  # symptoms that were warned of
         self._largest = torch.zeros((), dtype=torch.int64, device=device)
         self.clear()
 

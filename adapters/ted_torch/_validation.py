@@ -27,7 +27,10 @@ _UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
 
 def found_kind(value: object) -> object:
     """Return a tensor's dtype, or the name of another value's type."""
-    return getattr(value, "dtype", type(value).__name__)
+    dtype, kind = getattr(value, "dtype", None), type(value).__name__
+    if isinstance(value, Tensor):
+        return dtype
+    return kind if dtype is None else f"{kind} of {dtype}"
 
 
 def check_float(name: str, value: object, *, also: str = "") -> Tensor:

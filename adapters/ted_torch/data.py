@@ -216,6 +216,9 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
     id_path: tuple[str | int, ...] = ()
     # Whether a reader of several samples was seen to keep their order.
     _reader_checked = False
+    # The epoch, where workers that live on find it, and the one that this copy is at.
+    _shared_epoch: Tensor | None = None
+    _epoch = -1
 
     def __init__(
         self,
@@ -243,6 +246,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
         Of a list, the ids, int64 of shape (B,), and what the data set makes of it. With
         `ids`, the item or the batch that holds them.
         """
+        self._follow_epoch()
         if isinstance(index, list | tuple):
             dataset: Any = self.dataset
             numbers, batch = self._read(dataset.__getitem__, index)
@@ -253,6 +257,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, Item]]:
         """Return a batch of ids and items, in one call where the data set can."""
+        self._follow_epoch()
         dataset = self.dataset
         fetch = getattr(dataset, "__getitems__", None)
         items: Any
@@ -308,8 +313,26 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
         return [number + n if number < 0 else number for number in numbers]
 
     def set_epoch(self, epoch: int) -> None:
-        """Give the epoch to the data set, in subsets and concatenations too."""
-        _set_epoch(self.dataset, epoch)
+        """Give the epoch to the data set, in subsets and concatenations too.
+
+        The copies that workers have of it follow with their next batch.
+        """
+        if not _set_epoch(self.dataset, epoch):
+            return
+        if self._shared_epoch is None:
+            self._shared_epoch = torch.tensor(epoch)
+        self._epoch = epoch
+        # A pickled copy has memory of its own.
+        self._shared_epoch.share_memory_().fill_(epoch)
+
+    def _follow_epoch(self) -> None:
+        """Give a worker's copy of the data set the epoch of the process it serves."""
+        if self._shared_epoch is None or get_worker_info() is None:
+            return
+        epoch = int(self._shared_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            _set_epoch(self.dataset, epoch)
 
     def __getattr__(self, name: str) -> Any:
         """Read what the wrapper does not have from the data set."""
@@ -413,13 +436,12 @@ def _is_first_worker() -> bool:
     return worker is None or worker.id == 0
 
 
-def _set_epoch(dataset: Any, epoch: int) -> None:
-    """Give a data set the epoch, or those that it is made of."""
+def _set_epoch(dataset: Any, epoch: int) -> bool:
+    """Give a data set the epoch, or those that it is made of; tell whether one took."""
     if callable(own := getattr(dataset, "set_epoch", None)):
         own(epoch)
-        return
-    for part in _parts(dataset):
-        _set_epoch(part, epoch)
+        return True
+    return any([_set_epoch(part, epoch) for part in _parts(dataset)])
 
 
 def _parts(dataset: Any) -> list[Any]:

@@ -94,7 +94,7 @@ class TED(Generic[Item]):
     ...     for ids, (x, y) in loader:
     ...         z = net(x)
     ...         losses = torch.nn.functional.cross_entropy(z, y, reduction="none")
-    ...         ted.loss(losses, mask=z, ids=ids).backward()
+    ...         ted.loss(losses, ids=ids, logits=z, labels=y).backward()
     >>> ted.finish()
     >>> ted.savings().forwarded < 5 * 40
     True
@@ -279,14 +279,15 @@ class TED(Generic[Item]):
             Sample ids; for a mixed batch (mixup, CutMix) one pair for each part, its
             value shared by weight. Ids on a device are checked when the epoch closes.
         mask : Tensor of float, shape (B, ...), or list of them, optional
-            Where the mask stands, for example the logits; left out after :meth:`mask`,
+            Where the mask stands, if not at the `logits`; left out after :meth:`mask`,
             for another `signal`, and for strategies that rank nothing.
         weights : Tensor of float, shape (B,), optional
             Weights of the samples; a weight of 0 is no observation.
         valid : Tensor of bool, shape (B, ...), optional
             Which losses count: False at padding and ignored tokens.
         **inputs : SignalInputs
-            `logits`, `labels`, `hidden`, `bias`: what another `signal` is made of.
+            `logits`, where the mask stands unless `mask` says otherwise, and `labels`
+            serve every method; `hidden` and `bias` are for signals made of them.
 
         Returns
         -------
@@ -333,6 +334,8 @@ class TED(Generic[Item]):
         ValueError
             What can't work: a loader with another sampler, batches without the ids, an
             epoch without a batch.
+        EpochError
+            The session was made before ``init_process_group``.
 
         Notes
         -----
@@ -348,6 +351,7 @@ class TED(Generic[Item]):
         >>> ted.check(loader).problems
         ()
         """
+        check_made_in_time(self.ranks)
         if accumulation is None:
             accumulation = self._accumulation
         return check_run(

@@ -16,7 +16,13 @@ from typing import Any, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from ted_core._validation import check_bool, check_epochs, check_int, check_real
+from ted_core._validation import (
+    check_bool,
+    check_epochs,
+    check_int,
+    check_real,
+    short,
+)
 from ted_core.checkpoint import as_path, atomic_write
 from ted_core.comparison._arms import FULL, Arm, as_list, describe, make_arms
 from ted_core.comparison.results import Comparison, Key, Run, judge
@@ -340,14 +346,14 @@ def _check_returned(returned: object, where: str) -> tuple[float, _HasReport]:
     """Return the metric and the session, or say what else came back."""
     rule = "`train` must return the metric, a finite number, and the session"
     if not isinstance(returned, tuple | list) or len(returned) != 2:  # noqa: PLR2004 - a pair
-        msg = f"{rule}, got {_short(returned)} in {where}"
+        msg = f"{rule}, got {short(returned)} in {where}"
         raise TypeError(msg)
     metric, session = returned
     if isinstance(metric, _HasReport):
         msg = f"{rule}, in this order, got the session first in {where}"
         raise TypeError(msg)
     if isinstance(session, type) or not isinstance(session, _HasReport):
-        msg = f"{rule}, which has a `report()`, got {_short(session)} in {where}"
+        msg = f"{rule}, which has a `report()`, got {short(session)} in {where}"
         raise TypeError(msg)
     if tuple(getattr(metric, "shape", ())) != ():
         msg = f"{rule}, got shape {tuple(metric.shape)} in {where}; return its mean"
@@ -355,7 +361,7 @@ def _check_returned(returned: object, where: str) -> tuple[float, _HasReport]:
     try:
         number = check_real("metric", metric, low=-np.inf, high=np.inf)
     except TypeError:
-        msg = f"{rule}, got {_short(metric)} for the metric in {where}"
+        msg = f"{rule}, got {short(metric)} for the metric in {where}"
         raise TypeError(msg) from None
     except ValueError:
         number = np.nan
@@ -381,7 +387,7 @@ def _counts(
     except (AttributeError, TypeError, ValueError) as error:
         msg = (
             f"`train` must return a session whose `report()` is a `ted_core.Report`, "
-            f"got {_short(report)} in {where}: {error}"
+            f"got {short(report)} in {where}: {error}"
         )
         raise TypeError(msg) from None
     if n is None:  # the first run of all is of full training
@@ -406,12 +412,6 @@ def _counts(
         )
         raise ValueError(msg)
     return int(planned.sum()), int(counted.sum()), n
-
-
-def _short(value: object, limit: int = 80) -> str:
-    """Return a value's text, or of a long one its type."""
-    text = repr(value)
-    return text if len(text) <= limit else f"a {type(value).__name__}"
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -122,6 +122,6 @@ def early_warning(losses: ArrayLike, *, epochs: int) -> bool:
         warn_caller(
             f"`losses` must fall to {LOSS_LEFT:g} of the first in {when} epochs for "
             f"the hardest samples to be worth keeping, got {left:.2f}; prefer "
-            '`strategy=SoftTop()` with `signal="margin"`, or `strategy=Random()`'
+            '`method="soft_margin"`, or `method="random"`'
         )
     return True

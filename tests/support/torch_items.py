@@ -37,6 +37,22 @@ def collate(pairs):
     return torch.tensor([k for k, _ in pairs]), stack([item for _, item in pairs])
 
 
+class OfEpoch(Dataset):
+    """A data set whose items tell the epoch that it has heard of."""
+
+    def __init__(self, n):
+        self.n, self.epoch = n, -1
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, k):
+        return self.epoch
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+
 class Items(Dataset):
     """Points of one kind of item: what `make` returns for x and y."""
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import pickle
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+import torch_items as items
 from ted_torch import TED, TEDSampler, WithIds
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
-from workers import WORKERS
+from workers import SERVER, WORKERS
 
 import ted_core
 
@@ -132,6 +134,28 @@ def test_workers_deliver_the_plans_ids_in_every_epoch(
     for epoch in range(3):
         ted.set_epoch(epoch)
         assert train(ted, net, loader) == ted.pruner.plan().order.tolist()
+
+
+@pytest.mark.parametrize("start", [SERVER, "spawn"], ids=["server", "spawn"])
+@pytest.mark.parametrize("inner", [False, True], ids=["outer", "in a subset"])
+def test_the_data_set_of_workers_that_live_on_hears_of_every_epoch(start, inner):
+    data = items.OfEpoch(40)
+    ted = TED(Subset(data, range(40)) if inner else data, epochs=4, prune_ratio=0.0)
+    loader = DataLoader(
+        ted.dataset,
+        batch_size=10,
+        sampler=ted.sampler,
+        num_workers=1,
+        persistent_workers=True,
+        multiprocessing_context=start,
+    )
+    losses, seen = torch.ones(10, requires_grad=True), []
+    for epoch in range(3):
+        ted.set_epoch(epoch)
+        for ids, told in loader:
+            ted.loss(losses, mask=losses, ids=ids).backward()
+            seen.append(set(told.tolist()))
+    assert seen == [{0}] * 4 + [{1}] * 4 + [{2}] * 4
 
 
 def test_total_steps_is_the_number_of_batches_that_come(data, train, make_net):
