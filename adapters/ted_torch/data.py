@@ -441,7 +441,8 @@ def _set_epoch(dataset: Any, epoch: int) -> bool:
     if callable(own := getattr(dataset, "set_epoch", None)):
         own(epoch)
         return True
-    return any([_set_epoch(part, epoch) for part in _parts(dataset)])
+    took = [_set_epoch(part, epoch) for part in _parts(dataset)]
+    return any(took)
 
 
 def _parts(dataset: Any) -> list[Any]:

@@ -198,14 +198,15 @@ def compare(
         for rate in grid or ()
     ]
     more = len(judging) * len(arms)
-    title = f"rates, before {more} runs that judge"
+    title = f"1 of 2, choosing rates, before {more} runs"
     _run_all(train, runs, jobs, title=title, told=told)
     rate_of: dict[Arm, float | None] = dict.fromkeys(arms)
     if grid is not None:
         sign = 1 if higher else -1
         rate_of = {arm: _best(arm, runs, sweep, grid, sign) for arm in arms}
     jobs = [Job(arm, seed, rate_of[arm]) for seed in judging for arm in arms]
-    _run_all(train, runs, jobs, title="seeds", told=told)
+    title = "2 of 2, judging" if sweep else "judging"
+    _run_all(train, runs, jobs, title=title, told=told)
     measured = {
         arm: [runs.runs[arm.label, arm.budget, s, rate_of[arm]] for s in judging]
         for arm in arms
@@ -273,7 +274,8 @@ class Job:
     def __str__(self) -> str:
         """Tell the run from others."""
         rate = "" if self.rate is None else f", rate {self.rate:g}"
-        return f"{self.arm}, seed {self.seed}{rate}"
+        kind = "sweep seed" if self.sweep else "seed"
+        return f"{self.arm}, {kind} {self.seed}{rate}"
 
 
 def _run_all(
@@ -293,7 +295,8 @@ def _tell(jobs: Sequence[Job], title: str) -> Iterator[Job]:
         from tqdm import tqdm  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
         for number, job in enumerate(jobs):
-            sys.stderr.write(f"compare, {title}: {number} of {len(jobs)}, {job}\n")
+            at = f"run {number + 1} of {len(jobs)}"
+            sys.stderr.write(f"compare, {title}: {at}, {job}\n")
             yield job
         return
     with tqdm(jobs, desc=f"compare, {title}", unit="run", disable=not jobs) as bar:

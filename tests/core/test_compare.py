@@ -450,7 +450,7 @@ def test_a_run_that_raises_is_named_and_keeps_what_was_measured(tmp_path):
         return stub(**given)
 
     words = (
-        r"failed in 'full' at 100 %, seed 1000000, rate 0.2: MemoryError: "
+        r"failed in 'full' at 100 %, sweep seed 1000000, rate 0.2: MemoryError: "
         r"out of memory; 9 runs are in .*record.json, the same call goes on there"
     )
     options = {"rates": [0.1, 0.2], "record": path, "budgets": [0.5, 1.0]}
@@ -697,7 +697,7 @@ def test_progress_is_told_by_tqdm_on_the_standard_error(capsys, tmp_path):
     compare(Stub(), progress=True, record=path)
     out, told = capsys.readouterr()
     assert out == ""
-    assert "compare, seeds: 100%" in told
+    assert "compare, judging: 100%" in told
     assert "'ted' at 100 %, seed 2" in told
     compare(Stub(), progress=True, record=path)
     assert f"12 runs are in {path}" in capsys.readouterr().err
@@ -709,8 +709,8 @@ def test_without_tqdm_each_run_is_a_line(capsys, monkeypatch):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4 * 2 + 4 * 3
     assert lines[1] == (
-        "compare, rates, before 12 runs that judge: 1 of 8, 'full' at 100 %, "
-        "seed 1000000, rate 0.2"
+        "compare, 1 of 2, choosing rates, before 12 runs: run 2 of 8, 'full' at 100 %, "
+        "sweep seed 1000000, rate 0.2"
     )
     compare(Stub(), progress=False)
     assert capsys.readouterr().err == ""

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 from typing import Any, NamedTuple
 
 import pytest
