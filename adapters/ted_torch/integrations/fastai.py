@@ -268,9 +268,13 @@ class TEDCallback(Callback):  # type: ignore[misc]
         if not self._compared:
             self._compared = True
             _compare(self.learn.loss.detach().item(), losses.detach().mean().item())
-        inputs: Any = {"mask": list(pred)}
-        if isinstance(pred, Tensor):
-            inputs = {"logits": pred} | ({} if others else {"labels": target})
+        inputs: Any = {}
+        if not isinstance(pred, Tensor):
+            inputs["mask"] = list(pred)
+        elif others:
+            inputs["logits"] = pred
+        else:
+            inputs |= {"logits": pred, "labels": target}
         self.learn.loss_grad = self.session.loss(losses, ids=ids, **inputs)
 
     def _losses(self, size: int) -> Tensor:
