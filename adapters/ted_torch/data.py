@@ -323,7 +323,8 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
             self._shared_epoch = torch.tensor(epoch)
         self._epoch = epoch
         # A pickled copy has memory of its own.
-        self._shared_epoch.share_memory_().fill_(epoch)
+        self._shared_epoch.share_memory_()  # type: ignore[no-untyped-call]
+        self._shared_epoch.fill_(epoch)
 
     def _follow_epoch(self) -> None:
         """Give a worker's copy of the data set the epoch of the process it serves."""
