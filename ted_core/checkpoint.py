@@ -131,12 +131,12 @@ def register_kind(kind: Kind) -> Kind:
     Examples
     --------
     >>> from dataclasses import dataclass
-    >>> import ted_core as ted
-    >>> @ted.register_kind
+    >>> import ted_core
+    >>> @ted_core.register_kind
     ... @dataclass(frozen=True)
-    ... class Halves(ted.Random):
+    ... class Halves(ted_core.Random):
     ...     first: bool = True
-    >>> state = ted.Pruner(9, epochs=5, strategy=Halves(first=False)).state_dict()
+    >>> state = ted_core.Pruner(9, epochs=5, strategy=Halves(first=False)).state_dict()
     >>> state["strategy.kind"], state["strategy.first"]
     ('Halves', False)
     """

@@ -163,8 +163,8 @@ class Report:
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> pruner = ted.Pruner(4, epochs=5, prune_ratio=0.5)
+    >>> import ted_core
+    >>> pruner = ted_core.Pruner(4, epochs=5, prune_ratio=0.5)
     >>> pruner.observe([0, 1, 2], [1.0, 2.0, 3.0])
     >>> pruner.advance()
     >>> pruner.report().missing.tolist()

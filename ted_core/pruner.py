@@ -96,8 +96,8 @@ class Pruner:
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> pruner = ted.Pruner(100, epochs=10, prune_ratio=0.7)
+    >>> import ted_core
+    >>> pruner = ted_core.Pruner(100, epochs=10, prune_ratio=0.7)
     >>> while not pruner.finished:
     ...     plan = pruner.plan()
     ...     pruner.observe(plan.order, plan.order % 7)

@@ -141,16 +141,18 @@ def compare(
     Examples
     --------
     >>> import numpy as np
-    >>> import ted_core as ted
+    >>> import ted_core
     >>> def train(*, seed, epochs, **options):
     ...     rng = np.random.default_rng(seed)
-    ...     pruner = ted.Pruner(40, epochs=epochs, seed=seed, **options)
+    ...     pruner = ted_core.Pruner(40, epochs=epochs, seed=seed, **options)
     ...     while not pruner.finished:
     ...         ids = pruner.plan().order  # train on these
     ...         pruner.observe(ids, rng.random(ids.size))
     ...         pruner.advance()
     ...     return rng.normal(0.9, 0.01), pruner
-    >>> result = ted.compare(train, epochs=8, methods=["ted"], seeds=3, progress=False)
+    >>> result = ted_core.compare(
+    ...     train, epochs=8, methods=["ted"], seeds=3, progress=False
+    ... )
     >>> [row.arm for row in result.rows if row.budget == 0.5]
     ['full', 'full, pruned rate', 'random', 'ted']
     """

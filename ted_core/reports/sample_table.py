@@ -200,13 +200,13 @@ def sample_table(pruner: Pruner) -> SampleTable:
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> pruner = ted.Pruner(4, epochs=5, prune_ratio=0.5)
+    >>> import ted_core
+    >>> pruner = ted_core.Pruner(4, epochs=5, prune_ratio=0.5)
     >>> for _ in range(3):
     ...     order = pruner.plan().order
     ...     pruner.observe(order, order * 0.5)
     ...     pruner.advance()
-    >>> print(ted.sample_table(pruner).most_kept(2))
+    >>> print(ted_core.sample_table(pruner).most_kept(2))
             id  update_count       score
              3             3         1.5
              2             3           1

@@ -42,10 +42,10 @@ class EpsilonGreedy(StrategyDefaults):
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> greedy = ted.EpsilonGreedy(epsilon=0.5)
-    >>> half = ted.Constant(0.5)
-    >>> pruner = ted.Pruner(8, epochs=5, schedule=half, strategy=greedy)
+    >>> import ted_core
+    >>> greedy = ted_core.EpsilonGreedy(epsilon=0.5)
+    >>> half = ted_core.Constant(0.5)
+    >>> pruner = ted_core.Pruner(8, epochs=5, schedule=half, strategy=greedy)
     >>> pruner.observe(range(8), [0, 1, 2, 3, 4, 5, 6, 7])
     >>> pruner.advance()
     >>> kept = pruner.plan().kept.tolist()

@@ -62,10 +62,10 @@ class Importance(StrategyDefaults):
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> strategy = ted.Importance(correction=1)
-    >>> half = ted.Constant(0.5)
-    >>> pruner = ted.Pruner(1000, epochs=5, schedule=half, strategy=strategy)
+    >>> import ted_core
+    >>> strategy = ted_core.Importance(correction=1)
+    >>> half = ted_core.Constant(0.5)
+    >>> pruner = ted_core.Pruner(1000, epochs=5, schedule=half, strategy=strategy)
     >>> pruner.observe(range(1000), range(1000))
     >>> pruner.advance()
     >>> plan = pruner.plan()

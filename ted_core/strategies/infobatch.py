@@ -45,9 +45,10 @@ class InfoBatch(StrategyDefaults):
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> half = ted.Constant(0.5)
-    >>> pruner = ted.Pruner(6, epochs=8, schedule=half, strategy=ted.InfoBatch())
+    >>> import ted_core
+    >>> half = ted_core.Constant(0.5)
+    >>> strategy = ted_core.InfoBatch()
+    >>> pruner = ted_core.Pruner(6, epochs=8, schedule=half, strategy=strategy)
     >>> pruner.observe(range(6), [1, 1, 1, 1, 9, 9])
     >>> pruner.advance()
     >>> plan = pruner.plan()

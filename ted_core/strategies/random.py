@@ -42,15 +42,16 @@ class Random(StrategyDefaults):
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> pruner = ted.Pruner(10, epochs=5, prune_ratio=0.5, strategy=ted.Random())
+    >>> import ted_core
+    >>> anew = ted_core.Random()
+    >>> pruner = ted_core.Pruner(10, epochs=5, prune_ratio=0.5, strategy=anew)
     >>> pruner.advance()
     >>> pruner.plan().kept.size
     6
 
-    >>> half = ted.Constant(0.5, anneal=0)
-    >>> in_turn = ted.Random(balanced=True)
-    >>> pruner = ted.Pruner(10, epochs=6, schedule=half, strategy=in_turn)
+    >>> half = ted_core.Constant(0.5, anneal=0)
+    >>> in_turn = ted_core.Random(balanced=True)
+    >>> pruner = ted_core.Pruner(10, epochs=6, schedule=half, strategy=in_turn)
     >>> first = pruner.plan().kept.tolist()
     >>> pruner.advance()
     >>> sorted(first + pruner.plan().kept.tolist())

@@ -59,9 +59,9 @@ class SoftTop(Floored):
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> pruner = ted.Pruner(
-    ...     1000, epochs=5, schedule=ted.Constant(0.5), strategy=ted.SoftTop()
+    >>> import ted_core
+    >>> pruner = ted_core.Pruner(
+    ...     1000, epochs=5, schedule=ted_core.Constant(0.5), strategy=ted_core.SoftTop()
     ... )
     >>> pruner.observe(range(1000), range(1000))
     >>> pruner.advance()

@@ -56,12 +56,13 @@ class Static(Floored):
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> static = ted.Static([0.1, 0.9, 0.5, 0.7])
+    >>> import ted_core
+    >>> static = ted_core.Static([0.1, 0.9, 0.5, 0.7])
     >>> static
     Static(n=4, checksum=0x0921b134, class_floor=0.0)
-    >>> half = ted.Constant(0.5, anneal=0)
-    >>> ted.Pruner(4, epochs=5, schedule=half, strategy=static).plan().kept.tolist()
+    >>> half = ted_core.Constant(0.5, anneal=0)
+    >>> pruner = ted_core.Pruner(4, epochs=5, schedule=half, strategy=static)
+    >>> pruner.plan().kept.tolist()
     [1, 3]
     """
 
@@ -109,11 +110,11 @@ class Static(Floored):
 
         Examples
         --------
-        >>> import ted_core as ted
-        >>> surrogate = ted.Pruner(3, epochs=5)
+        >>> import ted_core
+        >>> surrogate = ted_core.Pruner(3, epochs=5)
         >>> surrogate.observe([0, 1, 2], [1.0, 3.0, 2.0])
         >>> surrogate.advance()
-        >>> ted.Static.from_state(surrogate.state_dict()).scores.tolist()
+        >>> ted_core.Static.from_state(surrogate.state_dict()).scores.tolist()
         [1.0, 3.0, 2.0]
         """
         state = current_state(pruner_state(state))

@@ -33,9 +33,10 @@ class TopScore(Floored):
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> half = ted.Constant(0.5)
-    >>> pruner = ted.Pruner(4, epochs=5, schedule=half, strategy=ted.TopScore())
+    >>> import ted_core
+    >>> half = ted_core.Constant(0.5)
+    >>> strategy = ted_core.TopScore()
+    >>> pruner = ted_core.Pruner(4, epochs=5, schedule=half, strategy=strategy)
     >>> pruner.observe([0, 1, 2, 3], [0.1, 0.9, 0.5, 0.7])
     >>> pruner.advance()
     >>> pruner.plan().kept.tolist()

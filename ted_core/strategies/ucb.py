@@ -50,9 +50,10 @@ class UCB(Floored):
 
     Examples
     --------
-    >>> import ted_core as ted
-    >>> half = ted.Constant(0.5)
-    >>> pruner = ted.Pruner(2, epochs=5, schedule=half, strategy=ted.UCB(alpha=0.5))
+    >>> import ted_core
+    >>> half = ted_core.Constant(0.5)
+    >>> strategy = ted_core.UCB(alpha=0.5)
+    >>> pruner = ted_core.Pruner(2, epochs=5, schedule=half, strategy=strategy)
     >>> for values in ([1.0, 1.5], [3.0, 1.5]):
     ...     pruner.observe([0, 1], values)
     ...     pruner.advance()
