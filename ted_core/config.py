@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -333,13 +335,23 @@ def table_of(
     return table
 
 
+def check_options(
+    options: Mapping[str, object], taker: Callable[..., Any] | None = None
+) -> None:
+    """Refuse a name that is no option of a run, nor a keyword of what takes them."""
+    own = () if taker is None else inspect.signature(taker).parameters.values()
+    known = [one.name for one in own if one.kind is one.KEYWORD_ONLY]
+    known += [name for name in RunOptions.__annotations__ if name not in known]
+    for name in sorted(options.keys() - known):
+        close = difflib.get_close_matches(name, known, 1)
+        then = f", did you mean `{close[0]}`? The" if close else "; the"
+        msg = f"`{name}` is no option{then} options are {', '.join(known)}"
+        raise TypeError(msg)
+
+
 def make_config(n: int, epochs: int, **options: Unpack[RunOptions]) -> RunConfig:
     """Return the configuration with TED's defaults filled in, checked."""
-    known = RunOptions.__annotations__
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        msg = f"`{unknown[0]}` is no option; the options are {', '.join(known)}"
-        raise TypeError(msg)
+    check_options(options)
     signal, strategy = resolve_method(options)
     reduction = options.get("reduction")
     if reduction is None:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from ted_core import CheckpointError, Pruner, Report, Savings
 from ted_core._validation import check_choice, check_int
-from ted_core.config import RunOptions
+from ted_core.config import RunOptions, check_options
 from ted_core.errors import warn_caller
 from ted_core.reports import Preflight
 from ted_core.schedules import StepOptions
@@ -116,6 +116,7 @@ class TED(Generic[Item]):
         fingerprint: int | str | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
+        check_options(options, type(self))
         check_choice("buffer", buffer, ("device", "cpu"))
         self.dataset = WithIds(dataset, ids=ids)
         self._fingerprint = fingerprint_of(dataset, fingerprint)

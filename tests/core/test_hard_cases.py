@@ -63,5 +63,6 @@ def test_epochs_change_between_two_epochs_only(epochs):
 
 
 def test_an_unknown_option_is_refused_by_name():
-    with pytest.raises(TypeError, match="`prune_ration` is no option"):
+    said = r"`prune_ration` is no option, did you mean `prune_ratio`\? The options are "
+    with pytest.raises(TypeError, match=said):
         ted.Pruner(10, epochs=5, prune_ration=0.5)

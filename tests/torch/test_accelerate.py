@@ -152,7 +152,11 @@ def make(accelerator=None, **options):
         ({"accelerator": 3}, TypeError, "`accelerator` must be a Accelerator, got"),
         ({"batch_size": 4.0}, TypeError, "`batch_size` must be an integer, got 4.0"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1, got 0"),
-        ({"batches": 2}, TypeError, "`batches` is no option"),
+        (
+            {"batches": 2},
+            TypeError,
+            "`batches` is no option, did you mean `batch_size`",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(options, error, says):
