@@ -311,7 +311,7 @@ def _print_state(state: Mapping[str, Any]) -> None:
     """Print the fields of a state: numbers as they are, arrays summed up."""
     for name, value in state.items():
         if not isinstance(value, np.ndarray):
-            _tell(name, value)
+            _tell(name, _in_words(name, value))
     for name in HISTORY + TOKENS:
         row = state.get(f"history.{name}")
         if isinstance(row, np.ndarray):
@@ -323,6 +323,17 @@ def _print_state(state: Mapping[str, Any]) -> None:
         quantiles = np.quantile(valid, [0, 0.25, 0.5, 0.75, 1])
         _tell("score quartiles", " ".join(f"{q:.4g}" for q in quantiles))
         _tell("updates, mean", f"{state['scores.update_counts'].mean():.2f}")
+
+
+def _in_words(name: str, value: object) -> object:
+    """Return a state's field, in words where it is a code."""
+    if name in {"labels", "lengths"}:
+        return "none" if value == -1 else f"given, checksum {value}"
+    if name == "schedule.horizon":
+        return {"all": "all epochs", "pruning": "the epochs that prune"}.get(
+            str(value), value
+        )
+    return value
 
 
 def _progress(state: Mapping[str, Any]) -> str:

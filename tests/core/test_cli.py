@@ -248,6 +248,23 @@ def test_inspect_of_a_fresh_run_has_no_scores_and_no_savings(capsys, tmp_path):
     assert "quartiles" not in printed
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_inspect_says_in_words_what_a_state_holds_as_a_code(capsys, tmp_path, given):
+    options, said = {}, "none"
+    if given:
+        schedule = ted.RollerCoaster(horizon="pruning")
+        options = {"labels": np.zeros(20, int), "schedule": schedule}
+        said = "given, checksum "
+    pruner = ted.Pruner(20, epochs=8, **options)
+    ted.save_state(tmp_path / "s", pruner.state_dict())
+    assert main(["inspect", str(tmp_path / "s")]) == 0
+    printed = capsys.readouterr().out
+    epochs = "the epochs that prune" if given else "all epochs"
+    assert f"{'labels':20} {said}" in printed
+    assert f"{'lengths':20} none\n" in printed
+    assert f"{'schedule.horizon':20} {epochs}\n" in printed
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_table_that_can_not_be_written_is_refused_in_words(
     capsys, saved, tmp_path, kind
