@@ -119,6 +119,11 @@ def callbacks_beside() -> list[Any]:
     return []
 
 
+def keras_backups(callbacks: Iterable[Any]) -> list[Any]:
+    """Return those that keep the model after each epoch."""
+    return [c for c in callbacks if isinstance(c, keras.callbacks.BackupAndRestore)]
+
+
 def check_backups(ted: object, callbacks: Sequence[Any], *, wanted: bool) -> None:
     """Refuse a model's backup of other moments than the session's; warn without one."""
     for place, one in enumerate(callbacks):

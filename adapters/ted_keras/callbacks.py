@@ -12,6 +12,7 @@ import keras
 
 from ted_core import (
     CheckpointError,
+    EpochError,
     Pruner,
     Report,
     Savings,
@@ -21,7 +22,8 @@ from ted_core import (
 )
 from ted_core._validation import check_choice
 from ted_core.checkpoint import plain_field
-from ted_core.config import RunOptions, check_known
+from ted_core.config import RunOptions, check_known, check_options
+from ted_core.errors import warn_caller
 from ted_core.reports import Preflight
 from ted_core.typing import State
 from ted_keras._objective import ACTIVATIONS
@@ -36,6 +38,7 @@ from ted_keras._validation import (
     check_fit,
     check_model,
     default_multiple,
+    keras_backups,
     steps_made,
     warn_of_early_end,
     warn_of_monitors,
@@ -72,7 +75,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Samples; needed with a function or a pipeline.
     class_weight : mapping of int to float, optional
         Factor of each class' loss; instead of the argument of ``fit``. Targets are of
-        shape (n,), (n, 1) or one-hot (n, C). A sample of weight 0 ranks last.
+        shape (n,), (n, 1) or (n, C), one-hot or smoothed. A sample of weight 0 ranks
+        last.
     output : str, optional
         Name of the scored output, if there are several.
     activation : {"auto", "linear", "softmax", "sigmoid"}, default "auto"
@@ -81,10 +85,14 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
     mask : Mask, optional
         Inner site; found in the model by itself where layers are listed.
     backup : str or path, optional
-        File written after each epoch and deleted when the training ends: a companion
+        File written after each epoch and deleted when the training ends, unless Keras
+        keeps its own: a companion
         to ``keras.callbacks.BackupAndRestore``, before which TED stands in the list,
         and whose `save_freq` is "epoch". It holds the random numbers of the model's
         layers, too, which Keras does not keep.
+    allow : sequence of str, default ()
+        ``("epochs",)`` lets the `backup` of a run with another number of epochs be
+        resumed, finished or not; the run goes on to `epochs`.
     workers, use_multiprocessing, max_queue_size : int, bool, int
         As of :class:`keras.utils.PyDataset`.
     **options : RunOptions
@@ -138,12 +146,14 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         activation: str = "auto",
         mask: Mask | None = None,
         backup: str | os.PathLike[str] | None = None,
+        allow: Sequence[str] = (),
         workers: int = 1,
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
         **options: Unpack[RunOptions],
     ) -> None:
         super().__init__()
+        check_options(options, type(self))
         check_model(model)
         check_choice("activation", activation, ACTIVATIONS)
         batch_size = check_count("batch_size", batch_size)
@@ -169,7 +179,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             activation=activation,
         )
         self.pruner = self._session.pruner
-        self._backup = _Backup(backup)
+        self._backup, self._allow = _Backup(backup), tuple(allow)
         self._checked = False
         self._beside: list[Any] = []
         # Steps of the optimizer, and random states of the layers, when the state was
@@ -345,26 +355,47 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             logs.update(run_metrics(self.pruner))
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Give the model back, warn of an early end, and delete the backup."""
+        """Give the model back, warn of an early end, delete what Keras deletes."""
         del logs
         self._restore_backup(self.pruner.epochs)  # killed after the last epoch
         self._session.detach()
         warn_of_early_end(self.pruner, self._beside)
+        if all(one.delete_checkpoint for one in keras_backups(self._beside)):
+            self._backup.remove()
         self._beside = []
-        self._backup.remove()
 
     def _restore_backup(self, epoch: int) -> None:
-        """Take over the backup of the epoch that a fit begins with."""
-        state = self._backup.find(epoch, self.model)
+        """Take over the backup of a fit's first epoch, or name the lost one."""
+        backup = self._backup
+        if not backup.wanted or backup.searched:
+            return
+        state = backup.find(epoch, self.model)
         if state is not None:
-            self.load_state_dict(state)
+            self.load_state_dict(state, allow=self._allow)
+            return
+        folders = [f"{str(one.backup_dir)!r}" for one in keras_backups(self._beside)]
+        model = " ".join(["the model's backup", *folders])
+        if epoch > self.epoch:
+            msg = (
+                f"`backup` must hold epoch {epoch}, at which the model goes on, got "
+                f"{backup.passed or f'no file {str(backup.path)!r}'}; put that of the "
+                f"session back, or delete {model} and begin anew"
+            )
+            raise EpochError(msg)
+        if backup.passed and epoch == self.epoch:
+            warn_caller(
+                f"`backup` should hold epoch {epoch}, at which the model begins, got "
+                f"{backup.passed}: the training begins anew, and writes over that "
+                f"file; to go on, stop it and put {model} back"
+            )
 
 
 class _Backup:
     """Two states on disk, the newest and the one before it, or none without a path."""
 
     # A kill between Keras' writing and ours leaves the one that goes with the model,
-    # which is known again by the steps of its optimizer.
+    # which is known again by the steps of its optimizer. The other is of a later epoch,
+    # whose training Keras has undone.
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         if path is not None and not isinstance(path, str | os.PathLike):
@@ -375,11 +406,17 @@ class _Backup:
             newest = Path(path)
             self._paths = newest, newest.with_name(f"{newest.name}.before")
         self.searched = False
+        self.passed = ""  # epoch and file of a state that a search passes over
 
     @property
     def wanted(self) -> bool:
         """Whether there is a path."""
         return bool(self._paths)
+
+    @property
+    def path(self) -> Path:
+        """Where the newest state is, or will be."""
+        return self._paths[0]
 
     def save(self, make_state: Callable[[], State]) -> None:
         """Write a state and keep the one before, atomically."""
@@ -393,14 +430,16 @@ class _Backup:
 
     def find(self, epoch: int, model: Any) -> State | None:
         """Return the state in which the first epoch of a fit begins, or None."""
-        paths, self.searched = () if self.searched else self._paths, True
-        for path in paths:
+        self.searched, self.passed = True, ""
+        for path in self._paths:
             if not path.exists():
                 continue
             state = load_state(path)
             steps = state.pop(_STEPS, None)
             if state["epoch"] != epoch:
-                continue  # a later one: Keras has undone its training
+                found = f"epoch {state['epoch']} in {str(path)!r}"
+                self.passed = self.passed or found
+                continue
             iterations = steps_made(model.optimizer)
             if steps != iterations:
                 msg = (
@@ -409,8 +448,8 @@ class _Backup:
                     "from two moments: take an older copy"
                 )
                 raise CheckpointError(msg)
-            if path != paths[0]:
-                path.replace(paths[0])
+            if path != self.path:
+                path.replace(self.path)
             return state
         return None
 

@@ -26,6 +26,7 @@ def a_session_is_three_lines(model: Any, x: NDArray[Any], y: NDArray[Any]) -> No
         mask=ted_keras.Mask(name="site"),
         multiple_of=8,
         backup="ted.npz",
+        allow=["epochs"],
         workers=2,
         use_multiprocessing=True,
         prune_ratio=0.5,
