@@ -26,6 +26,7 @@ mixed, ``(x, y, weights, pairs)``, of B rows."""
 
 _ARRAYS = (2, 3)  # (x, y), (x, y, weights)
 _PARTS = (2, 3, 4)  # and (x, y, weights, pairs)
+_NEAR = 1e-3  # how far from 1 the sum of a target's shares may be
 _STREAMS = {"Dataset", "DataLoader", "IterableDataset", "PyDataset", "Sequence"}
 
 Parts: TypeAlias = tuple[Any, Any, Any, NDArray[np.float32] | None]
@@ -356,23 +357,36 @@ def _weigh_classes(
     if y.dtype.kind not in "fiub":
         msg = f"`class_weight` must go with classes as numbers, got dtype {y.dtype}"
         raise TypeError(msg)
-    one_hot = y.ndim == 2 and y.shape[1] > 1  # noqa: PLR2004
-    within = not one_hot or not y.size or (y.min() >= 0 and y.max() <= 1)
-    if not within or not (one_hot or y.size == len(y)):
-        values = "" if within else f" with values from {y.min()} to {y.max()}"
+    by_row = y.ndim == 2 and y.shape[1] > 1  # noqa: PLR2004
+    why = _no_distribution(y) if by_row else ""
+    if why or not (by_row or y.size == len(y)):
         msg = (
-            "`class_weight` must go with targets of shape (n,), (n, 1) or one-hot (n, "
-            f"C), got shape {y.shape}{values}; give weights of the samples: (x, y, "
-            "weights)"
+            "`class_weight` must go with targets of shape (n,), (n, 1) or (n, C), the "
+            "rows of these one-hot or smoothed: sum 1, one largest entry; got shape "
+            f"{y.shape}{why}; give weights of the samples: (x, y, weights)"
         )
         raise ValueError(msg)
     if weights is not None and weights.ndim > 1:
         msg = f"`weights` must have shape ({len(y)},), got shape {weights.shape}"
         raise ValueError(msg)
-    classes = y.argmax(axis=1) if one_hot else np.rint(y).astype(np.int64).reshape(-1)
+    classes = y.argmax(axis=1) if by_row else np.rint(y).astype(np.int64).reshape(-1)
     known, index = np.unique(classes, return_inverse=True)
     factors = np.array([table.get(int(k), 1.0) for k in known], np.float32)[index]
     return factors if weights is None else weights * factors
+
+
+def _no_distribution(y: NDArray[Any]) -> str:
+    """Return what to say of a row that is no distribution with one largest entry."""
+    # The last of the largest entries is the first only where there is one: no copy of
+    # (n, C) is made, for which there may be no memory.
+    last = y.shape[1] - 1 - y[:, ::-1].argmax(axis=1)
+    sums = y.sum(axis=1, dtype=np.float64)
+    near = (np.abs(sums - 1) <= _NEAR) & (y.min(axis=1) >= 0)
+    wrong = np.flatnonzero(~near | (last != y.argmax(axis=1)))
+    if not wrong.size:
+        return ""
+    row = wrong[0]
+    return f" with row {row} of sum {sums[row]:.4g}, largest entry {y[row].max():.4g}"
 
 
 def _rows(batch: Parts) -> list[list[bytes]]:

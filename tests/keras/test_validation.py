@@ -73,7 +73,25 @@ def negative():
             (X, Y[:, None].repeat(5, axis=1)),
             {"class_weight": {0: 2}},
             ValueError,
-            r"`class_weight` must go with .* or one-hot \(n, C\), got .* from 0 to 2",
+            r"`class_weight` must go with .* \(64, 5\) with row .* of sum \d+, largest",
+        ),
+        (
+            (X, np.eye(3, dtype="float32")[Y] * [1, 1, 0.5] + [0, 0, 0.5]),
+            {"class_weight": {0: 2}},
+            ValueError,
+            r"`class_weight` must go with .*\(64, 3\) with row \d+ of sum 1.5, largest",
+        ),
+        (
+            (X, np.full((N, 2), 0.5)),
+            {"class_weight": {0: 2}},
+            ValueError,
+            r"must go with .* one largest .* with row 0 of sum 1, largest entry 0\.5",
+        ),
+        (
+            (X, Y),
+            {"clas_weight": {0: 2}},
+            TypeError,
+            r"`clas_weight` is no option, did you mean `class_weight`\? The options",
         ),
         (
             (X, np.full(N, "cat")),

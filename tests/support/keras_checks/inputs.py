@@ -85,6 +85,10 @@ def class_weights_are_sample_weights():
         model = compiled(network(), weighted_metrics=["accuracy"])
         ted = session(model, data, **options)
         found.append((fit(ted, model).history, model.get_weights()))
+    smooth = 0.9 * np.eye(3, dtype="float32")[y] + 0.1 / 3
+    for targets in (smooth.round(), smooth):
+        same = session(network(), (x, targets), class_weight=table)
+        np.testing.assert_array_equal(same.data.source(np.arange(N))[2], w)
     for history, made in found[1:]:
         for name, values in history.items():
             np.testing.assert_allclose(values, found[0][0][name], rtol=1e-5)
