@@ -362,7 +362,7 @@ class Pruner:
         self._imbalance = plan.imbalance
         self._plan, self._epoch = None, self._epoch + 1
         self._warn_of_nonfinite(closed.nonfinite, accounts.distinct)
-        if closed.given_up:
+        if closed.given_up and self.config.strategy.uses_scores:
             _warn(
                 f"planned samples must be delivered, got {closed.given_up} that were "
                 "not in two epochs and rank at the median from now on: items filtered "

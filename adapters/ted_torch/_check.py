@@ -183,6 +183,12 @@ class _Check:
         if self._config.shard is not None and not self._pruner.planned:
             self.lines.append("ids: no batch drawn before `set_epoch`, over shards")
             return
+        if self._sampler.share and not len(self._sampler):
+            self.lines.append(
+                f"ids: no batch drawn, for epoch {self._pruner.epoch} was saved after "
+                "its last one"
+            )
+            return
         batch = self._draw()
         ids: Any = None
         if self._id_path:
@@ -214,7 +220,8 @@ class _Check:
         """Tell what workers that live on from epoch to epoch keep."""
         if getattr(self._loader, "persistent_workers", False):
             self.lines.append(
-                "workers: persistent; a resumed run augments with other random numbers"
+                "workers: persistent; a resumed run augments with other random numbers "
+                "where they are not drawn by epoch and index"
             )
 
     def _draw(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import groupby
@@ -13,7 +13,7 @@ from statistics import fmean, median, stdev
 from typing import Any, TypeAlias
 
 from ted_core.checkpoint import as_path, atomic_write
-from ted_core.comparison._arms import CONTROLS, FULL, Arm
+from ted_core.comparison._arms import CONTROLS, FULL, PRUNED_RATE, RANDOM, Arm
 from ted_core.comparison._statistics import (
     LEVEL,
     Difference,
@@ -298,6 +298,7 @@ def judge(
         notes=(
             *_notes_of_rates(rows, rates),
             *_notes_of_samples(rows),
+            *_notes_of_schedules(measured),
             *_notes_of_spread(rows, None if given else margin),
         ),
     )
@@ -464,6 +465,22 @@ def _notes_of_samples(rows: Sequence[Row]) -> Iterator[str]:
     ]
     if uneven:
         yield f"Samples processed, against 'full' at the budget: {', '.join(uneven)}."
+
+
+def _notes_of_schedules(measured: Iterable[Arm]) -> Iterator[str]:
+    """Name the methods whose controls keep other shares of the data."""
+    schedules = {
+        arm.label: [arm.options.get(name) for name in ("prune_ratio", "schedule")]
+        for arm in measured
+        if arm.label != FULL
+    }
+    own = [repr(name) for name, one in schedules.items() if one != schedules[RANDOM]]
+    if own:
+        yield (
+            f"{', '.join(own)}: with a schedule of its own, other than that of "
+            f"{RANDOM!r} and {PRUNED_RATE!r}; give `compare` the `schedule` to learn "
+            "what the choice of samples does."
+        )
 
 
 def _notes_of_spread(rows: Sequence[Row], margin: float | None) -> Iterator[str]:

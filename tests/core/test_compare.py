@@ -198,6 +198,15 @@ def test_a_count_that_scores_decide_is_served_by_its_bound_and_noted():
     )
 
 
+def test_a_method_with_a_schedule_of_its_own_is_noted_beside_its_controls():
+    half = ted.Constant(0.5, anneal=0)
+    methods = {"half": {"method": "importance", "schedule": half}, "ted": {}}
+    (note,) = (n for n in compare(Stub(), methods=methods).notes if "of its own" in n)
+    assert note.startswith("'half': with a schedule of its own, other than that of ")
+    alike = compare(Stub(), methods={"half": {"method": "importance"}}, schedule=half)
+    assert not any("of its own" in note for note in alike.notes)
+
+
 def named(stub):
     """Give the method a name that the stub can read."""
 

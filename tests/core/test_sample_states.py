@@ -150,6 +150,14 @@ def test_each_state_has_its_rank():
     assert pruner.report().undelivered_ids.tolist() == [1, 3]
 
 
+def test_what_ranks_nothing_says_nothing_of_samples_that_were_not_delivered():
+    pruner = ted.Pruner(6, epochs=4, method="random", schedule=ted.Constant(0.5))
+    for _ in range(2):
+        pruner.observe([0, 1, 2, 3, 4], np.ones(5))
+        pruner.advance()  # a warning would be an error
+    assert pruner.report().undelivered_ids.tolist() == [5]
+
+
 def test_a_sample_with_weight_in_one_delivery_has_a_value():
     pruner = state()
     pruner.observe([0, 0, 1], [4.0, 2.0, 1.0], valid=[False, True, True])

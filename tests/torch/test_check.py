@@ -314,6 +314,19 @@ def test_a_run_that_has_finished_has_nothing_to_check():
     assert str(found) == "run: finished after 2 epochs, nothing to train"
 
 
+def test_a_state_saved_after_an_epochs_last_batch_is_no_problem():
+    ted = session()
+    ted.set_epoch(0)
+    for ids, (x, y) in loader_of(ted):
+        z = nn.Linear(1, 3)(x[:, None])
+        ted.loss(cross_entropy(z, y), logits=z, ids=ids).backward()
+    again = session()
+    again.load_state_dict(ted.state_dict())
+    found = again.check(loader_of(again))
+    assert found.problems == ()
+    assert "ids: no batch drawn, for epoch 0 was saved after its last one" in str(found)
+
+
 @pytest.mark.parametrize("carried", [False, True], ids=["flushed", "carried over"])
 def test_a_scheduler_of_accumulated_steps_fits_either_way_of_a_loop(carried):
     ted, optimizer = session(192), sgd()
@@ -370,7 +383,7 @@ def test_the_report_says_what_the_loss_is_to_be_given(options, says):
 
 def test_the_report_tells_what_workers_that_live_on_keep():
     ted = session()
-    says = "workers: persistent; a resumed run augments with other random numbers"
+    says = "workers: persistent; a resumed run augments with other random numbers wh"
     assert says not in str(ted.check(loader_of(ted)))
     persistent = {**WORKERS, "num_workers": 1, "persistent_workers": True}
     assert says in str(ted.check(loader_of(ted, **persistent)))
