@@ -180,16 +180,18 @@ class _Check:
 
     def batch(self) -> None:
         """Draw a batch, and refuse one that does not have its ids."""
+        reason = ""
         if self._config.shard is not None and not self._pruner.planned:
-            self.lines.append("ids: no batch drawn before `set_epoch`, over shards")
+            reason = "before `set_epoch`, over shards"
+        elif self._sampler.share and not len(self._sampler):
+            reason = f"after the last one of epoch {self._pruner.epoch}"
+        if reason:
+            self.lines.append(f"ids: no batch drawn {reason}")
             return
-        if self._sampler.share and not len(self._sampler):
-            self.lines.append(
-                f"ids: no batch drawn, for epoch {self._pruner.epoch} was saved after "
-                "its last one"
-            )
-            return
-        batch = self._draw()
+        self._check_ids(self._draw())
+
+    def _check_ids(self, batch: Any) -> None:
+        """Refuse a batch that does not have its ids."""
         ids: Any = None
         if self._id_path:
             ids = find_ids(batch, self._id_path)

@@ -324,7 +324,7 @@ def test_a_state_saved_after_an_epochs_last_batch_is_no_problem():
     again.load_state_dict(ted.state_dict())
     found = again.check(loader_of(again))
     assert found.problems == ()
-    assert "ids: no batch drawn, for epoch 0 was saved after its last one" in str(found)
+    assert "ids: no batch drawn after the last one of epoch 0" in str(found)
 
 
 @pytest.mark.parametrize("carried", [False, True], ids=["flushed", "carried over"])
