@@ -328,6 +328,7 @@ class Found(NamedTuple):
 
     source: str
     state: Mapping[str, Any]
+    position: int = 0  # samples of the open epoch that a session had received
 
     @property
     def epoch(self) -> int:
@@ -400,7 +401,7 @@ def _states_in_file(path: Path) -> list[Found]:
             "each part"
         )
         raise CheckpointError(msg) from error
-    found = [Found(" > ".join([path.name, *w]), s) for w, s in _sessions(read)]
+    found = [Found(" > ".join([path.name, *w]), *s) for w, *s in _sessions(read)]
     if not found:
         inside = sorted(map(str, read)) if isinstance(read, Mapping) else type(read)
         msg = f"`{path}` must hold what `ted.state_dict()` returned, got {inside}"
@@ -419,14 +420,15 @@ def _has_member(path: Path, ending: str) -> bool:
 
 def _sessions(
     value: object, where: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Yield the pruners' states in nested mappings, and the names that lead there."""
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any], int]]:
+    """Yield the pruners' states in nested mappings, the names that lead there first."""
     if not isinstance(value, Mapping):
         return
     if is_session(value):
-        yield where, pruner_state(value)
+        position = value.get("position")
+        yield where, pruner_state(value), position if type(position) is int else 0
     elif value.get("format") == FORMAT:
-        yield where, value
+        yield where, value, 0
     else:
         for name, inner in value.items():
             yield from _sessions(inner, (*where, str(name)))

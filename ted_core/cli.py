@@ -51,6 +51,7 @@ _CURVES: dict[str, type[RollerCoaster | Linear | Cosine | Constant]] = {
 
 
 _SAVINGS = "history.planned", "history.missing"
+_OPEN = "open.observed"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -287,7 +288,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     forwarded = state.get("history.forwarded", planned - missing)
     savings = savings_of(score.size, planned, missing, forwarded)
     of_all = f"{savings.forwarded} of {savings.full} samples forwarded"
-    _tell("epoch", _progress(state))
+    _tell("epoch", _progress(state, latest.position))
     _tell("samples", score.size)
     _tell("samples saved", f"{100 * savings.ratio:.1f} %, {of_all}")
     _tell("method", method)
@@ -310,7 +311,8 @@ def _inspect(arguments: argparse.Namespace) -> None:
 def _print_state(state: Mapping[str, Any]) -> None:
     """Print the fields of a state: numbers as they are, arrays summed up."""
     for name, value in state.items():
-        if not isinstance(value, np.ndarray):
+        # An open epoch's values are elsewhere in a session's state.
+        if not isinstance(value, np.ndarray) and (name, value) != (_OPEN, 0):
             _tell(name, _in_words(name, value))
     for name in HISTORY + TOKENS:
         row = state.get(f"history.{name}")
@@ -336,14 +338,15 @@ def _in_words(name: str, value: object) -> object:
     return value
 
 
-def _progress(state: Mapping[str, Any]) -> str:
-    """Return how far a state's run is."""
+def _progress(state: Mapping[str, Any], position: int) -> str:
+    """Return how far a state's run is, and a session in the samples of its epoch."""
     epoch, epochs = state.get("epoch"), state.get("epochs")
     if epoch == epochs:
         return f"{epoch} of {epochs}: finished"
     if state.get("stopped"):
         return f"{epoch} of {epochs}: stopped early"
-    return f"{epoch} of {epochs}" + ", begun" * bool(state.get("open.observed"))
+    begun = ", begun" * bool(state.get(_OPEN))
+    return f"{epoch} of {epochs}" + (f", {position} samples in" if position else begun)
 
 
 def _kept(samples: SampleTable, rows: slice) -> str:

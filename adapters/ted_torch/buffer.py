@@ -277,8 +277,8 @@ class Facts(NamedTuple):
         elif needs_values and silent == self.samples - self.weightless > 0:
             msg = (
                 f"an epoch must record values, got none from {silent} samples in epoch "
-                f"{epoch}; `mask` must be a tensor that the loss depends on, and "
-                "`backward` must run"
+                f"{epoch}; call `backward` on what `loss` returns, and give it the "
+                "`logits` or a `mask` that the losses depend on"
             )
             if self.weightless:
                 msg += f"; {self.weightless} more had weight 0"

@@ -115,6 +115,14 @@ class TEDSampler(Sampler[int]):
 
     def _plan(self) -> EpochPlan:
         """Return the plan; one that all processes make together is not made here."""
+        if self.pruner.finished:
+            msg = (
+                "`sampler` must be asked in an epoch, got a run that has ended at "
+                f"{self.pruner.epoch}: `len(loader)` is the open epoch's, so count "
+                "the batches as they come; more epochs need a run that loads this "
+                'one\'s state with `allow=("epochs",)`'
+            )
+            raise EpochError(msg)
         if self.pruner.config.shard is not None and not self.pruner.planned:
             msg = (
                 "`sampler` must be asked once the epoch's samples are chosen, got no "

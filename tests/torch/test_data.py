@@ -157,6 +157,17 @@ def test_the_data_set_of_workers_that_live_on_hears_of_every_epoch(start, inner)
     assert seen == [{0}] * 4 + [{1}] * 4 + [{2}] * 4
 
 
+def test_a_loader_has_no_length_after_the_last_epoch_and_says_so(data, train, make_net):
+    ted = TED(data, epochs=2, prune_ratio=0.0)
+    loader, net = DataLoader(ted.dataset, 8, sampler=ted.sampler), make_net()
+    for epoch in range(2):
+        ted.set_epoch(epoch)
+        train(ted, net, loader)
+    ted.finish()
+    with pytest.raises(ted_core.EpochError, match="count the batches as they come"):
+        len(loader)
+
+
 def test_total_steps_is_the_number_of_batches_that_come(data, train, make_net):
     for drop_last in (False, True):
         ted = TED(data, epochs=6, prune_ratio=0.6)

@@ -52,6 +52,9 @@ def test_a_checkpoint_of_a_loop_is_read_where_the_session_lies(
     facts = {line[:20].strip(): line[21:] for line in printed.splitlines()}
     assert facts["found in"] == ("run.pt" if alone else "run.pt > parts > ted")
     assert (facts["n"], facts["epochs"]) == ("60", "6")
+    # The third epoch was not closed.
+    assert f"2 of 6, {len(ted.sampler)} samples in\n" in printed
+    assert "open.observed" not in facts
     assert facts["saved, forwarded"] == f"{100 * ted.savings().ratio:.1f} %"
     assert len((tmp_path / "samples.csv").read_text("utf-8").splitlines()) == 61
 
