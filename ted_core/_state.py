@@ -177,7 +177,7 @@ def saved_method(state: Mapping[str, Any]) -> tuple[str, str | None]:
         strategy = saved_kind(state, "strategy")
         return method_name(signal, strategy), signal if strategy.uses_scores else None
     except (CheckpointError, AttributeError):  # a class of the user's, or scores
-        kind = state.get("strategy.kind", state.get("strategy"))
+        kind = str(state.get("strategy.kind", state.get("strategy")))
         return f"{kind} of {signal}", None if kind == "Static" else signal
 
 

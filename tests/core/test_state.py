@@ -176,6 +176,9 @@ def broken(name, value):
         ),
         ("open.checksum", 1, "`state` must have the order of this epoch"),
         ("stopped", 0, "`stopped` must be bool, saved 0"),
+        ("strategy.kind", np.zeros(0), "`strategy.kind` must be"),
+        ("strategy.kind", np.zeros(2), "`strategy.kind` must be"),
+        ("signal", np.zeros(2), "`signal` must"),
         ("surprise", 1, "`state` must hold known fields only, got surprise"),
     ],
 )
