@@ -107,6 +107,7 @@ SETTINGS = {
         rates=(0.05, 0.1, 0.2, 0.4, 0.8),
         batch=128,
         methods=BOTH | IMPORTANCE | CONSTANT | IMPORTANCE_CONSTANT,
+        even=True,
     ),
     "patches": Setting(
         title="60,000 pictures of Fashion-MNIST at 14 x 14, a bag of patches",
