@@ -401,7 +401,10 @@ def _states_in_file(path: Path) -> list[Found]:
             "each part"
         )
         raise CheckpointError(msg) from error
-    found = [Found(" > ".join([path.name, *w]), *s) for w, *s in _sessions(read)]
+    found = [
+        Found(" > ".join([path.name, *where]), state, position)
+        for where, state, position in _sessions(read)
+    ]
     if not found:
         inside = sorted(map(str, read)) if isinstance(read, Mapping) else type(read)
         msg = f"`{path}` must hold what `ted.state_dict()` returned, got {inside}"
