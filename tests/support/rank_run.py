@@ -187,5 +187,6 @@ def main(rank, size, folder):
     join(rank, size, folder)
     record = facts(rank, size, folder)
     record["early"] = refusal(lambda: early.set_epoch(0), EpochError)
+    record["early check"] = refusal(lambda: early.check([]), EpochError)
     (folder / f"{rank}.json").write_text(json.dumps(record))
     dist.destroy_process_group()

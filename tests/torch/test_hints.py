@@ -156,6 +156,11 @@ def test_probabilities_given_as_logits_are_warned_of_whatever_the_method(method)
         ted.loss(losses, logits=out, labels=y[ids], ids=ids).backward()
     with pytest.warns(TedWarning, match="logits, not probabilities as in epoch 2"):
         ted.set_epoch(3)
+    ids = torch.tensor(list(ted.sampler))
+    z = net(x[ids])
+    losses = cross_entropy(z, y[ids])
+    ted.loss(losses, logits=z.softmax(1), labels=y[ids], ids=ids).backward()
+    ted.set_epoch(4)  # once a run: a second warning would be an error
 
 
 @pytest.mark.parametrize("method", ["soft_margin", "importance"])

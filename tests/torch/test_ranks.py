@@ -90,6 +90,7 @@ def test_a_session_made_before_the_process_group_is_refused(ranks):
     for record in ranks:
         assert "must be made after `init_process_group`" in record["early"]
         assert f"one process among {len(ranks)};" in record["early"]
+        assert record["early check"] == record["early"]
 
 
 def differing(name, first, other):
