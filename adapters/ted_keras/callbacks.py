@@ -86,10 +86,9 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         Inner site; found in the model by itself where layers are listed.
     backup : str or path, optional
         File written after each epoch and deleted when the training ends, unless Keras
-        keeps its own: a companion
-        to ``keras.callbacks.BackupAndRestore``, before which TED stands in the list,
-        and whose `save_freq` is "epoch". It holds the random numbers of the model's
-        layers, too, which Keras does not keep.
+        keeps its own: a companion to ``keras.callbacks.BackupAndRestore``, before which
+        TED stands in the list, and whose `save_freq` is "epoch". It holds the random
+        numbers of the model's layers, too, which Keras does not keep.
     allow : sequence of str, default ()
         ``("epochs",)`` lets the `backup` of a run with another number of epochs be
         resumed, finished or not; the run goes on to `epochs`.
