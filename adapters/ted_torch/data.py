@@ -140,6 +140,10 @@ class _Visit(Iterator[int]):
         self._position, self._order = sampler.start, sampler.ids()
         self._ids = self._rest()
 
+    def __iter__(self) -> Iterator[int]:  # noqa: PYI034 - a call less for each id
+        """Return what gives the ids, whose position stays this one's."""
+        return self._ids
+
     def __next__(self) -> int:
         """Return the next id."""
         return next(self._ids)
@@ -280,7 +284,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
                 raise ValueError(msg)
         elif type(self).__getitem__ is WithIds.__getitem__:
             # In one pass: a call of this class for each item would cost more.
-            numbers = [operator.index(index) for index in indices]
+            numbers = list(map(operator.index, indices))
             items = [dataset[number] for number in numbers]
             numbers = self._ids(numbers)
         else:
@@ -293,7 +297,7 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
         self, read: Callable[[list[int]], Any], indices: Sequence[int]
     ) -> tuple[list[int], Any]:
         """Return ids and what a reader of several samples gives for them."""
-        numbers = [operator.index(index) for index in indices]
+        numbers = list(map(operator.index, indices))
         if not self._reader_checked and len(numbers) > 1:
             self._reader_checked = True
             if _is_first_worker() and reader_sorts(read, numbers):
@@ -317,6 +321,8 @@ class WithIds(Dataset[tuple[int, Item]], Generic[Item]):
 
     def _ids(self, numbers: list[int]) -> list[int]:
         """Return ids of indices, of which negative ones count from the end."""
+        if min(numbers, default=0) >= 0:
+            return numbers
         n = len(self)
         return [number + n if number < 0 else number for number in numbers]
 

@@ -14,12 +14,14 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "evidence"))
 
-from trials import networks, pictures, text, training  # noqa: E402 - the folder is known
+import crossed  # noqa: E402 - the folder is known
+from trials import networks, pictures, text, training  # noqa: E402
 from trials.records import compared, look, refuse  # noqa: E402
 from trials.settings import SETTINGS  # noqa: E402
 
 SCRIPTS = ROOT / "benchmarks" / "pages"
 RESULTS = ROOT / "docs" / "results"
+HARDEST = "the highest reducible loss"
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,46 @@ def test_a_last_sample_alone_joins_the_batch_before(setting, data):
     alone = replace(setting, batch=89)  # of 90 samples
     _, ted = training.train(alone, data, seed=1, **options)
     assert ted.savings().forwarded == 4 * 90
+
+
+def test_so_many_labels_are_wrong_and_those_of_the_test_are_right(data):
+    wrong_data, wrong = data.with_wrong_labels(0.2)
+    ids = torch.arange(90)
+    (_, _, y), (_, _, planted) = (
+        next(each.batches([ids], torch.Generator().manual_seed(0)))
+        for each in (data, wrong_data)
+    )
+    assert sorted(wrong.tolist()) == ids[y != planted].tolist()
+    assert (len(wrong), set(planted.tolist())) == (18, {0, 1, 2})
+    right, left = (torch.cat([y for _, y in d.test()]) for d in (data, wrong_data))
+    assert torch.equal(right, left)
+
+
+def test_reducible_loss_with_nothing_known_is_the_loss(setting, data):
+    options = {"seed": 1, "lr": 0.1}
+    _, network, _ = training.run(
+        setting, data, epochs=6, prune_ratio=0.7, method="ted_loss", **options
+    )
+    known = torch.zeros(len(data))
+    _, again = crossed.run_reducible(
+        setting, data, known, strategy=crossed.REDUCIBLE[HARDEST], **options
+    )
+    for mine, theirs in zip(
+        network.state_dict().values(), again.state_dict().values(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_proxy_has_not_seen_the_samples_that_it_scores(setting, data):
+    halves = torch.randperm(90, generator=torch.Generator().manual_seed(1)).chunk(2)
+    before = crossed.irreducible(setting, data, 1)
+    # Another picture in the first half: its losses are of the other half's proxy.
+    changed = int(halves[0][0])
+    data._x[changed] += 5
+    after = crossed.irreducible(setting, data, 1)
+    same = halves[0][halves[0] != changed]
+    assert torch.equal(before[same], after[same])
+    assert not torch.equal(before[halves[1]], after[halves[1]])
 
 
 def test_facts_tell_the_most_frequent_class(setting, data):

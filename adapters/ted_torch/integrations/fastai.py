@@ -467,9 +467,10 @@ class SaveTEDCallback(SaveModelCallback):  # type: ignore[misc]
 
 def _with_ids(loader: Any, samples: Iterable[int]) -> Iterator[tuple[Tensor, Any]]:
     """Make batches as a loader does, each beside the ids of its samples."""
-    read = ((k, loader.do_item(k)) for k in samples)
+    read = loader.do_item
     # An item that is skipped leaves its batch to the next ones.
-    for pairs in loader.chunkify(pair for pair in read if pair[1] is not None):
+    pairs_read = ((k, item) for k in samples if (item := read(k)) is not None)
+    for pairs in loader.chunkify(pairs_read):
         ids, items = zip(*pairs, strict=True)
         yield torch.tensor(ids), loader.do_batch(list(items))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,21 @@ class Pictures:
 
     def __len__(self):
         return len(self._y)
+
+    def with_wrong_labels(self, share):
+        """Return the same pictures with a share of wrong labels to train on, and which.
+
+        The labels and the samples are drawn by one seed; those of the test are right.
+        """
+        dice = torch.Generator().manual_seed(7)
+        wrong = torch.randperm(len(self), generator=dice)[: round(share * len(self))]
+        classes = int(self._y.max()) + 1
+        added = torch.randint(1, classes, (len(wrong),), generator=dice)
+        labels = self._y.clone()
+        labels[wrong] = (labels[wrong] + added) % classes
+        other = copy.copy(self)
+        vars(other)["_y"] = labels
+        return other, wrong
 
     def batches(self, parts, dice):
         """Go through batches of ids, by ids, x, y; `dice` draws the shifts."""
