@@ -15,7 +15,7 @@ from ted_core.errors import warn_caller
 SYMPTOMS = 4
 _MIN_COSINE = 1e-4
 _MAX_ERROR_OF_SUM = _MAX_SPREAD = 1e-3
-_TEXT_AXES, _MAX_OUTPUTS = 3, 1 << 22
+_TEXT_AXES, _MAX_OUTPUTS = 3, 1 << 20
 _LIKELY = 1  # position among the symptoms
 
 
