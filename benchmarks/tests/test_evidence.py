@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+import ted_core
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "evidence"))
 
-import crossed  # noqa: E402 - the folder is known
+import candidates  # noqa: E402 - the folder is known
+import crossed  # noqa: E402
 from trials import networks, pictures, text, training  # noqa: E402
 from trials.records import compared, look, refuse  # noqa: E402
 from trials.settings import SETTINGS  # noqa: E402
@@ -161,6 +164,49 @@ def test_a_proxy_has_not_seen_the_samples_that_it_scores(setting, data):
     same = halves[0][halves[0] != changed]
     assert torch.equal(before[same], after[same])
     assert not torch.equal(before[halves[1]], after[halves[1]])
+
+
+@pytest.mark.parametrize("values", [[0.5, 2.0, 1.0], [1.0, 1.0, 1.0]])
+def test_learning_progress_is_the_distance_of_two_averages(values):
+    progress, columns = candidates.Progress(), {}
+    columns = {"score": np.zeros(1, np.float32), "slow": np.zeros(1, np.float32)}
+    fast = slow = values[0]
+    for updates, value in enumerate(values):
+        columns = progress.update(
+            columns, np.array([updates]), np.array([value], np.float32)
+        )
+        if updates:
+            fast, slow = 0.5 * fast + 0.5 * value, 0.9 * slow + 0.1 * value
+    ranked = progress.rank(columns, np.array([len(values)]))
+    np.testing.assert_allclose(ranked, abs(fast - slow), rtol=1e-5)
+
+
+def test_no_sample_stays_unseen_for_long():
+    half = candidates.Curve("geometric", 0.5, 0.0)  # from all down to half
+    pruner = ted_core.Pruner(
+        40, epochs=30, schedule=half, strategy=candidates.UnseenFirst(), signal="loss"
+    )
+    last = np.full(40, -1)
+    while not pruner.finished:
+        plan = pruner.plan()
+        last[plan.kept] = plan.epoch
+        assert (plan.epoch - last <= candidates.PATIENCE).all()
+        pruner.observe(plan.kept, plan.kept / 40)  # the same ones rank high
+        pruner.advance()
+
+
+@pytest.mark.parametrize("epochs", [8, 16, 40])
+@pytest.mark.parametrize(("name", "anneal"), [("oscillating", 0.125), ("geometric", 0)])
+def test_the_schedules_keep_as_many_samples(name, anneal, epochs):
+    ratios = (
+        ted_core.keep_ratios(schedule, epochs)
+        for schedule in (
+            candidates.equal(name, anneal or 1 / epochs, epochs),
+            ted_core.RollerCoaster(0.7),
+        )
+    )
+    mine, theirs = (each.sum() for each in ratios)
+    assert mine == pytest.approx(theirs, rel=1e-3)
 
 
 def test_facts_tell_the_most_frequent_class(setting, data):
