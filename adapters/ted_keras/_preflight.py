@@ -41,8 +41,12 @@ class Check:
         """Refuse what makes the training wrong, and warn of what may be meant."""
         with _random_numbers_kept():
             self._rows()
-            self._learning_rate()
             self._compute_loss()
+        self._warn(fit=True)
+
+    def warn_of_rate(self) -> None:
+        """Warn of a rate that does not end with the run, when that is known."""
+        self._learning_rate()
         self._warn(fit=True)
 
     def report(self) -> Preflight:

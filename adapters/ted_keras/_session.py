@@ -154,7 +154,11 @@ class Session:
     def show(self) -> None:
         """Show the data of the open epoch while no fit runs."""
         self.data.stale = False
-        if not self.pruner.finished:
+        if self.pruner.finished:
+            # A fit that has nothing to train looks at a batch, too.
+            first = np.arange(min(self.pruner.n, self.data.batch_size))
+            self.data.begin(first, np.ones(first.size, np.float32))
+        else:
             self._hand_out()
         if self._one_batch_at_rest:
             self.data.length[...] = 1  # so that Keras reads no further

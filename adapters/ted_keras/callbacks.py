@@ -179,7 +179,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         )
         self.pruner = self._session.pruner
         self._backup, self._allow = _Backup(backup), tuple(allow)
-        self._checked = False
+        self._checked = self._rate_checked = False
         self._beside: list[Any] = []
         # Steps of the optimizer, and random states of the layers, when the state was
         # saved that was loaded last; no fit has gone on from it yet.
@@ -337,6 +337,10 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         """Plan the current epoch or the next; repeated calls are harmless."""
         del logs
         self._restore_backup(epoch)
+        if not (self._rate_checked or self.pruner.finished):
+            # A backup may be of another number of epochs, and steps.
+            Check(self._session).warn_of_rate()
+            self._rate_checked = True
         self._session.begin(epoch)
         steps, self._saved_steps = self._saved_steps, None
         warn_of_other_moment(self.model.optimizer, steps)
@@ -385,8 +389,11 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             warn_caller(
                 f"`backup` should hold epoch {epoch}, at which the model begins, got "
                 f"{backup.passed}: the training begins anew, and writes over that "
-                f"file; to go on, stop it and put {model} back"
+                f"file; to go on, stop it and put {model} back{backup.first_kill}"
             )
+
+
+_FIRST_KILL = "a kill at the first epoch's end leaves none"
 
 
 class _Backup:
@@ -405,7 +412,8 @@ class _Backup:
             newest = Path(path)
             self._paths = newest, newest.with_name(f"{newest.name}.before")
         self.searched = False
-        self.passed = ""  # epoch and file of a state that a search passes over
+        # Epoch and file of a state that a search passes over, and what may explain it.
+        self.passed = self.first_kill = ""
 
     @property
     def wanted(self) -> bool:
@@ -429,7 +437,7 @@ class _Backup:
 
     def find(self, epoch: int, model: Any) -> State | None:
         """Return the state in which the first epoch of a fit begins, or None."""
-        self.searched, self.passed = True, ""
+        self.searched, self.passed, self.first_kill = True, "", ""
         for path in self._paths:
             if not path.exists():
                 continue
@@ -438,6 +446,8 @@ class _Backup:
             if state["epoch"] != epoch:
                 found = f"epoch {state['epoch']} in {str(path)!r}"
                 self.passed = self.passed or found
+                if (epoch, state["epoch"]) == (0, 1):
+                    self.first_kill = ", if there was one: " + _FIRST_KILL
                 continue
             iterations = steps_made(model.optimizer)
             if steps != iterations:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from keras_checks.common import (
     EPOCHS,
     KillAfter,
@@ -22,7 +23,7 @@ from keras_checks.common import (
 from keras_checks.weighing import OwnStep, mixed
 from ted_keras import Pipeline
 
-from ted_core import CheckpointError, load_state
+from ted_core import CheckpointError, EpochError, load_state
 
 PRUNED = 3
 
@@ -282,6 +283,20 @@ def resumed_after(is_last, given=None, *, never=None, make=fresh, **options):
     same(never, (again, other))
 
 
+def a_finished_run_has_nothing_to_train():
+    _, ted, _ = straight()
+    for model in (fresh(), keras.Sequential([keras.layers.Dense(3)])):
+        model.compile("sgd", "mse")  # the second is not built
+        again = session(model, data())
+        again.load_state_dict(ted.state_dict())
+        assert fit(again, model, initial_epoch=again.epoch).epoch == []
+        assert model.optimizer.iterations == 0
+        for name, value in ted.pruner.state_dict().items():
+            np.testing.assert_array_equal(again.pruner.state_dict()[name], value)
+        with pytest.raises(EpochError, match="where the run has finished"), again:
+            fit(again, model, initial_epoch=EPOCHS - 1)
+
+
 CHECKS = (
     backup_and_restore_beside_a_backup,
     random_layers_go_on,
@@ -295,4 +310,5 @@ CHECKS = (
     a_pipeline_of_an_open_epoch,
     a_step_of_the_models_own_in_an_open_epoch,
     mixed_batches_of_an_open_epoch,
+    a_finished_run_has_nothing_to_train,
 )
