@@ -108,6 +108,20 @@ def test_one_cycle_ends_at_its_last_rate_in_the_steps_foretold():
     assert learn.recorder.lrs[-1] == pytest.approx(last)
 
 
+def test_events_of_a_subclass_and_of_an_instance_are_called():
+    called = []
+
+    class Own(TEDCallback):
+        def before_step(self):
+            called.append("subclass")
+
+    ted = Own(prune_ratio=0.6)
+    ted.after_step = lambda: called.append("instance")
+    fit(ted=ted)
+    steps = -(-ted.report().planned // BATCH)
+    assert called == ["subclass", "instance"] * int(steps.sum())
+
+
 def test_workers_change_nothing(plain):
     same(plain, *fit(dls=loaders(num_workers=1)))
 

@@ -135,6 +135,12 @@ class TEDCallback(Callback):  # type: ignore[misc]
         self._fits = self._compared = False
         self._ids: Any = None
 
+    def __call__(self, event_name: str) -> Any:
+        """Call the event's method; where there is none, fastai searches the learner."""
+        if hasattr(type(self), event_name) or event_name in vars(self):
+            return super().__call__(event_name)
+        return None
+
     @property
     def name(self) -> str:
         """Name under which the learner has the callback."""
@@ -256,7 +262,7 @@ class TEDCallback(Callback):  # type: ignore[misc]
     def before_batch(self) -> None:
         """Take the ids out of the batch."""
         batch: tuple[Any, ...] = (*self.learn.xb, *self.learn.yb)
-        self._ids = batch[-1]
+        self.__dict__["_ids"] = batch[-1]  # fastai searches the learner for a name
         self.learn._split(batch[:-1])  # noqa: SLF001 - as it split the longer one
 
     def after_loss(self) -> None:
