@@ -393,7 +393,7 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
             )
 
 
-_FIRST_KILL = "a kill at the first epoch's end leaves none"
+_FIRST_KILL = ", if there was one: a kill at the first epoch's end leaves none"
 
 
 class _Backup:
@@ -447,7 +447,7 @@ class _Backup:
                 found = f"epoch {state['epoch']} in {str(path)!r}"
                 self.passed = self.passed or found
                 if (epoch, state["epoch"]) == (0, 1):
-                    self.first_kill = ", if there was one: " + _FIRST_KILL
+                    self.first_kill = _FIRST_KILL
                 continue
             iterations = steps_made(model.optimizer)
             if steps != iterations:

@@ -20,12 +20,13 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from trials.settings import SETTINGS
 from trials.training import measure, run
 
 import ted_core
 from ted_core.reductions import Reduction
-from ted_core.strategies.base import Selection, Strategy
+from ted_core.strategies.base import Selection, Strategy, gumbel_noise
 
 RECORDS = Path(__file__).parent / "records"
 RATES = {
@@ -80,6 +81,21 @@ class UnseenFirst(Strategy):
 
 
 @dataclass(frozen=True)
+class BetaDraw(Strategy):
+    """Draw in proportion to q^a (1 - q)^b, where q in (0, 1) is the rank by score."""
+
+    a: float = 2.0
+    b: float = 0.5
+
+    def select(self, request):
+        """Return the ids of one epoch."""
+        q = (rankdata(request.ranking()) - 0.5) / request.n
+        log_weights = self.a * np.log(q) + self.b * np.log1p(-q)
+        keys = log_weights + gumbel_noise(request.all_ids, request)
+        return Selection(request.top(keys.astype(np.float32)))
+
+
+@dataclass(frozen=True)
 class Curve:
     """A schedule by a function of progress, with full-data epochs at the end."""
 
@@ -121,6 +137,11 @@ def arms(epochs):
         | {"strategy": ted_core.SoftTop(), "reduction": Progress()},
         f"unseen for {PATIENCE} epochs first, then the highest loss": loss
         | {"strategy": UnseenFirst()},
+        "beta draw by margin": {
+            "prune_ratio": 0.7,
+            "signal": "margin",
+            "strategy": BetaDraw(),
+        },
         "random, loss not divided": {
             "prune_ratio": 0.7,
             "method": "random",

@@ -25,7 +25,12 @@ import ted_core
 
 RECORDS = Path(__file__).parent / "records"
 SHARE, PROXY_EPOCHS, PROXY_RATE = 0.2, 3, 0.1
-RATES = {"plenty": (0.2, 0.4), "scarce": (0.05, 0.1), "solved": (0.1, 0.2)}
+RATES = {
+    "plenty": (0.2, 0.4),
+    "scarce": (0.05, 0.1),
+    "short": (0.2, 0.4),
+    "solved": (0.1, 0.2),
+}
 """Of each setting, the best of a random selection and one beside it."""
 SEEDS = (300, 301)  # which judge nothing
 PRUNED = {"prune_ratio": 0.7}

@@ -332,7 +332,8 @@ before; what it forwards is not counted. "Smaller batches" shrink with the share
 kept, and the loss is not divided. "Margin in distance" is the margin over the distance
 of the two classes' weights in the last layer. "Learning progress" is the distance of
 two averages of the loss, 0.5 and 0.9 of which are the past. The oscillating schedule
-goes down to an eighth of the data, where 1 / r_t multiplies the rate by eight.
+goes down to an eighth of the data, where 1 / r_t multiplies the rate by eight. The beta
+draw takes a sample of rank q in (0, 1) in proportion to q² √(1 - q).
 
 {wrong_labels()}
 ## What it does not say
@@ -404,12 +405,11 @@ def rule(taken):
     """Return what a method that follows the early warning would have been worth."""
     told = ", ".join(f"{cell(gain)} in {name}" for name, gain in taken)
     above = sum(gain.low > 0 for _, gain in taken)
-    verdict = "no" if not above else f"in {above} of {len(taken)} a"
     return (
         "A rule could take `ted_loss` where the warning stays away, and\n"
         f"`{SAFEST}` elsewhere. Beside always taking the latter it would\n"
-        f"have ended {told}:\n{verdict} gain by the interval, so the library has no "
-        "such rule."
+        f"have ended {told}:\na gain by the interval in {above or 'none'}. The library "
+        "has no such rule."
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import ted_core
+from ted_core.strategies.base import Request
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "evidence"))
@@ -193,6 +194,19 @@ def test_no_sample_stays_unseen_for_long():
         assert (plan.epoch - last <= candidates.PATIENCE).all()
         pruner.observe(plan.kept, plan.kept / 40)  # the same ones rank high
         pruner.advance()
+
+
+def test_a_beta_draw_takes_each_rank_as_often_as_its_weight_says():
+    strategy, times = candidates.BetaDraw(), np.zeros(5)
+    scores = np.arange(5, dtype=np.float32)
+    for epoch in range(4000):  # one sample each: in proportion, exactly
+        request = Request(
+            n=5, count=1, keep_ratio=0.2, epoch=epoch, seed=0, ranking=lambda: scores
+        )
+        times[strategy.select(request).kept] += 1
+    q = (np.arange(5) + 0.5) / 5
+    weights = q**strategy.a * (1 - q) ** strategy.b
+    np.testing.assert_allclose(times / 4000, weights / weights.sum(), atol=0.03)
 
 
 @pytest.mark.parametrize("epochs", [8, 16, 40])
