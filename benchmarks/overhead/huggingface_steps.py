@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import transformers
 from huggingface_table import markdown
-from step_summary import processor, summarise
+from step_summary import keep_memory, processor, summarise
 from ted_torch.integrations.accelerate import AcceleratedTED
 from ted_torch.integrations.transformers import TEDTrainer
 from torch.nn import functional as F  # noqa: N812
@@ -182,7 +182,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=6, help="steps of an epoch")
+    parser.add_argument("--steps", type=int, default=20, help="steps of an epoch")
     parser.add_argument("--out", type=Path, default=RECORD)
     parser.add_argument("--table", type=Path, help="print this record and measure none")
     options = parser.parse_args()
@@ -192,7 +192,12 @@ def main():
     torch.set_num_threads(1)
     record = {
         "name": "Hugging Face step",
-        "config": {"epochs": EPOCHS, "length": LENGTH, "network": SMALL},
+        "config": {
+            "epochs": EPOCHS,
+            "length": LENGTH,
+            "network": SMALL,
+            "memory kept": keep_memory(),
+        },
         "versions": {
             "ted-core": ted_core.__version__,
             "python": platform.python_version(),

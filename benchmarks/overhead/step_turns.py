@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from step_summary import processor, summarise
+from step_summary import keep_memory, processor, summarise
 from step_table import change
 
 __all__ = ["line", "run"]
@@ -90,13 +90,15 @@ def run(title, prepare, sites, packages, path):
         return
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    begun = os.getloadavg()[0]
+    kept, begun = keep_memory(), os.getloadavg()[0]
     fit, config = prepare(options)
     times = measure(fit, ["plain", *sites], options.rounds)
     fields = ["rounds", "steps", "batch"]
     record = {
         "name": title,
-        "config": {field: getattr(options, field) for field in fields} | config,
+        "config": {field: getattr(options, field) for field in fields}
+        | {"memory kept": kept}
+        | config,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ["ted-core", "numpy", *packages]},

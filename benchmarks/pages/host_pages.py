@@ -46,11 +46,12 @@ def turns(name, record):
     """Return the paragraph of a framework whose fits or loops took turns."""
     config = record["config"]
     steps, batch, epochs = (config[key] for key in ("steps", "batch", "epochs"))
+    kept = ", freed memory kept for the next step" if config["memory kept"] else ""
     return filled(
         f"{TURNS[name]} of a {config['network']} convolutional network on "
         f"{steps * batch:,} pictures, batch {batch}, by the processor's clock, one "
-        f"thread; they took turns, and {epochs} closed epochs are in {epochs * steps} "
-        f"steps ({link(name)}). {line(record)}"
+        f"thread{kept}; they took turns, and {epochs} closed epochs are in "
+        f"{epochs * steps} steps ({link(name)}). {line(record)}"
     )
 
 
@@ -58,8 +59,8 @@ def trainer(record):
     """Return the paragraph of the Trainer, and its table."""
     (rounds,) = {result["rounds"] for result in record["results"]}
     text = filled(
-        "By the processor's clock, one thread, everything kept, from step to step with "
-        f"loading (medians of {rounds} pairs of runs with their 95 % intervals; "
+        "By the processor's clock, one thread, every sample kept, from step to step "
+        f"with loading (medians of {rounds} pairs of runs with their 95 % intervals; "
         f"{link('huggingface')}):"
     )
     return f"{text}\n\n{runs(record, 'Trainer')}"

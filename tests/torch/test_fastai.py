@@ -24,6 +24,7 @@ from fastai.tabular.core import Categorify, Normalize
 from fastai.tabular.data import TabularDataLoaders
 from fastai.tabular.learner import tabular_learner
 from fastai.text.data import SortedDL
+from fastai.torch_core import TensorBase
 from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.data import ImageDataLoaders, get_image_files
 from fastai.vision.learner import vision_learner
@@ -269,6 +270,26 @@ def test_pixels_are_averaged_to_one_loss_a_sample():
     F.cross_entropy(z, y, reduction="none").mean((1, 2)).sum().backward()
     expected = (z * z.grad).sum((1, 2, 3)).abs().detach()
     np.testing.assert_allclose(ted.pruner.scores, expected, rtol=1e-4)
+
+
+def test_operations_of_fastais_tensors_take_no_detour_for_the_session(monkeypatch):
+    detours = []
+    keep_kind = TensorBase.__torch_function__.__func__
+
+    def count(cls, func, types, args=(), kwargs=None):
+        detours.append(func)
+        return keep_kind(cls, func, types, args, kwargs)
+
+    monkeypatch.setattr(TensorBase, "__torch_function__", classmethod(count))
+    counts = []
+    for ted in (make_ted(prune_ratio=0.0), Callback()):
+        learn, _ = make_learner(ted=ted)
+        learn.remove_cb(learn.seen)
+        detours.clear()
+        with learn.no_bar():
+            learn.fit(2)
+        counts.append(len(detours))
+    assert 0 < counts[0] <= counts[1]
 
 
 @pytest.mark.parametrize("method", ["soft_margin", "ted_loss", "random", "importance"])

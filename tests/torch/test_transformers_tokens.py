@@ -58,14 +58,16 @@ def test_a_texts_score_is_the_slow_one_at_the_heads_input(options, tolerance, tm
     )
 
 
-def test_padding_and_ignored_tokens_leave_a_score_alone(tmp_path):
+# Few, and so many that the scores of the other tokens are copied.
+@pytest.mark.parametrize("ignored", [3, 40])
+def test_padding_and_ignored_tokens_leave_a_score_alone(ignored, tmp_path):
     class Longer(Texts):
         def __getitem__(self, k):
             row = super().__getitem__(k)
             return {
-                "input_ids": F.pad(row["input_ids"], (0, 3)),
-                "attention_mask": F.pad(row["attention_mask"], (0, 3)),
-                "labels": F.pad(row["labels"], (0, 3), value=-100),
+                "input_ids": F.pad(row["input_ids"], (0, ignored)),
+                "attention_mask": F.pad(row["attention_mask"], (0, ignored)),
+                "labels": F.pad(row["labels"], (0, ignored), value=-100),
             }
 
     runs = [

@@ -267,9 +267,14 @@ class TEDCallback(Callback):  # type: ignore[misc]
 
     def after_loss(self) -> None:
         """Have the learner differentiate the mean loss over r_t, which records."""
-        if not self.learn.yb:
-            return
-        pred, (target, *others), ids = self.learn.pred, self.learn.yb, self._ids
+        if self.learn.yb:
+            # Operations on fastai's tensors take a detour in Python to keep their type.
+            with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001
+                self._record(*self.learn.yb)
+
+    def _record(self, target: Any, *others: Any) -> None:
+        """Give the session the batch's losses."""
+        pred, ids = self.learn.pred, self._ids
         losses = self._losses(len(ids))
         if not self._compared:
             self._compared = True

@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import (
 
 from ted_torch._row_order import random_states_kept
 
-_IGNORED = -100
+_IGNORED, _FLOAT = -100, 4
 _cross_entropy = partial(F.cross_entropy, reduction="none", ignore_index=_IGNORED)
 
 # Kinds of models by their `loss_type`. The scores at a token of the first are of the
@@ -117,15 +117,18 @@ def token_losses(
     if shift:
         labels = F.pad(labels, (0, 1), value=_IGNORED)[:, 1:]
     valid = labels != _IGNORED
-    # No float of the scores that count for nothing: they may be most of a batch. The
-    # wait for their number is not the only one of a trainer's step.
-    index = valid.flatten().nonzero()[:, 0]
+    # The scores that count are copied, without a float of the others, where that takes
+    # less memory. The wait for their number is not a trainer's only one in a step.
+    index, rows = valid.flatten().nonzero()[:, 0], valid.numel()
     z, y = logits.flatten(0, 1), labels.flatten()
-    if len(index) < len(y):
-        z, y = z[index], y[index]
-    losses = _cross_entropy(z.float(), y, label_smoothing=smoothing)
-    every = losses.new_zeros(valid.numel()).index_copy(0, index, losses)
-    return {"losses": every.view(valid.shape), "valid": valid}
+    floats = _FLOAT if z.dtype == torch.float32 else 2 * _FLOAT  # the cross entropy's
+    if len(index) * z.element_size() >= (rows - len(index)) * floats:
+        losses = _cross_entropy(z.float(), y, label_smoothing=smoothing)
+    else:
+        z, y = z.index_select(0, index), y[index]
+        some = _cross_entropy(z.float(), y, label_smoothing=smoothing)
+        losses = some.new_zeros(rows).index_copy(0, index, some)
+    return {"losses": losses.view(valid.shape), "valid": valid}
 
 
 def class_losses(
