@@ -47,13 +47,18 @@ def mean_loss(losses: Tensor, scale: Tensor | float, weights: Tensor | None) -> 
     return mean if isinstance(scale, float) and scale == 1 else mean * scale
 
 
-def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor | None:
-    """Return a plan's weights by sample id, (n + 1,); None if all weigh 1."""
+def weighs(plan: EpochPlan) -> bool:
+    """Tell whether samples of a plan weigh other than 1."""
     # A process that keeps next to nothing fills its epoch with pruned samples of its
     # own, which must not train the network.
-    filled = plan.visited > MAX_REPEATS * len(plan)
-    if plan.weights is None and not filled:
+    return plan.weights is not None or plan.visited > MAX_REPEATS * len(plan)
+
+
+def dense_weights(plan: EpochPlan, device: torch.device | str = "cpu") -> Tensor | None:
+    """Return a plan's weights by sample id, (n + 1,); None if all weigh 1."""
+    if not weighs(plan):
         return None
+    filled = plan.visited > MAX_REPEATS * len(plan)
     weights = torch.full((plan.n + 1,), 0.0 if filled else 1.0)
     kept = 1.0 if plan.weights is None else torch.tensor(plan.weights)
     weights[torch.from_numpy(plan.order.copy()).long()] = kept

@@ -271,7 +271,10 @@ def damage_refused(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        msg = f"{path.name!r} must be a state of TED, got {type(error).__name__}"
+        msg = (
+            f"{path.name!r} must be a whole state of TED, got a damaged file, or "
+            f"another's: {type(error).__name__}"
+        )
         raise CheckpointError(msg) from error
 
 

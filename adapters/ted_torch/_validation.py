@@ -215,7 +215,12 @@ def check_no_shard(options: Mapping[str, Any], framework: str) -> None:
 
 
 def check_trainer_options(
-    ted: object, taken: Collection[str], *, framework: str, remedy: str
+    ted: object,
+    taken: Collection[str],
+    *,
+    framework: str,
+    remedy: str,
+    taker: str = "ted",
 ) -> dict[str, Any]:
     """Return a copy of the user's options; some of them a trainer gives itself."""
     if ted is not None and not isinstance(ted, Mapping):
@@ -225,7 +230,7 @@ def check_trainer_options(
     for name in taken:
         if name in options:
             msg = (
-                f"`ted` must leave {name!r} to the trainer, got {options[name]!r}; "
+                f"`{taker}` must leave {name!r} to the trainer, got {options[name]!r}; "
                 f"{remedy}"
             )
             raise TypeError(msg)

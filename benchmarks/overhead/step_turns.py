@@ -61,7 +61,7 @@ def line(record):
     )
 
 
-def run(title, prepare, sites, packages, path):
+def run(title, prepare, sites, packages, path, *, batch=128):
     """Measure and write a record, or print one, as the command line says.
 
     Parameters
@@ -77,11 +77,13 @@ def run(title, prepare, sites, packages, path):
         Distributions whose versions the record tells.
     path : Path
         The record.
+    batch : int, default 128
+        Samples of a step, unless the command line says otherwise.
     """
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--steps", type=int, default=40, help="steps of an epoch")
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--out", type=Path, default=path)
     parser.add_argument("--table", type=Path, help="print this record and measure none")
     options = parser.parse_args()

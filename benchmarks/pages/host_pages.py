@@ -19,11 +19,15 @@ from step_turns import line  # noqa: E402
 
 DOCS = ROOT / "docs" / "adapters"
 MARK, END = "<!-- made by benchmarks/pages/host_pages.py -->", "<!-- end -->"
+_LOOPS = "Loops over its loader, without workers,"
 TURNS = {
     "lightning": "Whole fits",
-    "torchdata": "Loops over its loader, without workers,",
+    "torchdata": _LOOPS,
     "fastai": "Whole fits",
+    "timm": _LOOPS,
+    "ultralytics": "Whole fits",
 }
+NETWORKS = {"small": "a small convolutional network", "yolo11n": "YOLO11n"}
 
 
 def load(name):
@@ -48,7 +52,7 @@ def turns(name, record):
     steps, batch, epochs = (config[key] for key in ("steps", "batch", "epochs"))
     kept = ", freed memory kept for the next step" if config["memory kept"] else ""
     return filled(
-        f"{TURNS[name]} of a {config['network']} convolutional network on "
+        f"{TURNS[name]} of {NETWORKS[config['network']]} on "
         f"{steps * batch:,} pictures, batch {batch}, by the processor's clock, one "
         f"thread{kept}; they took turns, and {epochs} closed epochs are in "
         f"{epochs * steps} steps ({link(name)}). {line(record)}"

@@ -471,8 +471,7 @@ def test_pictures_are_fine_tuned_as_fastais_quick_start_does(tmp_path):
     assert found == zlib.crc32(np.asarray(dls.train_ds.splits[0]).tobytes())
 
 
-@pytest.fixture
-def table():
+def make_table(held_out):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=60), "c": rng.choice([*"uvw"], 60)})
     frame["y"] = np.where(frame.x > 0, "yes", "no")
@@ -482,10 +481,15 @@ def table():
         cat_names=["c"],
         cont_names=["x"],
         y_names="y",
-        valid_idx=list(range(0, 60, 3)),
+        valid_idx=list(held_out),
         bs=BATCH,
         device="cpu",
     )
+
+
+@pytest.fixture
+def table():
+    return make_table(range(0, 60, 3))
 
 
 def test_rows_of_a_table_train_and_an_exported_learner_has_no_session(table, tmp_path):
@@ -585,6 +589,58 @@ def test_a_fit_of_one_epoch_and_one_at_another_epoch_are_refused():
         fit(start_epoch=2)
     ted = make_ted(epochs=5)
     with pytest.raises(EpochError, match="at most the 5 epochs that are left"):
+        fit(ted=ted)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"device": "cpu"}, "`TEDCallback` must leave 'device' to the trainer"),
+        ({"ids": "id"}, "`TEDCallback` must leave 'ids' to the trainer"),
+        ({"prune_ration": 0.5}, "no option, did you mean `prune_ratio`"),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_the_learners_or_nobodys_is_refused_at_once(options, says):
+    with pytest.raises(TypeError, match=says):
+        TEDCallback(**options)
+
+
+def test_a_run_of_several_fits_stays_with_its_samples():
+    ted = make_ted(epochs=EPOCHS)
+    learn, _ = make_learner(ted=ted)
+    with learn.no_bar():
+        learn.fit(2, 0.5)
+        for other in (labelled(N + BATCH), labelled(N - BATCH)):
+            learn.dls = loaders(other)
+            says = f"other fits, of number {N}, got {len(other)}; give"
+            with pytest.raises(ValueError, match=says):
+                learn.fit(2, 0.5)
+        learn.dls = loaders(labelled(N))  # read anew, as larger pictures are
+        learn.fit(EPOCHS - 2, 0.5)
+    assert ted.pruner.finished
+
+
+def test_another_split_of_the_data_is_refused_in_a_later_fit(table):
+    learn = tabular_learner(table, layers=[4], n_out=2, cbs=make_ted(epochs=EPOCHS))
+    learn.logger = lambda _: None
+    with learn.no_bar():
+        learn.fit(2)
+        learn.dls = make_table(range(1, 60, 3))
+        with pytest.raises(ValueError, match=r"other fits, of fingerprint \d+, got"):
+            learn.fit(EPOCHS - 2)
+
+
+def test_a_loaded_session_is_not_fitted_from_the_first_epoch_on():
+    class Keeps(Callback):
+        def after_epoch(self):
+            if self.epoch == 1:
+                self.state = self.learn.ted.state_dict()
+
+    keeps, ted = Keeps(), make_ted()
+    fit(keeps)
+    ted.load_state_dict(keeps.state)
+    with pytest.raises(EpochError, match=r"epoch 2, got 0; load .*start_epoch=ted\.ep"):
         fit(ted=ted)
 
 

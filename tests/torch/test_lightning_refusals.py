@@ -4,6 +4,7 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.tuner import Tuner
 from lightning_runs import BATCH, Classifier, FromOutside, fit, make_ted, make_trainer
+from ted_torch.integrations.lightning import TEDCallback
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 from ted_core import EpochError
@@ -63,6 +64,20 @@ def test_another_loader_is_refused_with_the_remedy(make):
     ted = make_ted()
     with pytest.raises(EpochError, match=r"the training loader must be `ted.loader"):
         make_trainer(ted).fit(FromOutside(ted), make(ted))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"epochs": 5}, "`TEDCallback` must leave 'epochs' to the trainer, got 5; its"),
+        ({"device": "cpu"}, "`TEDCallback` must leave 'device' to the trainer"),
+        ({"prune_ration": 0.5}, "no option, did you mean `prune_ratio`"),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_the_trainers_or_nobodys_is_refused_at_once(options, says):
+    with pytest.raises(TypeError, match=says):
+        TEDCallback(range(40), **options)
 
 
 @pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])

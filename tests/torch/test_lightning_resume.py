@@ -104,6 +104,31 @@ def test_loaders_with_workers_and_with_a_state_go_on_alike(
         same(whole, fit(ckpt_path=file, module=module))
 
 
+class Dropped(Classifier):
+    """A module with dropout; its generator is saved, and the loader has another."""
+
+    def __init__(self, ted, **loading):
+        super().__init__(ted, **loading)
+        self.net = torch.nn.Sequential(torch.nn.Dropout(0.3), self.net)
+
+    def train_dataloader(self):
+        generator = torch.Generator().manual_seed(self.current_epoch)
+        return self.ted.loader(**self.loading, generator=generator)
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["generator"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint):
+        torch.set_rng_state(checkpoint["generator"])
+
+
+def test_dropout_goes_on_in_the_middle_of_an_epoch(tmp_path):
+    whole = fit(keeper(tmp_path, every_n_train_steps=3), module=Dropped)
+    files = saved(tmp_path)
+    for step in list(files)[:4]:
+        same(whole, fit(ckpt_path=files[step], module=Dropped))
+
+
 def test_checkpoints_at_the_ends_of_epochs_go_on(tmp_path):
     whole = fit(keeper(tmp_path, save_on_train_epoch_end=True))
     files = saved(tmp_path)

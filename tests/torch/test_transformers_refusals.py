@@ -58,6 +58,11 @@ class Stream(IterableDataset):
         ({"ignore_data_skip": True}, ValueError, "`ignore_data_skip` must be False"),
         ({"auto_find_batch_size": True}, ValueError, "`auto_find_batch_size` must"),
         ({"data": Stream()}, TypeError, "`train_dataset` must be a map-style"),
+        (
+            {"data": {"a": Rows(20), "b": Rows(20)}},
+            TypeError,
+            "`train_dataset` must be one data set, got a dict of 2",
+        ),
         ({"data": Stream(), "max_steps": 9}, TypeError, "`train_dataset` must be a"),
         ({"ted": {"epochs": 9}}, TypeError, "`ted` must leave 'epochs' to the trainer"),
         ({"ted": {"ids": "id"}}, TypeError, "`ted` must leave 'ids' to the trainer"),
@@ -76,6 +81,29 @@ def test_arguments_that_leave_nothing_to_choose_are_refused(
 ):
     with pytest.raises(error, match=says):
         trainer(tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_train_epochs", 9),
+        ("per_device_train_batch_size", 2),
+        ("gradient_accumulation_steps", 2),
+        ("train_sampling_strategy", "sequential"),
+    ],
+)
+def test_an_argument_that_was_planned_with_stays(name, value, tmp_path):
+    run = trainer(tmp_path)
+    setattr(run.args, name, value)
+    with pytest.raises(ValueError, match=f"`{name}` must stay .*, got {value!r}; set"):
+        run.train()
+
+
+def test_a_signal_that_the_losses_do_not_come_with_is_refused_by_the_method(tmp_path):
+    run = trainer(tmp_path, ted={"signal": "grand"})
+    says = "`sample_losses` must return 'hidden' for the signal 'grand', got losses"
+    with pytest.raises(ValueError, match=says):
+        run.train()
 
 
 def test_one_number_for_a_batch_is_refused(tmp_path):

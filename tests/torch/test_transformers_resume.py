@@ -132,7 +132,7 @@ def test_a_checkpoint_without_a_state_or_of_another_world_is_refused(whole, tmp_
     with pytest.raises(CheckpointError, match=says):
         trainer(tmp_path).train(resume_from_checkpoint=str(there))
     (there / "ted.pt").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"'ted\.pt' must be a state of TED"):
+    with pytest.raises(CheckpointError, match=r"'ted\.pt' must be a whole state"):
         trainer(tmp_path).train(resume_from_checkpoint=str(there))
 
 

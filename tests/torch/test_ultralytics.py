@@ -386,7 +386,7 @@ def test_a_run_without_ted_or_another_checkpoint_is_no_run_to_resume(
     with pytest.raises(CheckpointError, match=r"must have 'ted.pt' beside it"):
         resume((alone, None), tmp_path / "a", data)
     (alone / "ted.pt").write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match=r"'ted.pt' must be a state of TED"):
+    with pytest.raises(CheckpointError, match=r"'ted.pt' must be a whole state of TED"):
         resume((alone, None), tmp_path / "b", data)
     torch.save({7: {}}, alone / "ted.pt")
     with pytest.raises(CheckpointError, match=r"before epoch 3, got those of \[7\]"):

@@ -33,7 +33,7 @@ from ted_core import (
     atomic_write,
     run_metrics,
 )
-from ted_core.config import RunOptions
+from ted_core.config import RunOptions, check_options
 from ted_core.errors import warn_caller
 from ted_core.reports.metrics import METRICS, TOKENS_SAVED
 from ted_torch._validation import DAMAGE, check_trainer_options
@@ -121,8 +121,13 @@ class TEDCallback(Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._options = check_trainer_options(
-            options, ("ids",), framework="fastai", remedy="its batches keep their form"
+            options,
+            ("ids", "device", "num_replicas", "rank", "group"),
+            framework="fastai",
+            remedy="its batches keep their form, and its device is the model's",
+            taker="TEDCallback",
         )
+        check_options(options, type(self))
         self._epochs, self._allow = epochs, tuple(allow)
         self._buffer, self._fingerprint = buffer, fingerprint
         self._init_state()
@@ -132,6 +137,7 @@ class TEDCallback(Callback):  # type: ignore[misc]
         super()._init_state()
         self._own: TED[Any] | None = None
         self._saved: Mapping[str, Any] | None = None
+        self._samples: Any = None  # how many the session has, and their fingerprint
         self._fits = self._compared = False
         self._ids: Any = None
 
@@ -204,7 +210,10 @@ class TEDCallback(Callback):  # type: ignore[misc]
     def _begin(self, loader: Any) -> None:
         """Make the fit's session, or go on with the run's."""
         _check_loader(loader)
-        session = self._own
+        fingerprint, session = self._fingerprint, self._own
+        if fingerprint is None:
+            fingerprint = _fingerprint_of(loader.dataset)
+        found = len(loader.dataset), fingerprint
         if session is None or self._epochs is None:
             epochs = self.learn.n_epoch if self._epochs is None else self._epochs
             if self._epochs is None and epochs < _MIN_EPOCHS:
@@ -216,9 +225,6 @@ class TEDCallback(Callback):  # type: ignore[misc]
                 raise ValueError(msg)
             options = self._options.copy()
             options.setdefault("multiple_of", loader.bs)
-            fingerprint = self._fingerprint
-            if fingerprint is None:
-                fingerprint = _fingerprint_of(loader.dataset)
             session = TED(
                 loader.dataset,
                 epochs=epochs,
@@ -230,6 +236,15 @@ class TEDCallback(Callback):  # type: ignore[misc]
             if self._saved is not None:
                 session.load_state_dict(self._saved, allow=self._allow)
             self._saved = None
+        elif found != self._samples:
+            differs = int(found[0] == self._samples[0])
+            msg = (
+                "`dls.train` must have the samples of the run's other fits, of "
+                f"{('number', 'fingerprint')[differs]} {self._samples[differs]}, got "
+                f"{found[differs]}; give a fit on others a callback of its own"
+            )
+            raise ValueError(msg)
+        self._samples = found
         self._check_epochs(session)
         self._own, self._compared = session, False
 
@@ -237,19 +252,20 @@ class TEDCallback(Callback):  # type: ignore[misc]
         """Refuse a fit that begins elsewhere than the session, or is too long."""
         here, fit = session.epoch, self.learn.epoch
         left, wanted = session.pruner.epochs - here, self.learn.n_epoch - fit
-        if session.pruner.finished or wanted > left:
-            left = 0 if session.pruner.finished else left
+        finished = session.pruner.finished
+        if self._epochs is None and fit != here and not finished:
+            msg = (
+                f"the fit must begin at the session's epoch {here}, got {fit}; load "
+                "the state saved beside the model, `ted.load(name)`, and fit with "
+                "`start_epoch=ted.epoch`, which `fit_flat_cos` ignores"
+            )
+            raise EpochError(msg)
+        if finished or wanted > left:
+            left = 0 if finished else left
             msg = (
                 f"a fit must have at most the {left} epochs that are left of the run's "
                 f"{session.pruner.epochs}, got {wanted}; `epochs` of the callback is "
                 "the number of all fits together, frozen epochs included"
-            )
-            raise EpochError(msg)
-        if self._epochs is None and fit != here:
-            msg = (
-                f"the fit must begin at the session's epoch {here}, got {fit}; load "
-                "the state saved beside the model, `ted.load(name)`, and fit with "
-                "`start_epoch=ted.epoch`"
             )
             raise EpochError(msg)
         if session.state_dict(every_process=True)["position"]:

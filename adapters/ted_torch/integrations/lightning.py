@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from ted_core import EpochError, Pruner, Report, Savings, run_metrics
-from ted_core.config import RunOptions
+from ted_core.config import RunOptions, check_options
 from ted_core.errors import warn_caller
 from ted_core.history import early_end_warning
 from ted_core.schedules import StepOptions
 from ted_torch._state import gather_state, own_state
 from ted_torch._step import LossInputs
-from ted_torch._validation import check_no_shard
+from ted_torch._validation import check_trainer_options
 from ted_torch.data import CollateWithIds, WithIds
 from ted_torch.session import TED
 
@@ -144,7 +144,14 @@ class TEDCallback(Callback, Generic[Item]):
         allow: Sequence[str] = (),
         **options: Unpack[RunOptions],
     ) -> None:
-        check_no_shard(options, "Lightning")
+        self._options = check_trainer_options(
+            options,
+            ("epochs", "device", "num_replicas", "rank", "group"),
+            framework="Lightning",
+            remedy="its `max_epochs`, devices and processes are the run's",
+            taker="TEDCallback",
+        )
+        check_options(options, type(self))
         self._allow = tuple(allow)
         self._data = cast("Any", dataset)
         self._ids = ids
@@ -152,7 +159,7 @@ class TEDCallback(Callback, Generic[Item]):
         if hasattr(dataset, "__getitem__") or not callable(dataset):
             self._wrapped = WithIds(self._data, ids=ids)
         self.sampler = _EpochSampler()
-        self._buffer, self._options = buffer, options
+        self._buffer = buffer
         self._accumulation, self._fits = 1, False
         self._device: Any = None
 

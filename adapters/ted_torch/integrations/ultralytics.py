@@ -20,6 +20,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from ted_core import CheckpointError, atomic_write, run_metrics
 from ted_core.config import RunOptions
+from ted_torch._losses import weighs
 from ted_torch._state import damage_refused
 from ted_torch._validation import check_bases, check_prunes, check_trainer_options
 from ted_torch.data import CollateWithIds, options_of
@@ -358,8 +359,12 @@ class _ImageLosses:
             weights, self._weights = self._weights, None
         whole = losses.sum()
         # The loss is linear in the weights: what it changes by with a weight is the
-        # image's part. Only the products with the weights are passed backwards.
-        (parts,) = torch.autograd.grad(whole, weights, create_graph=True)
+        # image's part. Only the products with the weights are passed backwards, and
+        # once more where images don't weigh the same.
+        weighted = weighs(self._trainer.ted.pruner.plan())
+        (parts,) = torch.autograd.grad(
+            whole, weights, retain_graph=True, create_graph=weighted
+        )
         if not self._compared:
             self._compared = True
             here, theirs = float(parts.detach().sum()), float(whole.detach())
@@ -370,7 +375,24 @@ class _ImageLosses:
                     f"{ultralytics.__version__}; train without TED"
                 )
                 raise ValueError(msg)
+        if not weighted:
+            parts = _Parts.apply(whole, parts)  # type: ignore[no-untyped-call]
         return parts, items
+
+
+class _Parts(torch.autograd.Function):
+    """The images' parts of a loss that is their sum, to be averaged alike."""
+
+    @staticmethod
+    def forward(_: Any, whole: Tensor, parts: Tensor) -> Tensor:
+        """Return the parts; the loss is there for its graph."""
+        del whole
+        return parts.clone()
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of each part, which is that of the sum."""
+        return gradient[0], None
 
 
 def _parts_of(criterion: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from transformers import Trainer
 
+from ted_core import signals
 from ted_core.config import RunConfig
 from ted_core.errors import warn_caller
 from ted_torch._validation import check_even_batches
@@ -160,6 +161,21 @@ def check_no_mask(owner: str, model: object, config: RunConfig) -> None:
             "`sample_losses`, and return a `mask`"
         )
         raise ValueError(msg)
+
+
+def check_given(given: Mapping[str, Any], config: RunConfig) -> None:
+    """Refuse a signal that is made of more than the losses of a batch came with."""
+    signal, ranks = config.signal, config.strategy.uses_scores
+    if signal == "mask_gradient" or not (ranks or signal == "loss"):
+        return
+    for name in signals.INPUTS[signal]:
+        if given.get(name) is None:
+            found = ", ".join(key for key, value in given.items() if value is not None)
+            msg = (
+                f"`sample_losses` must return {name!r} for the signal {signal!r}, got "
+                f"{found}; override it, or take another method"
+            )
+            raise ValueError(msg)
 
 
 def missing(name: str, columns: Any, outputs: Any, model: object) -> str:

@@ -49,6 +49,16 @@ else:
     _Trainer = object
 
 
+# Arguments by which the run is planned; those of its batches stay for every `train`.
+_OF_LOADER = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "train_sampling_strategy",
+    "dataloader_drop_last",
+)
+_KEPT = ("max_steps", "num_train_epochs", *_OF_LOADER)
+
+
 class TrainerOptions(RunOptions, total=False):
     """Options of a session that the trainer does not give itself."""
 
@@ -103,6 +113,13 @@ class TEDTrainerMixin(_Trainer):
         _validation.check_hooks(super())
         # The base class whose `compute_loss` is not Trainer's, if there is one.
         self._host = _validation.check_loss_methods(type(self), TEDTrainerMixin)
+        if isinstance(kwargs.get("train_dataset"), dict):
+            found = len(kwargs["train_dataset"])
+            msg = (
+                f"`train_dataset` must be one data set, got a dict of {found}; "
+                "concatenate them, or take one, as `data['train']`"
+            )
+            raise TypeError(msg)
         if "train_dataset" in kwargs:
             count_items(kwargs["train_dataset"], name="train_dataset")
         super().__init__(*args, **kwargs)
@@ -156,7 +173,7 @@ class TEDTrainerMixin(_Trainer):
                 own: Any = super()._get_train_sampler(self.train_dataset)
                 self._lengths = _validation.own_lengths(own)
             options["lengths"] = self._lengths
-        self._asked = args.max_steps, args.num_train_epochs
+        self._asked = {name: getattr(args, name) for name in _KEPT}
         epochs, self._max_steps = _length.planned_length(
             args, count_items(dataset), self._batch_size(), self._steps(), options
         )
@@ -193,6 +210,7 @@ class TEDTrainerMixin(_Trainer):
 
         A checkpoint without a state of TED, or of another run, is a CheckpointError.
         """
+        self._check_kept(_KEPT if not self._trained else _OF_LOADER)
         if self._trained:
             self.ted = self._make_session()
         self._trained, self._logged = True, -1
@@ -228,14 +246,7 @@ class TEDTrainerMixin(_Trainer):
         """Return the trainer's counts, with the samples and steps of the whole run."""
         values = super().set_initial_training_values(*args, **kwargs)
         pruner = self.ted.pruner
-        names = "max_steps", "num_train_epochs"
-        for name, asked in zip(names, self._asked, strict=True):
-            if (now := getattr(self.args, name)) != asked:
-                msg = (
-                    f"`{name}` must stay {asked}, got {now}; set it before the trainer "
-                    "is made"
-                )
-                raise ValueError(msg)
+        self._check_kept(_KEPT)
         samples = int(pruner.config.kept_counts.sum())
         steps = pruner.max_total_steps(self._batch_size(), **self._steps())
         # A resumed run keeps the schedule that it had; an extended one counts what ran.
@@ -245,6 +256,17 @@ class TEDTrainerMixin(_Trainer):
             samples = samples * self._max_steps // steps  # for the speed alone
             steps = self._max_steps
         return (pruner.epochs, *values[1:3], samples, *values[4:6], steps)
+
+    def _check_kept(self, names: Sequence[str]) -> None:
+        """Refuse arguments that were set once the run was planned by others."""
+        for name in names:
+            asked, now = self._asked[name], getattr(self.args, name)
+            if now != asked:
+                msg = (
+                    f"`{name}` must stay {asked!r}, got {now!r}; set it before the "
+                    "trainer is made"
+                )
+                raise ValueError(msg)
 
     def _steps(self) -> StepOptions:
         """Return how the trainer makes optimizer steps of batches."""
@@ -435,6 +457,7 @@ class TEDTrainerMixin(_Trainer):
             if not seen.masks:
                 _validation.check_no_mask(self._host, self.model, config)
             given = {"losses": losses, "mask": seen.masks or None}
+        _validation.check_given(given, self.ted.pruner.config)
         loss = self.ted.loss(ids=ids, weights=weights, **given)
         loss = self._of_all_processes(loss, items)
         scale = self.ted.pruner.plan().loss_scale
