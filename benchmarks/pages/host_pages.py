@@ -27,6 +27,8 @@ TURNS = {
     "timm": _LOOPS,
     "ultralytics": "Whole fits",
 }
+# These look at the data in the first, once a run.
+FROM = dict.fromkeys(("timm", "ultralytics"), ", from the second epoch on")
 NETWORKS = {"small": "a small convolutional network", "yolo11n": "YOLO11n"}
 
 
@@ -55,7 +57,7 @@ def turns(name, record):
         f"{TURNS[name]} of {NETWORKS[config['network']]} on "
         f"{steps * batch:,} pictures, batch {batch}, by the processor's clock, one "
         f"thread{kept}; they took turns, and {epochs} closed epochs are in "
-        f"{epochs * steps} steps ({link(name)}). {line(record)}"
+        f"{epochs * steps} steps{FROM.get(name, '')} ({link(name)}). {line(record)}"
     )
 
 
