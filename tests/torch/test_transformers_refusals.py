@@ -58,11 +58,6 @@ class Stream(IterableDataset):
         ({"ignore_data_skip": True}, ValueError, "`ignore_data_skip` must be False"),
         ({"auto_find_batch_size": True}, ValueError, "`auto_find_batch_size` must"),
         ({"data": Stream()}, TypeError, "`train_dataset` must be a map-style"),
-        (
-            {"data": {"a": Rows(20), "b": Rows(20)}},
-            TypeError,
-            "`train_dataset` must be one data set, got a dict of 2",
-        ),
         ({"data": Stream(), "max_steps": 9}, TypeError, "`train_dataset` must be a"),
         ({"ted": {"epochs": 9}}, TypeError, "`ted` must leave 'epochs' to the trainer"),
         ({"ted": {"ids": "id"}}, TypeError, "`ted` must leave 'ids' to the trainer"),
@@ -104,6 +99,11 @@ def test_a_signal_that_the_losses_do_not_come_with_is_refused_by_the_method(tmp_
     says = "`sample_losses` must return 'hidden' for the signal 'grand', got losses"
     with pytest.raises(ValueError, match=says):
         run.train()
+
+
+def test_several_data_sets_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="must be one data set, got a dict of 2; conc"):
+        trainer(tmp_path, data={"a": Rows(20), "b": Rows(20)})
 
 
 def test_one_number_for_a_batch_is_refused(tmp_path):
