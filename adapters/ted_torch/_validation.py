@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from ted_core import Pruner
+from ted_core.config import check_options
 
 Ids: TypeAlias = Tensor | Sequence[tuple[Tensor, Tensor | float]]
 """Ids of a batch, (B,); or one pair (ids, weights) for each part of a mixed batch."""
@@ -220,9 +221,11 @@ def check_trainer_options(
     *,
     framework: str,
     remedy: str,
-    taker: str = "ted",
+    taker: type | None = None,
 ) -> dict[str, Any]:
     """Return a copy of the user's options; some of them a trainer gives itself."""
+    # A `taker` has the options among its own keywords, and no argument `ted`.
+    given_to = "ted" if taker is None else taker.__name__
     if ted is not None and not isinstance(ted, Mapping):
         msg = f"`ted` must be a mapping of options of a run, got {type(ted).__name__}"
         raise TypeError(msg)
@@ -230,10 +233,12 @@ def check_trainer_options(
     for name in taken:
         if name in options:
             msg = (
-                f"`{taker}` must leave {name!r} to the trainer, got {options[name]!r}; "
-                f"{remedy}"
+                f"`{given_to}` must leave {name!r} to the trainer, got "
+                f"{options[name]!r}; {remedy}"
             )
             raise TypeError(msg)
+    if taker is not None:
+        check_options(options, taker)
     check_no_shard(options, framework)
     return options
 

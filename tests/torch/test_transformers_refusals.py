@@ -94,6 +94,14 @@ def test_an_argument_that_was_planned_with_stays(name, value, tmp_path):
         run.train()
 
 
+def test_the_size_of_a_batch_stays_in_a_second_run_too(tmp_path):
+    run = trainer(tmp_path)
+    run.train()
+    run.args.per_device_train_batch_size = 2
+    with pytest.raises(ValueError, match="`per_device_train_batch_size` must stay 4"):
+        run.train()
+
+
 def test_a_signal_that_the_losses_do_not_come_with_is_refused_by_the_method(tmp_path):
     run = trainer(tmp_path, ted={"signal": "grand"})
     says = "`sample_losses` must return 'hidden' for the signal 'grand', got losses"

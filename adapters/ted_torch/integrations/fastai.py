@@ -33,7 +33,7 @@ from ted_core import (
     atomic_write,
     run_metrics,
 )
-from ted_core.config import RunOptions, check_options
+from ted_core.config import RunOptions
 from ted_core.errors import warn_caller
 from ted_core.reports.metrics import METRICS, TOKENS_SAVED
 from ted_torch._validation import DAMAGE, check_trainer_options
@@ -125,9 +125,8 @@ class TEDCallback(Callback):  # type: ignore[misc]
             ("ids", "device", "num_replicas", "rank", "group"),
             framework="fastai",
             remedy="its batches keep their form, and its device is the model's",
-            taker="TEDCallback",
+            taker=type(self),
         )
-        check_options(options, type(self))
         self._epochs, self._allow = epochs, tuple(allow)
         self._buffer, self._fingerprint = buffer, fingerprint
         self._init_state()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from ted_core import EpochError, Pruner, Report, Savings, run_metrics
-from ted_core.config import RunOptions, check_options
+from ted_core.config import RunOptions
 from ted_core.errors import warn_caller
 from ted_core.history import early_end_warning
 from ted_core.schedules import StepOptions
@@ -149,9 +149,8 @@ class TEDCallback(Callback, Generic[Item]):
             ("epochs", "device", "num_replicas", "rank", "group"),
             framework="Lightning",
             remedy="its `max_epochs`, devices and processes are the run's",
-            taker="TEDCallback",
+            taker=type(self),
         )
-        check_options(options, type(self))
         self._allow = tuple(allow)
         self._data = cast("Any", dataset)
         self._ids = ids

@@ -15,7 +15,7 @@ from transformers import Trainer
 from ted_core import signals
 from ted_core.config import RunConfig
 from ted_core.errors import warn_caller
-from ted_torch._validation import check_even_batches
+from ted_torch._validation import check_even_batches, count_items
 
 _HOOKS = (
     "_init_training_state",
@@ -105,6 +105,29 @@ def check_arguments(trainer: Any) -> None:
             "override `sample_losses`"
         )
         raise ValueError(msg)
+
+
+def check_dataset(dataset: object) -> None:
+    """Refuse data without ids, or several data sets."""
+    if isinstance(dataset, dict):
+        msg = (
+            f"`train_dataset` must be one data set, got a dict of {len(dataset)}; "
+            "concatenate them, or take one, as `data['train']`"
+        )
+        raise TypeError(msg)
+    count_items(dataset, name="train_dataset")
+
+
+def check_kept(args: Any, asked: Mapping[str, Any]) -> None:
+    """Refuse arguments that were set once the run was planned by others."""
+    for name, before in asked.items():
+        now = getattr(args, name)
+        if now != before:
+            msg = (
+                f"`{name}` must stay {before!r}, got {now!r}; set it before the "
+                "trainer is made"
+            )
+            raise ValueError(msg)
 
 
 def check_loss_type(args: Any) -> None:

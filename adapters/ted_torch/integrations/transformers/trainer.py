@@ -49,14 +49,14 @@ else:
     _Trainer = object
 
 
-# Arguments by which the run is planned; those of its batches stay for every `train`.
+# Arguments of the batches, for good, and those by which each run is planned.
 _OF_LOADER = (
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
     "train_sampling_strategy",
     "dataloader_drop_last",
 )
-_KEPT = ("max_steps", "num_train_epochs", *_OF_LOADER)
+_PLANNED = ("max_steps", "num_train_epochs")
 
 
 class TrainerOptions(RunOptions, total=False):
@@ -113,22 +113,17 @@ class TEDTrainerMixin(_Trainer):
         _validation.check_hooks(super())
         # The base class whose `compute_loss` is not Trainer's, if there is one.
         self._host = _validation.check_loss_methods(type(self), TEDTrainerMixin)
-        if isinstance(kwargs.get("train_dataset"), dict):
-            found = len(kwargs["train_dataset"])
-            msg = (
-                f"`train_dataset` must be one data set, got a dict of {found}; "
-                "concatenate them, or take one, as `data['train']`"
-            )
-            raise TypeError(msg)
         if "train_dataset" in kwargs:
-            count_items(kwargs["train_dataset"], name="train_dataset")
+            _validation.check_dataset(kwargs["train_dataset"])
         super().__init__(*args, **kwargs)
-        count_items(self.train_dataset, name="train_dataset")
+        _validation.check_dataset(self.train_dataset)
         if self._host == "KTOTrainer":
             # It asks for the data's order, in which it has drawn its other answers.
             self.args.train_sampling_strategy = "random"
         _validation.check_arguments(self)
         self._lengths: Any = None
+        # By what arguments the trainer was made, and the run is planned.
+        self._asked = {name: getattr(self.args, name) for name in _OF_LOADER}
         self.ted, self._trained = self._make_session(), False
         # The step before the open epoch, and the epoch's steps; the updates that a
         # checkpoint has of its epoch.
@@ -173,7 +168,7 @@ class TEDTrainerMixin(_Trainer):
                 own: Any = super()._get_train_sampler(self.train_dataset)
                 self._lengths = _validation.own_lengths(own)
             options["lengths"] = self._lengths
-        self._asked = {name: getattr(args, name) for name in _KEPT}
+        self._asked |= {name: getattr(args, name) for name in _PLANNED}
         epochs, self._max_steps = _length.planned_length(
             args, count_items(dataset), self._batch_size(), self._steps(), options
         )
@@ -210,7 +205,6 @@ class TEDTrainerMixin(_Trainer):
 
         A checkpoint without a state of TED, or of another run, is a CheckpointError.
         """
-        self._check_kept(_KEPT if not self._trained else _OF_LOADER)
         if self._trained:
             self.ted = self._make_session()
         self._trained, self._logged = True, -1
@@ -246,7 +240,6 @@ class TEDTrainerMixin(_Trainer):
         """Return the trainer's counts, with the samples and steps of the whole run."""
         values = super().set_initial_training_values(*args, **kwargs)
         pruner = self.ted.pruner
-        self._check_kept(_KEPT)
         samples = int(pruner.config.kept_counts.sum())
         steps = pruner.max_total_steps(self._batch_size(), **self._steps())
         # A resumed run keeps the schedule that it had; an extended one counts what ran.
@@ -256,17 +249,6 @@ class TEDTrainerMixin(_Trainer):
             samples = samples * self._max_steps // steps  # for the speed alone
             steps = self._max_steps
         return (pruner.epochs, *values[1:3], samples, *values[4:6], steps)
-
-    def _check_kept(self, names: Sequence[str]) -> None:
-        """Refuse arguments that were set once the run was planned by others."""
-        for name in names:
-            asked, now = self._asked[name], getattr(self.args, name)
-            if now != asked:
-                msg = (
-                    f"`{name}` must stay {asked!r}, got {now!r}; set it before the "
-                    "trainer is made"
-                )
-                raise ValueError(msg)
 
     def _steps(self) -> StepOptions:
         """Return how the trainer makes optimizer steps of batches."""
@@ -357,6 +339,7 @@ class TEDTrainerMixin(_Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the trainer's own loader, of the kept samples and with their ids."""
+        _validation.check_kept(self.args, self._asked)
         made = super().get_train_dataloader()
         batches = _validation.own_batches(made, self.ted.pruner.n)
         own = {"batch_size": batches.batch_size, "drop_last": batches.drop_last}
