@@ -98,7 +98,8 @@ class TEDTrainerMixin(_Trainer):
 
     An image's loss is its part of the loss of its batch, times the images of the batch:
     the derivative of Ultralytics' own loss by a weight of the image, which costs a few
-    products over the class scores, and no formula is written twice.
+    products over the class scores, and no formula is written twice. The mask gradient
+    needs no value of it, so where images weigh the same only the first batch has it.
     """
 
     ted: TED[Any]
@@ -351,7 +352,12 @@ class _ImageLosses:
 
     def _image_losses(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, Any]:
         """Return each image's loss, whose sum the trainer trains on, and its items."""
-        size = len(batch["img"])
+        pruner, size = self._trainer.ted.pruner, len(batch["img"])
+        weighted = weighs(pruner.plan())
+        if self._compared and not weighted and pruner.config.signal != "loss":
+            # Their mean is all that is read: the mask gradient needs no loss's value.
+            losses, items = self._criterion(preds, batch)
+            return (losses.sum() / size).expand(size), items
         self._weights = torch.ones(size, device=batch["img"].device, requires_grad=True)
         try:
             losses, items = self._criterion(preds, batch)
@@ -361,23 +367,25 @@ class _ImageLosses:
         # The loss is linear in the weights: what it changes by with a weight is the
         # image's part. Only the products with the weights are passed backwards, and
         # once more where images don't weigh the same.
-        weighted = weighs(self._trainer.ted.pruner.plan())
         (parts,) = torch.autograd.grad(
             whole, weights, retain_graph=True, create_graph=weighted
         )
         if not self._compared:
-            self._compared = True
-            here, theirs = float(parts.detach().sum()), float(whole.detach())
-            if not math.isclose(here, theirs, rel_tol=_NEAR) and math.isfinite(theirs):
-                msg = (
-                    "the loss must be a sum over the images of a batch, got parts that "
-                    f"add up to {here:.6g} of {theirs:.6g} with Ultralytics "
-                    f"{ultralytics.__version__}; train without TED"
-                )
-                raise ValueError(msg)
+            self._compare(float(parts.detach().sum()), float(whole.detach()))
         if not weighted:
             parts = _Parts.apply(whole, parts)  # type: ignore[no-untyped-call]
         return parts, items
+
+    def _compare(self, here: float, theirs: float) -> None:
+        """Refuse a loss that is no sum over the images; a first batch tells."""
+        self._compared = True
+        if not math.isclose(here, theirs, rel_tol=_NEAR) and math.isfinite(theirs):
+            msg = (
+                "the loss must be a sum over the images of a batch, got parts that "
+                f"add up to {here:.6g} of {theirs:.6g} with Ultralytics "
+                f"{ultralytics.__version__}; train without TED"
+            )
+            raise ValueError(msg)
 
 
 class _Parts(torch.autograd.Function):
