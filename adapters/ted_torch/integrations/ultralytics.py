@@ -352,12 +352,22 @@ class _ImageLosses:
 
     def _image_losses(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, Any]:
         """Return each image's loss, whose sum the trainer trains on, and its items."""
-        pruner, size = self._trainer.ted.pruner, len(batch["img"])
+        pruner = self._trainer.ted.pruner
         weighted = weighs(pruner.plan())
-        if self._compared and not weighted and pruner.config.signal != "loss":
-            # Their mean is all that is read: the mask gradient needs no loss's value.
-            losses, items = self._criterion(preds, batch)
-            return (losses.sum() / size).expand(size), items
+        if weighted or pruner.config.signal == "loss":
+            return self._taken_apart(preds, batch, weighted=weighted)
+        if not self._compared:  # by itself: a resumed run's first step is as any other
+            self._taken_apart(preds, batch, weighted=False)
+        # Their mean is all that is read: the mask gradient needs no loss's value.
+        losses, items = self._criterion(preds, batch)
+        size = len(batch["img"])
+        return (losses.sum() / size).expand(size), items
+
+    def _taken_apart(
+        self, preds: Any, batch: dict[str, Any], *, weighted: bool
+    ) -> tuple[Tensor, Any]:
+        """Return each image's part of the loss, by a weight of each, and the items."""
+        size = len(batch["img"])
         self._weights = torch.ones(size, device=batch["img"].device, requires_grad=True)
         try:
             losses, items = self._criterion(preds, batch)
