@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import shutil
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -500,6 +501,25 @@ def test_a_model_of_another_loss_is_refused(folder, data):
     with pytest.raises(TypeError, match=r"must be v8DetectionLoss .* got Own"):
         model.train(
             trainer=TEDDetectionTrainer,
+            data=str(data),
+            project=str(folder / "runs"),
+            **QUIET,
+        )
+
+
+@pytest.mark.parametrize("method", ["ted", "ted_loss"])
+def test_a_loss_that_is_no_sum_over_the_images_is_refused(folder, data, method):
+    def add_to_it(trainer):
+        criterion = trainer.model.init_criterion()
+        boxes = criterion.bbox_loss
+        criterion.bbox_loss = lambda *args: tuple(part + 1 for part in boxes(*args))
+        trainer.model.criterion = criterion
+
+    model = YOLO(folder / "tiny.yaml")
+    model.add_callback("on_pretrain_routine_end", add_to_it)
+    with pytest.raises(ValueError, match="must be a sum over the images of a batch"):
+        model.train(
+            trainer=partial(TEDDetectionTrainer, ted={"method": method}),
             data=str(data),
             project=str(folder / "runs"),
             **QUIET,
