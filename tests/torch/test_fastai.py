@@ -592,6 +592,17 @@ def test_a_fit_of_one_epoch_and_one_at_another_epoch_are_refused():
         fit(ted=ted)
 
 
+def test_a_second_callback_beside_the_learners_own_is_refused_and_may_follow_it():
+    learn, ted = fit()
+    with learn.no_bar():
+        with pytest.raises(ValueError, match="must have one TEDCallback, got 2; take"):
+            learn.fit(EPOCHS, cbs=make_ted())
+        learn.remove_cb(ted)
+        other = make_ted()
+        learn.fit(EPOCHS, cbs=other)
+    assert other.savings() == ted.savings()
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

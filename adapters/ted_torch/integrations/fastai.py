@@ -208,11 +208,18 @@ class TEDCallback(Callback):  # type: ignore[misc]
 
     def _begin(self, loader: Any) -> None:
         """Make the fit's session, or go on with the run's."""
+        found = sum(isinstance(one, TEDCallback) for one in self.learn.cbs)
+        if found > 1:
+            msg = (
+                f"`cbs` must have one TEDCallback, got {found}; take the learner's own "
+                "away, `learn.remove_cb(ted)`, before a fit with another"
+            )
+            raise ValueError(msg)
         _check_loader(loader)
         fingerprint, session = self._fingerprint, self._own
         if fingerprint is None:
             fingerprint = _fingerprint_of(loader.dataset)
-        found = len(loader.dataset), fingerprint
+        samples = len(loader.dataset), fingerprint
         if session is None or self._epochs is None:
             epochs = self.learn.n_epoch if self._epochs is None else self._epochs
             if self._epochs is None and epochs < _MIN_EPOCHS:
@@ -235,15 +242,15 @@ class TEDCallback(Callback):  # type: ignore[misc]
             if self._saved is not None:
                 session.load_state_dict(self._saved, allow=self._allow)
             self._saved = None
-        elif found != self._samples:
-            differs = int(found[0] == self._samples[0])
+        elif samples != self._samples:
+            differs = int(samples[0] == self._samples[0])
             msg = (
                 "`dls.train` must have the samples of the run's other fits, of "
                 f"{('number', 'fingerprint')[differs]} {self._samples[differs]}, got "
-                f"{found[differs]}; give a fit on others a callback of its own"
+                f"{samples[differs]}; give a fit on others a callback of its own"
             )
             raise ValueError(msg)
-        self._samples = found
+        self._samples = samples
         self._check_epochs(session)
         self._own, self._compared = session, False
 
