@@ -29,7 +29,10 @@ TURNS = {
 }
 # These look at the data in the first, once a run.
 FROM = dict.fromkeys(("timm", "ultralytics"), ", from the second epoch on")
-NETWORKS = {"small": "a small convolutional network", "yolo head": "YOLO11n's head on five convolutions"}
+NETWORKS = {
+    "small": "a small convolutional network",
+    "yolo head": "YOLO11n's head on five convolutions",
+}
 
 
 def load(name):

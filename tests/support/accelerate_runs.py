@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -133,6 +134,8 @@ def main(rank, size, folder):
     places = {"between": (2, 0), "at an end": (3, 4), "within": (3, 2)}
     for name, place in places.items():
         record[name] = saved(Run, place, folder / name)
+    dealt = partial(Run, **LOADING["dealt"])
+    record["dealt, between"] = saved(dealt, places["between"], folder / "dealt")
     state = torch.load(folder / "within" / "custom_checkpoint_0.pkl", weights_only=True)
     alone = Run()
     alone.ted.ranks = type(alone.ted.ranks)()

@@ -88,11 +88,14 @@ def test_processes_step_as_often_as_planned(ranks):
         assert record["plain"]["steps"] == record["plain"]["total"]
 
 
-@pytest.mark.parametrize("place", ["between", "at an end"])
-def test_processes_resume_between_epochs_bit_for_bit(place, ranks):
+@pytest.mark.parametrize(
+    ("place", "unstopped"),
+    [("between", "plain"), ("at an end", "plain"), ("dealt, between", "dealt")],
+)
+def test_processes_resume_between_epochs_bit_for_bit(place, unstopped, ranks):
     for record in ranks:
         for name in ("scores", "visits", "weights", "rate"):
-            assert record[place][name] == record["plain"][name]
+            assert record[place][name] == record[unstopped][name]
 
 
 def test_processes_resume_within_an_epoch_where_all_have_stopped(ranks):
