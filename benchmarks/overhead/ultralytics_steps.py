@@ -81,7 +81,7 @@ def prepare(options):
             times.append((time.perf_counter(), time.process_time()))
 
         model = YOLO(network)
-        # Once the epoch is closed: TED's own is among the callbacks before.
+        # Between two ends lies the closing of one epoch.
         model.add_callback("on_train_epoch_end", note)
         ted = {"prune_ratio": 0.0, "method": "ted"}
         model.train(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import shutil
 from copy import deepcopy
 from functools import partial
@@ -78,6 +79,53 @@ def test_a_warm_up_that_ends_in_a_pruned_epoch_reaches_its_momentum(folder, data
     *_, trainer, seen = detect(folder, data, warmup_epochs=1.9, epochs=5)
     assert seen.momenta[1] < 0.92 < trainer.args.momentum == seen.momenta[2]
     assert trainer.accumulate == 2
+
+
+def test_momentum_and_accumulation_of_ones_own_stay(folder, data):
+    seen = {}
+
+    class Mine(TEDDetectionTrainer):
+        def run_callbacks(self, event):
+            super().run_callbacks(event)  # last, as nothing of the trainer's comes
+            if event == "on_train_start":
+                self.accumulate = 1
+            if event == "on_train_epoch_start":
+                momenta = {group["momentum"] for group in self.optimizer.param_groups}
+                seen[self.epoch] = (self.accumulate, *momenta)
+                for group in self.optimizer.param_groups:
+                    group["momentum"] = 0.8
+
+    options = {**QUIET, "warmup_epochs": 0.0, "momentum": 0.9}
+    YOLO(folder / "tiny.yaml").train(
+        trainer=partial(Mine, ted={"prune_ratio": 0.7}),
+        data=str(data),
+        project=str(folder / "runs"),
+        **options,
+    )
+    assert list(seen.values()) == [(1, 0.9)] + [(1, 0.8)] * (EPOCHS - 1)
+
+
+def test_what_is_set_on_the_criterion_reaches_it(folder, data):
+    def let_be(trainer):
+        trainer.model.criterion.o2m = 0.25
+        assert vars(trainer.model.criterion._criterion)["o2m"] == 0.25
+        trainer.stop = True
+
+    model = YOLO(folder / "tiny-end.yaml")
+    model.add_callback("on_train_epoch_start", let_be)
+    with pytest.warns(TedWarning):
+        model.train(
+            trainer=TEDDetectionTrainer,
+            data=str(data),
+            project=str(folder / "runs"),
+            **QUIET,
+        )
+
+
+def test_a_last_batch_of_one_picture_is_warned_of(folder, data):
+    options = {"prune_ratio": 0.6, "multiple_of": 1}
+    with pytest.warns(TedWarning, match="leaves a last batch of one sample"):
+        detect(folder, data, ted=options, batch=8, imgsz=64)
 
 
 def test_the_table_of_results_has_the_share_kept(whole):
@@ -305,7 +353,7 @@ def test_workers_live_on_and_read_no_epoch_ahead(folder, data):
     )
     kept = model.trainer.ted.pruner.schedule_table()["kept"]
     assert model.trainer.ted.savings().forwarded == kept.sum()
-    assert len(alive) == 1
+    assert len(alive) == 2  # the trainer calls `reset` once, at `close_mosaic`
 
 
 # Stop and resume
@@ -420,7 +468,69 @@ def test_an_epoch_trained_again_after_a_nan_starts_from_its_beginning(folder, da
     assert len({tuple(order) for order in seen[2]}) == 1
     # The trainer has copied its model, and not the session with it.
     assert deepcopy(model.trainer.model).criterion is None
+    pickled = pickle.dumps(model.trainer.model)
+    assert pickle.loads(pickled).criterion is None  # noqa: S301 - made above
     assert model.trainer.ted.savings().forwarded == kept.sum()
+
+
+def test_an_epoch_that_has_recorded_nothing_finite_is_trained_again(folder, data):
+    model, broken = YOLO(folder / "tiny.yaml"), []
+
+    def destroy(trainer):
+        # Batch norm spreads it over the batch, and the step over the weights.
+        if trainer.epoch == 2 and not broken:
+            broken.append(trainer.epoch)
+            with torch.no_grad():
+                next(trainer.model.parameters()).fill_(float("nan"))
+
+    model.add_callback("on_train_batch_start", destroy)
+    trainer = partial(TEDDetectionTrainer, ted={"prune_ratio": 0.7})
+    model.train(trainer=trainer, data=str(data), project=str(folder / "runs"), **QUIET)
+    ted = model.trainer.ted
+    assert broken
+    assert ted.pruner.finished
+    assert ted.savings().forwarded == ted.pruner.schedule_table()["kept"].sum()
+    assert ted.report().nonfinite.sum() == 0
+
+
+def test_a_resumed_run_that_runs_out_of_memory_goes_on_in_smaller_batches(
+    killed, data, tmp_path
+):
+    wdir, seen = killed
+    shutil.copytree(wdir, tmp_path / "weights")
+    model, failed = YOLO(tmp_path / "weights" / "last.pt"), []
+
+    def fail(trainer):
+        if not failed:
+            failed.append(trainer.epoch)
+            # Within what the trainer watches.
+            trainer.preprocess_batch = refuse
+
+    def refuse(_):
+        del model.trainer.preprocess_batch
+        msg = "CUDA out of memory"
+        raise RuntimeError(msg)
+
+    model.add_callback("on_train_epoch_start", fail)
+    ids = {}
+
+    def note(trainer):
+        ids.setdefault(trainer.epoch, []).append(trainer.batch_size)
+
+    model.add_callback("on_train_batch_end", note)
+    options = {"prune_ratio": 0.7, "method": "ted_loss"}
+    model.train(
+        trainer=partial(TEDDetectionTrainer, ted=options),
+        data=str(data),
+        resume=True,
+        save_dir=str(tmp_path),
+    )
+    assert failed == [3]
+    assert {size for sizes in ids.values() for size in sizes} == {BATCH // 2}
+    kept = model.trainer.ted.pruner.schedule_table()["kept"].tolist()
+    assert [len(sizes) * BATCH // 2 for sizes in ids.values()] == kept[3:]
+    assert kept == [40, 24, 16, 16, 16, 40]
+    assert len(seen.ids[3]) == BATCH
 
 
 # What is refused

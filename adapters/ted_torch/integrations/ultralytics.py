@@ -49,6 +49,9 @@ _OFF_IN_DETECTION = dict.fromkeys(
     ("mosaic", "mixup", "cutmix", "copy_paste"), _ONE_IMAGE
 )
 
+# What the criterion of a run has beside the trainer's own.
+_OWN = {"_criterion", "_trainer", "_parts", "_weights", "_compared"}
+
 # How far the images' losses may add up from the trainer's own: half precision rounds.
 _NEAR = 1e-2
 
@@ -117,13 +120,13 @@ class TEDTrainerMixin(_Trainer):
         )
         super().__init__(*args, **kwargs)
         _check_arguments(self)
-        # States before and after the epoch closed last, and what is logged of it.
+        # States before and after the epoch closed last.
         self._states: dict[int, Mapping[str, Any]] = {}
-        self._logged: dict[str, float] = {}
+        # The epoch opened last, and the batches of an optimizer step, once warmed up.
+        self._opened, self._nominal = -1, 1
         for event, act in (
             ("on_pretrain_routine_end", self._start),
             ("on_train_epoch_start", self._open_epoch),
-            ("on_train_epoch_end", self._close_epoch),
             ("on_train_end", lambda _: self.ted.finish()),
         ):
             self.add_callback(event, act)
@@ -142,26 +145,28 @@ class TEDTrainerMixin(_Trainer):
 
     def _open_epoch(self, _: Any) -> None:
         """Open the epoch; one that is trained again, after a NaN, from its start."""
-        if self.ted.epoch > self.epoch:
+        again = self._opened == self.epoch
+        if again and self.epoch in self._states:
             self.ted.load_state_dict(self._states[self.epoch])
+        self._opened = self.epoch
+        if self.epoch == self.start_epoch:
+            self._nominal = self.accumulate
         self.ted.set_epoch(self.epoch)
-        if self.epoch >= min(self.args.warmup_epochs, self.epochs - 1):
-            # The warm-up may have ended in an epoch that was shorter than all data.
-            self.accumulate = self._accumulation(self.batch_size)
-            for group in self.optimizer.param_groups:
-                if "momentum" in group:
-                    group["momentum"] = self.args.momentum
+        self._end_warm_up()
 
-    def _close_epoch(self, _: Any) -> None:
-        """Turn what was recorded into scores, and keep the states around the epoch."""
-        self.ted.close_epoch()
-        self._logged = run_metrics(self.ted.pruner)
-        before = {k: v for k, v in self._states.items() if k == self.epoch}
-        self._states = {**before, self.epoch + 1: self.ted.state_dict()}
-
-    def _accumulation(self, batch_size: int) -> int:
-        """Return the batches of an optimizer step, as the trainer counts them."""
-        return int(max(round(self.args.nbs / batch_size), 1))
+    def _end_warm_up(self) -> None:
+        """Reach the end of a warm-up that fell into batches which an epoch left out."""
+        batches = len(self.train_loader)
+        before, ramp = batches * (self.epoch - 1), self._get_warmup_iterations(batches)
+        if not (ramp and self.epoch and before <= ramp < before + batches):
+            return
+        planned = int(self.ted.report().planned[self.epoch - 1])
+        if ramp < before + -(-planned // self.batch_size):
+            return
+        self.accumulate = self._nominal
+        for group in self.optimizer.param_groups:
+            if "momentum" in group:
+                group["momentum"] = self.args.momentum
 
     def get_dataloader(
         self,
@@ -188,8 +193,10 @@ class TEDTrainerMixin(_Trainer):
         if mode != "train":
             return loader
         # A trainer that has run out of memory asks again, for smaller batches.
-        step = batch_size * self._accumulation(batch_size)
+        step = batch_size * int(max(round(self.args.nbs / batch_size), 1))
         options: Any = {"seed": self.args.seed, "multiple_of": step, **self._options}
+        if self._states:  # a resumed run, whose plan was made for the larger ones
+            options["multiple_of"] = self.ted.pruner.config.multiple_of
         self.ted = TED(
             loader.dataset,
             epochs=self.epochs,
@@ -198,8 +205,11 @@ class TEDTrainerMixin(_Trainer):
             rank=0,
             **options,
         )
+        config = self.ted.pruner.config
         check_prunes("data", self.ted.pruner, step)
-        signal = self.ted.pruner.config.signal
+        if config.known_count:
+            self.ted.total_steps(batch_size)  # warns of a last batch of one image
+        signal = config.signal
         if self.args.task == "detect" and signal not in {"mask_gradient", "loss"}:
             msg = (
                 "`signal` must be 'mask_gradient' or 'loss' for detection, whose "
@@ -224,14 +234,21 @@ class TEDTrainerMixin(_Trainer):
         return bool(super().save_model())
 
     def save_metrics(self, metrics: dict[str, float]) -> None:
-        """Add keep ratio and savings to an epoch's row of ``results.csv``.
+        """Close the epoch, and add keep ratio and savings to ``results.csv``.
+
+        Here the trainer goes on with what the epoch has trained; after a NaN it does
+        not, and trains the epoch again.
 
         Parameters
         ----------
         metrics : dict of str to float
             The trainer's numbers.
         """
-        super().save_metrics({**metrics, **self._logged})
+        self.ted.close_epoch()
+        ours = run_metrics(self.ted.pruner)
+        before = {k: v for k, v in self._states.items() if k == self.epoch}
+        self._states = {**before, self.epoch + 1: self.ted.state_dict()}
+        super().save_metrics({**metrics, **ours})
 
 
 class TEDDetectionTrainer(TEDTrainerMixin, DetectionTrainer):
@@ -291,7 +308,10 @@ class _EpochLoader(DataLoader[Any]):
         yield from super().__iter__()
 
     def reset(self) -> None:
-        """Do nothing: the augmentation that ends with `close_mosaic` is refused."""
+        """Have the next epoch's workers read the data set as it is then."""
+        workers, self._iterator = self._iterator, None
+        if workers is not None:
+            workers._shutdown_workers()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 class _ImageLosses:
@@ -312,8 +332,16 @@ class _ImageLosses:
             raise AttributeError(name)
         return getattr(self._criterion, name)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set what is the criterion's there, such as the share of a head."""
+        if name in _OWN:
+            super().__setattr__(name, value)
+        else:
+            setattr(self._criterion, name, value)
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
         """Give a copy of the model none: it makes a plain one itself."""
+        return type(None), ()
 
     def _weighted_classes(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def weighted(*args: Tensor) -> Tensor:
