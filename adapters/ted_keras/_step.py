@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 from keras import backend, ops, tree
 
 from ted_core import EpochError, signals
@@ -128,8 +129,16 @@ class Recorder:
             made = tree.map_structure(lambda z: at if z is picked else z, y_pred)
             return objective.total(x, y, made, objective.relative(own)) * batch
 
+        kind = objective.activation(y, outputs)
+        logits = getattr(picked, "_keras_logits", None)
+        if logits is not None and kind in {"softmax", "sigmoid"}:
+            # Keras may train from what the activation was given: probabilities near 0
+            # would have lost what it is.
+            activate = getattr(keras.activations, kind)
+            (logits,) = wide(logits)
+            at, gradient = self._backend.gradient(lambda z: scored(activate(z)), logits)
+            return mask_gradient(at, gradient)
         at, gradient = self._backend.gradient(scored, outputs)
-        kind = objective.activation(y, at)
         if kind != "linear":
             at, gradient = pre_activation(at, gradient, activation=kind)
         return mask_gradient(at, gradient)

@@ -361,6 +361,8 @@ class TED(keras.callbacks.Callback):  # type: ignore[misc]
         """Give the model back, warn of an early end, delete what Keras deletes."""
         del logs
         self._restore_backup(self.pruner.epochs)  # killed after the last epoch
+        if self.epoch == self.pruner.epochs and not self.pruner.finished:
+            self._session.close()  # loaded as it was after the last batch
         self._session.detach()
         warn_of_early_end(self.pruner, self._beside)
         if all(one.delete_checkpoint for one in keras_backups(self._beside)):

@@ -253,7 +253,14 @@ def _as_leaf(name: str, leaf: Any) -> NDArray[Any]:
         if isinstance(leaf, int | float):
             msg += " in a list; use np.asarray"
         raise TypeError(msg)
-    return as_array(name, leaf)
+    array = as_array(name, leaf)
+    if array.dtype.kind in "OSUT":
+        msg = (
+            f"`{name}` must hold numbers, got dtype {array.dtype}; give text as the "
+            "numbers of its tokens"
+        )
+        raise TypeError(msg)
+    return array
 
 
 def _as_tuples(part: Any) -> Any:

@@ -103,7 +103,10 @@ def _order_checksum(pruner: Pruner) -> int:
     made_together = pruner.config.shard is not None
     if pruner.finished or (made_together and not pruner.planned):
         return 0
-    return pruner.plan().checksum
+    planned, checksum = pruner.planned, pruner.plan().checksum
+    if not planned:  # a save opens no epoch, of which `run_metrics` would tell
+        pruner._plan = None  # noqa: SLF001 - our core
+    return checksum
 
 
 def _sealed(state: Mapping[str, Any]) -> dict[str, Any]:

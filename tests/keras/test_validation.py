@@ -97,7 +97,13 @@ def negative():
             (X, np.full(N, "cat")),
             {"class_weight": {0: 2}},
             TypeError,
-            "`class_weight` must go with classes as numbers, got dtype <U3",
+            "`data` must hold numbers, got dtype <U3; give text as the numbers of its",
+        ),
+        (
+            (np.full((N, 1), b"cat"), Y),
+            {},
+            TypeError,
+            r"`data` must hold numbers, got dtype \|S3",
         ),
         (
             (X, Y, {"last": WEIGHTS}),

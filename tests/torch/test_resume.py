@@ -43,6 +43,20 @@ def same(ours, theirs):
             assert value == theirs[name]
 
 
+def test_a_save_between_two_epochs_changes_no_number_of_a_logger(
+    *, data, train, make_net
+):
+    ted, net, loader = start(data, make_net)
+    for epoch in range(EPOCHS):
+        ted.set_epoch(epoch)
+        train(ted, net, loader)
+        ted.close_epoch()
+        told = ted_core.run_metrics(ted.pruner)
+        assert told["ted/keep_ratio"] == ted.report().keep_ratio[epoch]
+        ted.state_dict()
+        assert ted_core.run_metrics(ted.pruner) == told
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stop", [8, None], ids=["mid-epoch", "at an epoch's end"])
 def test_a_killed_run_goes_on_bit_for_bit(
