@@ -16,7 +16,7 @@ _OF_SOFTMAX = {
     "kl_divergence",
 }
 _OF_SIGMOID = {"binary_crossentropy", "binary_focal_crossentropy"}
-# Losses of Keras that leave one number a sample, or what their `axis` says.
+# Losses of Keras that leave one number a sample, not one for all but the last axis.
 _OF_WHOLE_SAMPLES = {"ctc", "dice", "tversky"}
 # How far from 1 the sum of probabilities may be: half precision rounds.
 _NEAR = 1e-2
@@ -89,10 +89,10 @@ def num_axes(loss: Any, y: Any, outputs: Any) -> int:
     found = resolve_loss(loss, y, outputs)
     function = getattr(found, "fn", None) or found
     home = getattr(function, "__module__", None) or type(function).__module__
-    axis = found.get_config().get("axis", -1) if function is not found else -1
-    whole = getattr(function, "__name__", "") in _OF_WHOLE_SAMPLES
-    if home.partition(".")[0] == "keras" and axis == -1 and not whole:
-        return max(len(outputs.shape) - 1, 1)  # Keras' own losses spend the last axis
+    if home.partition(".")[0] == "keras":
+        axis = found.get_config().get("axis", -1) if function is not found else -1
+        if axis == -1 and getattr(function, "__name__", "") not in _OF_WHOLE_SAMPLES:
+            return max(len(outputs.shape) - 1, 1)  # the last axis is spent
     return len(_elements(loss, y, outputs).shape)
 
 
